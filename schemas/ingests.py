@@ -1,0 +1,68 @@
+"""Asking for data, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from schemas.record import Freq, Id, Record, SeriesId, require, require_utc
+
+IngestState = Literal["running", "succeeded", "failed"]
+
+
+class IngestRequested(Record, kw_only=True):
+    """Somebody wants the observations of a series fetched or brought up to date."""
+
+    ingest_id: Id
+    series_id: SeriesId
+    #: Data sources, tried in this order until one can be reached.
+    sources: Annotated[tuple[str, ...], Meta(min_length=1)]
+    #: What the source calls the series: a ticker for `yahoo`, a path for `file`.
+    symbol: str
+    freq: Freq
+    #: Exchange calendar code, or `24/7`.
+    calendar: str
+    #: First and last day wanted, both inclusive; null leaves it to the source's default (ten years, today).
+    start: date | None = None
+    end: date | None = None
+    #: True: prices adjusted for splits and dividends; false: for splits alone, the adjusted close in its own column.
+    adjust: bool = False
+    #: Who or what asked: `user`, `first-start`, `schedule`.
+    cause: str = "user"
+
+    def __post_init__(self) -> None:
+        require(self.series_id.endswith(f"@{self.freq}"), f"series_id must end in @{self.freq}, was {self.series_id}")
+        require(
+            self.start is None or self.end is None or self.start <= self.end,
+            f"start must not be after end, was {self.start} after {self.end}",
+        )
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.ingest_id,)
+
+
+class IngestEvent(Record, kw_only=True):
+    """How an ingest goes. The last event of an ingest is `succeeded` or `failed`."""
+
+    ingest_id: Id
+    series_id: SeriesId
+    state: IngestState
+    #: The source that delivered, once one has.
+    source: str | None = None
+    #: Rows that the source gave, and rows that were new or changed and therefore published.
+    rows_received: Annotated[int, Meta(ge=0)] = 0
+    rows_published: Annotated[int, Meta(ge=0)] = 0
+    #: First and last time that the source gave (UTC).
+    first_time: datetime | None = None
+    last_time: datetime | None = None
+    #: Why it failed, or what the reader should know: which source could not be reached and was passed over.
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        require_utc("first_time", self.first_time)
+        require_utc("last_time", self.last_time)
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.ingest_id, self.state)

@@ -1,0 +1,91 @@
+"""Released model versions and which of them answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from schemas.record import (
+    Digest,
+    Freq,
+    Id,
+    Level,
+    ModelName,
+    Offset,
+    Record,
+    SeriesId,
+    require_ascending,
+    require_finite,
+)
+
+Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$", description="First 16 digits of the artefact digest")]
+Role = Literal["champion", "challenger", "shadow"]
+
+
+class ModelReleased(Record, kw_only=True):
+    """One model version: an ONNX graph and a JSON recipe, nothing executable, with the skill that it showed.
+
+    The content depends on the training request and the log prefixes alone, so a repeated
+    training releases the same bytes.
+    """
+
+    model: ModelName
+    version: Version
+    training_id: Id
+    algorithm: str
+    series_ids: Annotated[tuple[SeriesId, ...], Meta(min_length=1)]
+    #: The forecast column, and the raw columns in the order in which a `window` must give them.
+    target: str
+    columns: Annotated[tuple[str, ...], Meta(min_length=1)]
+    freq: Freq
+    calendar: str
+    unit: str = ""
+    window_size: Annotated[int, Meta(ge=1)]
+    horizon: Annotated[int, Meta(ge=1)]
+    levels: tuple[Level, ...]
+    #: What turns observations into the input of the graph and its output into a forecast; see `forecasting.artefact`.
+    recipe: dict[str, object]
+    #: The ONNX graph; null for a statistical model, which is its recipe.
+    graph: bytes | None = None
+    #: SHA-256 over the canonical recipe and the graph.
+    artefact_digest: Digest
+    #: Method -> metric -> value over the walk-forward folds; the method `model` stands beside the baselines.
+    metrics: dict[str, dict[str, float]]
+    #: Baseline -> skill, 1 - loss / loss of the baseline on the same folds; below 0 the model loses to it.
+    skill: dict[str, float]
+    folds: Annotated[int, Meta(ge=1)]
+    #: Partition of `observations` -> end offset that the training read up to, and the digest of what it read.
+    as_of: dict[str, Offset]
+    data_digest: Digest
+    seed: Annotated[int, Meta(ge=0)]
+    #: Version of the code that trained.
+    code_version: str
+
+    def __post_init__(self) -> None:
+        require_ascending("levels", self.levels)
+        for method, metrics in self.metrics.items():
+            require_finite(f"metrics[{method!r}]", metrics.values())
+        require_finite("skill", self.skill.values())
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.model, self.version, self.training_id)
+
+
+class Deployment(Record, kw_only=True):
+    """A version takes a role for a model name. The newest `champion` record of a name is the one that answers."""
+
+    deployment_id: Id
+    model: ModelName
+    version: Version
+    role: Role
+    #: The champion that the writer meant to replace; null when it knew of none.
+    previous: Version | None = None
+    #: True: take effect only where the name has no champion yet (the first release); readers decide it by log order.
+    only_if_first: bool = False
+    #: Who or what deployed: `user`, `first-release`, and in words why.
+    cause: str = "user"
+    reason: str = ""
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.deployment_id,)

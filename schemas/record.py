@@ -1,0 +1,81 @@
+"""The form that all records share, and the rules that more than one of them keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+SeriesId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]+/[^\s/@]+@[1-9][0-9]*(min|h|d|w|mo|q|y)$",
+        max_length=200,
+        description="`project/name@freq`, e.g. `market/AAPL@1d`",
+    ),
+]
+Freq = Annotated[
+    str, Meta(pattern=r"^[1-9][0-9]*(min|h|d|w|mo|q|y)$", description="Length of one observation, e.g. `1d`, `15min`")
+]
+ModelName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9._-]+/[^\s/@:]+$", max_length=200, description="`project/name`, e.g. `market/AAPL-1d`"),
+]
+ModelReference = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]+/[^\s/@:]+(:[0-9a-z]+)?$",
+        max_length=240,
+        description="A model name, alone (its champion answers) or with `:version`",
+    ),
+]
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]+$", min_length=1, max_length=128)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SHA-256 as 64 hexadecimal digits")]
+Offset = Annotated[int, Meta(ge=0, description="A Kafka offset")]
+Level = Annotated[float, Meta(gt=0, lt=100, description="Central coverage in percent: 80 means quantiles 0.1 to 0.9")]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A typed, immutable message content; decoding validates it.
+
+    Unknown fields are ignored, so an older reader reads a newer minor version. ``identity`` names the content:
+    two records with the same identity are the same fact, and one of them is a repeat.
+    """
+
+    def identity(self) -> tuple[object, ...]:
+        """Return the parts from which ``ce_id`` is computed."""
+        raise NotImplementedError(f"{type(self).__name__} has no identity")
+
+
+def require(condition: bool, rule: str) -> None:
+    """Raise ``ValueError(rule)`` unless ``condition`` holds; msgspec reports it with the path of the field."""
+    if not condition:
+        raise ValueError(rule)
+
+
+def require_utc(field: str, time: datetime | None) -> None:
+    """Refuse a datetime without a zone or in another zone than UTC."""
+    require(
+        time is None or time.utcoffset() == UTC.utcoffset(None),
+        f"{field} must be a UTC time such as 2025-01-02T00:00:00Z, was {time}",
+    )
+
+
+def require_ascending(field: str, values: Sequence[datetime] | Sequence[float]) -> None:
+    """Refuse values that do not strictly ascend."""
+    for index in range(1, len(values)):
+        if not values[index - 1] < values[index]:  # type: ignore[operator]  # one type a call: both times or both numbers
+            raise ValueError(
+                f"{field} must strictly ascend, but [{index}] = {values[index]} follows {values[index - 1]}"
+            )
+
+
+def require_finite(field: str, values: Iterable[float | None]) -> None:
+    """Refuse NaN and the infinities; ``None`` is a missing value and passes."""
+    for index, value in enumerate(values):
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{field} must be finite, but [{index}] = {value}")

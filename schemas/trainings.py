@@ -1,0 +1,89 @@
+"""Asking for a training, cancelling it, and how it goes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from schemas.record import Id, Level, ModelName, Offset, Record, SeriesId, require, require_ascending, require_finite
+
+TrainingState = Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
+FINAL_TRAINING_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+Hyperparameter = bool | int | float | str
+
+
+class TrainingRequested(Record, kw_only=True):
+    """Somebody wants a model version trained on prefixes of the observation log."""
+
+    training_id: Id
+    model: ModelName
+    #: The series to learn from; the first one is the Kafka key.
+    series_ids: Annotated[tuple[SeriesId, ...], Meta(min_length=1)]
+    #: The column that is forecast.
+    target: str = "close"
+    #: Raw columns that the model sees, in order; empty means the target alone.
+    columns: tuple[str, ...] = ()
+    algorithm: str = "lstm"
+    horizon: Annotated[int, Meta(ge=1, le=1000)] = 10
+    window_size: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    levels: Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)] = (80.0, 95.0)
+    hyperparameters: dict[str, Hyperparameter] = {}
+    seed: Annotated[int, Meta(ge=0)] = 0
+    #: Partition of `observations` (decimal) -> end offset, exclusive: nothing at or beyond it is read.
+    as_of: dict[str, Offset]
+    #: Who or what asked: `user`, `first-start`, `schedule`, `drift`.
+    cause: str = "user"
+
+    def __post_init__(self) -> None:
+        require_ascending("levels", self.levels)
+        require(len(set(self.series_ids)) == len(self.series_ids), "series_ids must not repeat a series")
+        require(
+            all(partition.isdecimal() for partition in self.as_of),
+            f"as_of must name partitions by number, named {sorted(self.as_of)}",
+        )
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.training_id,)
+
+
+class TrainingCancelRequested(Record, kw_only=True):
+    """Somebody wants a training stopped; one that has ended stays as it is."""
+
+    training_id: Id
+    #: The first series of the training: the cancellation follows it into the same partition.
+    series_id: SeriesId
+    reason: str = ""
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.training_id,)
+
+
+class TrainingEvent(Record, kw_only=True):
+    """One moment of a training. `sequence` counts from 0; a repeated training repeats its events."""
+
+    training_id: Id
+    model: ModelName
+    series_id: SeriesId
+    sequence: Annotated[int, Meta(ge=0)]
+    state: TrainingState
+    #: Part done, in [0, 1].
+    fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    #: What is being done: `reading`, `fitting`, `backtest`, `calibration`, `export`.
+    stage: str = ""
+    epoch: int | None = None
+    #: `train` and `validation` loss, in the unit of the loss.
+    losses: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    #: Why it failed or was cancelled; empty otherwise.
+    reason: str = ""
+    #: The released version and the MLflow run, once succeeded.
+    version: str | None = None
+    mlflow_run_id: str | None = None
+
+    def __post_init__(self) -> None:
+        require_finite("losses", self.losses.values())
+        require_finite("metrics", self.metrics.values())
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.training_id, self.sequence, self.state)
