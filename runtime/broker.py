@@ -8,7 +8,7 @@ Adapters may not vary in this:
   Messages of one producer to one partition are appended in the order of their ``send``.
 - A group gives each partition to one of its members. Committed offsets are the *next* offset to read.
 - A member that loses a partition hears of it in ``on_revoked`` before another member gets it; the callbacks run inside
-  ``poll`` or ``close``. A member that vanished silently loses its partitions without a call, and its commits are then refused.
+  ``poll`` or ``close``. A member that vanished silently loses its partitions without a call; its commits are refused.
 - Consumers and readers belong to one thread; producers may be shared.
 - What the broker cannot do now raises ``TransientError``; bad arguments raise ``ValueError``.
 """

@@ -9,7 +9,7 @@ from msgspec import Meta
 from schemas.record import Offset, Record
 
 
-class DeadLetter(Record, kw_only=True):
+class DeadLetter(Record, frozen=True, kw_only=True):
     """The original bytes of a message that no reader can handle, and where it stood."""
 
     topic: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated
 
 from msgspec import Meta
@@ -27,7 +28,7 @@ from schemas.record import (
 DEFAULT_LEVELS = (80.0, 95.0)
 
 
-class AsOf(Record, kw_only=True):
+class AsOf(Record, frozen=True, kw_only=True):
     """How far into the log a request may read: end offsets, exclusive."""
 
     #: Of the partition of `observations` that holds the series; 0 for a request with its own window.
@@ -37,7 +38,7 @@ class AsOf(Record, kw_only=True):
     deployments: Offset
 
 
-class ForecastRequested(Record, kw_only=True):
+class ForecastRequested(Record, frozen=True, kw_only=True):
     """Somebody wants a forecast of a series, or of a window of raw values that comes with the request."""
 
     request_id: Id
@@ -77,7 +78,7 @@ class ForecastRequested(Record, kw_only=True):
         return (self.request_id, None if self.as_of is None else "pinned")
 
 
-class ForecastRequestBatch(Record, kw_only=True):
+class ForecastRequestBatch(Record, frozen=True, kw_only=True):
     """Several requests of one partition in one message: fewer and fuller messages cost less."""
 
     requests: Annotated[tuple[ForecastRequested, ...], Meta(min_length=1, max_length=500)]
@@ -94,7 +95,7 @@ class ForecastRequestBatch(Record, kw_only=True):
         return tuple(request.request_id for request in self.requests)
 
 
-class ForecastStep(Record, kw_only=True):
+class ForecastStep(Record, frozen=True, kw_only=True):
     """What one step ahead is expected to be."""
 
     #: UTC start of the step; null when the request's window came without a cutoff.
@@ -114,12 +115,10 @@ class ForecastStep(Record, kw_only=True):
         require_ascending("quantiles", probabilities)
         require(all(0 < p < 1 for p in probabilities), f"quantiles must lie in (0, 1), were {probabilities}")
         values = list(self.quantiles.values())
-        require(
-            all(a <= b for a, b in zip(values, values[1:], strict=False)), f"quantiles must not cross, were {values}"
-        )
+        require(all(a <= b for a, b in pairwise(values)), f"quantiles must not cross, were {values}")
 
 
-class ModelUsed(Record, kw_only=True):
+class ModelUsed(Record, frozen=True, kw_only=True):
     """The model version that made a forecast, and in which role."""
 
     name: ModelName
@@ -128,7 +127,7 @@ class ModelUsed(Record, kw_only=True):
     algorithm: str
 
 
-class Lineage(Record, kw_only=True):
+class Lineage(Record, frozen=True, kw_only=True):
     """What a forecast was made from. Offsets name the newest messages used, not how far the reader had read."""
 
     #: Partition of `observations` and the offset of the newest batch used; null for a request with its own window.
@@ -142,7 +141,7 @@ class Lineage(Record, kw_only=True):
     model_digest: Digest
 
 
-class ForecastIssued(Record, kw_only=True):
+class ForecastIssued(Record, frozen=True, kw_only=True):
     """A request ended with a forecast. Nothing here depends on the wall clock or on who computed it."""
 
     forecast_id: Id
@@ -187,7 +186,7 @@ class ForecastIssued(Record, kw_only=True):
         )
 
 
-class ForecastRefused(Record, kw_only=True):
+class ForecastRefused(Record, frozen=True, kw_only=True):
     """A request ended without a forecast, with the reason."""
 
     request_id: Id

@@ -12,7 +12,7 @@ from schemas.record import Freq, Id, Record, SeriesId, require, require_utc
 IngestState = Literal["running", "succeeded", "failed"]
 
 
-class IngestRequested(Record, kw_only=True):
+class IngestRequested(Record, frozen=True, kw_only=True):
     """Somebody wants the observations of a series fetched or brought up to date."""
 
     ingest_id: Id
@@ -43,7 +43,7 @@ class IngestRequested(Record, kw_only=True):
         return (self.ingest_id,)
 
 
-class IngestEvent(Record, kw_only=True):
+class IngestEvent(Record, frozen=True, kw_only=True):
     """How an ingest goes. The last event of an ingest is `succeeded` or `failed`."""
 
     ingest_id: Id

@@ -23,7 +23,7 @@ Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$", description="First 16 d
 Role = Literal["champion", "challenger", "shadow"]
 
 
-class ModelReleased(Record, kw_only=True):
+class ModelReleased(Record, frozen=True, kw_only=True):
     """One model version: an ONNX graph and a JSON recipe, nothing executable, with the skill that it showed.
 
     The content depends on the training request and the log prefixes alone, so a repeated
@@ -72,7 +72,7 @@ class ModelReleased(Record, kw_only=True):
         return (self.model, self.version, self.training_id)
 
 
-class Deployment(Record, kw_only=True):
+class Deployment(Record, frozen=True, kw_only=True):
     """A version takes a role for a model name. The newest `champion` record of a name is the one that answers."""
 
     deployment_id: Id

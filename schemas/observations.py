@@ -23,7 +23,7 @@ BatchKind = Literal["history", "append", "restatement"]
 MAX_ROWS_A_BATCH = 5_000
 
 
-class ObservationBatch(Record, kw_only=True):
+class ObservationBatch(Record, frozen=True, kw_only=True):
     """Some observations of one series, column by column.
 
     A row says what held over ``[time, time + freq)``. The latest record that names a time is the one that counts:

@@ -13,7 +13,7 @@ FINAL_TRAINING_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cance
 Hyperparameter = bool | int | float | str
 
 
-class TrainingRequested(Record, kw_only=True):
+class TrainingRequested(Record, frozen=True, kw_only=True):
     """Somebody wants a model version trained on prefixes of the observation log."""
 
     training_id: Id
@@ -47,7 +47,7 @@ class TrainingRequested(Record, kw_only=True):
         return (self.training_id,)
 
 
-class TrainingCancelRequested(Record, kw_only=True):
+class TrainingCancelRequested(Record, frozen=True, kw_only=True):
     """Somebody wants a training stopped; one that has ended stays as it is."""
 
     training_id: Id
@@ -59,7 +59,7 @@ class TrainingCancelRequested(Record, kw_only=True):
         return (self.training_id,)
 
 
-class TrainingEvent(Record, kw_only=True):
+class TrainingEvent(Record, frozen=True, kw_only=True):
     """One moment of a training. `sequence` counts from 0; a repeated training repeats its events."""
 
     training_id: Id
