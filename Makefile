@@ -1,0 +1,52 @@
+# `make up` sets up and runs everything; `make test` sets up and passes every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := ingestor trainer predictor gateway mlflow stack dev bench
+.DEFAULT_GOAL := help
+
+.PHONY: help up down demo test test-unit check format bench bench-accuracy docs lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+# One stamp a lock file: what is installed follows what is pinned.
+$(VENV)/.installed-%: requirements/build.txt requirements/%.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Foretopic needs Python 3.11 or newer, found %s; name another with make PYTHON=python3.12" % sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/$*.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: $(VENV)/.installed-stack ## Install, start Kafka and all services, train, forecast (stays in the foreground)
+	$(BIN)/foretopic up
+
+down: $(VENV)/.installed-stack ## Stop a stack that runs in the background
+	$(BIN)/foretopic down
+
+test: $(VENV)/.installed-dev ## Install and run every test that needs no Docker engine
+	$(BIN)/pytest -m ""
+
+test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, browser or database
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-dev ## Format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.installed-dev ## Pin the dependencies anew, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade requirements/build.in -o requirements/build.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --extra bench pyproject.toml -o requirements/bench.txt
+	for extra in $(filter-out bench,$(LOCKS)); do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --constraint requirements/bench.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; \
+	done
+
+clean: ## Remove the virtual environment
+	rm -rf $(VENV)
