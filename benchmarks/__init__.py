@@ -1,0 +1,1 @@
+"""The figures of the README: what is measured, beside what, on which machine."""
