@@ -60,7 +60,10 @@ class TrainingCancelRequested(Record, frozen=True, kw_only=True):
 
 
 class TrainingEvent(Record, frozen=True, kw_only=True):
-    """One moment of a training. `sequence` counts from 0; a repeated training repeats its events."""
+    """One moment of a training. `sequence` counts from 0; after a restart it goes on from what stands in the log.
+
+    The first event with a final state in log order is the end of a training.
+    """
 
     training_id: Id
     model: ModelName
@@ -69,13 +72,13 @@ class TrainingEvent(Record, frozen=True, kw_only=True):
     state: TrainingState
     #: Part done, in [0, 1].
     fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    #: What is being done: `reading`, `fitting`, `backtest`, `calibration`, `export`.
+    #: What is being done: `reading`, `fitting`, `backtest`, `calibration`, `export`, `recording`.
     stage: str = ""
     epoch: int | None = None
     #: `train` and `validation` loss, in the unit of the loss.
     losses: dict[str, float] = {}
     metrics: dict[str, float] = {}
-    #: Why it failed or was cancelled; empty otherwise.
+    #: Why it failed or was cancelled, or what went wrong on the way (a warning); empty otherwise.
     reason: str = ""
     #: The released version and the MLflow run, once succeeded.
     version: str | None = None
@@ -86,4 +89,18 @@ class TrainingEvent(Record, frozen=True, kw_only=True):
         require_finite("metrics", self.metrics.values())
 
     def identity(self) -> tuple[object, ...]:
-        return (self.training_id, self.sequence, self.state)
+        # All that it says: a crash, MLflow or the moment of a cancellation may change how a repeated training
+        # goes on, and then it tells something else under the same sequence.
+        return (
+            self.training_id,
+            self.sequence,
+            self.state,
+            self.fraction,
+            self.stage,
+            self.epoch,
+            self.losses,
+            self.metrics,
+            self.reason,
+            self.version,
+            self.mlflow_run_id,
+        )
