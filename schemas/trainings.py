@@ -90,16 +90,17 @@ class TrainingEvent(Record, frozen=True, kw_only=True):
 
     def identity(self) -> tuple[object, ...]:
         # All that it says: a crash, MLflow or the moment of a cancellation may change how a repeated training
-        # goes on, and then it tells something else under the same sequence.
+        # goes on, and then it tells something else under the same sequence. An int that was given for a number
+        # comes back from the wire as a float, so numbers are named as floats.
         return (
             self.training_id,
             self.sequence,
             self.state,
-            self.fraction,
+            float(self.fraction),
             self.stage,
             self.epoch,
-            self.losses,
-            self.metrics,
+            {name: float(loss) for name, loss in self.losses.items()},
+            {name: float(metric) for name, metric in self.metrics.items()},
             self.reason,
             self.version,
             self.mlflow_run_id,
