@@ -1,0 +1,232 @@
+"""When the next observations are due: exchange sessions and the endless calendar.
+
+Daily bars have the midnight UTC of their session date, bars within a day start with the session and run to its close,
+weeks and longer follow the Gregorian calendar. Sessions come from the `exchange_calendars` package, one year at a
+time, so that nothing depends on the day on which the code runs (the package's own default ends a year from now).
+"""
+
+from __future__ import annotations
+
+import calendar as gregorian
+import re
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.errors import CalendarError
+
+ALWAYS = "24/7"
+_FREQ = re.compile(r"([1-9][0-9]*)(min|h|d|w|mo|q|y)")
+_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_MONTHS = {"mo": 1, "q": 3, "y": 12}
+_DAY = 86_400
+#: A year with ordinary sessions, from which the bars of a session are counted.
+_REFERENCE_YEAR = 2024
+#: The last year that pandas' nanoseconds hold whole.
+_LAST_YEAR = 2261
+
+
+class _Sessions(NamedTuple):
+    """The sessions of one year, in seconds since 1970, shape (n,) each; a session without a break has break -1."""
+
+    date: npt.NDArray[np.int64]
+    open: npt.NDArray[np.int64]
+    close: npt.NDArray[np.int64]
+    break_start: npt.NDArray[np.int64]
+    break_end: npt.NDArray[np.int64]
+
+
+def parse_freq(freq: str) -> tuple[int, str]:
+    """Return count and unit of a freq.
+
+    >>> parse_freq("15min")
+    (15, 'min')
+
+    Raises:
+        CalendarError: ``unknown-freq``.
+    """
+    match = _FREQ.fullmatch(freq)
+    if match is None:
+        raise CalendarError(
+            "unknown-freq",
+            field="freq",
+            expected="a count and one of min, h, d, w, mo, q, y, e.g. 1d",
+            found=repr(freq),
+        )
+    return int(match[1]), match[2]
+
+
+@lru_cache(maxsize=1024)
+def next_times(calendar: str, freq: str, cutoff: datetime, horizon: int) -> tuple[datetime, ...]:
+    """Return the UTC starts of the ``horizon`` observations that follow the one at ``cutoff``.
+
+    Raises:
+        CalendarError: ``unknown-calendar``, ``unknown-freq``; ``beyond-calendar``: the exchange's holidays are not
+            known that far; ``cutoff-off-calendar``: no bar of the session starts at ``cutoff``.
+        ValueError: ``cutoff`` is not a UTC time.
+    """
+    if cutoff.utcoffset() != timedelta(0):
+        raise ValueError(f"cutoff must be a UTC time, was {cutoff}")
+    count, unit = parse_freq(freq)
+    return tuple(islice(_following(calendar, count, unit, cutoff), horizon))
+
+
+def season_length(freq: str, calendar: str) -> int:
+    """Return how many steps make one season: a day within days, a week of days, a year of longer freqs.
+
+    >>> season_length("1h", "24/7"), season_length("1d", "24/7"), season_length("1mo", "24/7")
+    (24, 7, 12)
+
+    Raises:
+        CalendarError: ``unknown-calendar``, ``unknown-freq``.
+    """
+    count, unit = parse_freq(freq)
+    if unit in ("min", "h") and count * _SECONDS[unit] < _DAY:
+        if calendar == ALWAYS:
+            return _whole(_DAY, count * _SECONDS[unit])
+        sessions = _sessions(calendar, _REFERENCE_YEAR)
+        bars = [len(_bars(sessions, index, count * _SECONDS[unit])) for index in range(len(sessions.date))]
+        return max(int(np.median(bars)), 1)
+    if unit in ("min", "h", "d"):
+        days = count if unit == "d" else count * _SECONDS[unit] // _DAY
+        return _whole(7 if calendar == ALWAYS else _trading_days_a_week(calendar), days)
+    return _whole({"w": 52, "mo": 12, "q": 4, "y": 1}[unit], count)
+
+
+def _trading_days_a_week(calendar: str) -> int:
+    weekdays = {int(date) // _DAY % 7 for date in _sessions(calendar, _REFERENCE_YEAR).date}
+    return len(weekdays)
+
+
+def _whole(season: int, step: int) -> int:
+    """Return steps a season, or 1 (no season) where they do not fit whole."""
+    return season // step if season % step == 0 else 1
+
+
+def _following(calendar: str, count: int, unit: str, cutoff: datetime) -> Iterator[datetime]:
+    if unit in _MONTHS:
+        return _months(count * _MONTHS[unit], cutoff)
+    seconds = count * _SECONDS[unit]
+    if calendar == ALWAYS:
+        return _steps(seconds, cutoff)
+    if unit == "w":
+        return _weeks_with_sessions(calendar, seconds, cutoff)
+    if unit == "d":
+        return islice(_session_dates(calendar, cutoff), count - 1, None, count)
+    return _session_bars(calendar, seconds, cutoff)
+
+
+def _steps(seconds: int, cutoff: datetime) -> Iterator[datetime]:
+    step, time = timedelta(seconds=seconds), cutoff
+    while True:
+        time += step
+        yield time
+
+
+def _months(months: int, cutoff: datetime) -> Iterator[datetime]:
+    """Yield the same day of later months; from the last day of a month, their last days."""
+    last_day = cutoff.day == gregorian.monthrange(cutoff.year, cutoff.month)[1]
+    month = cutoff.year * 12 + cutoff.month - 1
+    while True:
+        month += months
+        year, index = divmod(month, 12)
+        days = gregorian.monthrange(year, index + 1)[1]
+        yield cutoff.replace(year=year, month=index + 1, day=days if last_day else min(cutoff.day, days))
+
+
+def _weeks_with_sessions(calendar: str, seconds: int, cutoff: datetime) -> Iterator[datetime]:
+    """Yield the weeks in which the exchange opens: some close for a whole one."""
+    for time in _steps(seconds, cutoff):
+        start = int(time.timestamp())
+        years = {time.year, (time + timedelta(seconds=seconds - 1)).year}
+        dates = np.concatenate([_sessions(calendar, year).date for year in sorted(years)])
+        if ((dates >= start - start % _DAY) & (dates < start + seconds)).any():
+            yield time
+
+
+def _session_dates(calendar: str, cutoff: datetime) -> Iterator[datetime]:
+    after = int(cutoff.timestamp())
+    for year in range(cutoff.year, _LAST_YEAR):
+        for date in _sessions(calendar, year).date:
+            if date > after:
+                yield datetime.fromtimestamp(int(date), UTC)
+
+
+def _session_bars(calendar: str, seconds: int, cutoff: datetime) -> Iterator[datetime]:
+    after = int(cutoff.timestamp())
+    # A session may begin on the UTC day before its date (Sydney, Tokyo), so the year before counts too.
+    is_known = False
+    for year in range((cutoff - timedelta(days=2)).year, _LAST_YEAR):
+        sessions = _sessions(calendar, year)
+        first = int(np.searchsorted(sessions.close, after, side="left"))
+        for index in range(first, len(sessions.date)):
+            for start in _bars(sessions, index, seconds):
+                is_known = is_known or start == after
+                if start > after:
+                    if not is_known:
+                        raise _off_calendar(calendar, seconds, cutoff, start)
+                    yield datetime.fromtimestamp(start, UTC)
+
+
+def _off_calendar(calendar: str, seconds: int, cutoff: datetime, following: int) -> CalendarError:
+    return CalendarError(
+        "cutoff-off-calendar",
+        field="cutoff",
+        expected=f"the start of a {seconds // 60}-minute bar of {calendar}; the one that follows starts at "
+        f"{datetime.fromtimestamp(following, UTC):%Y-%m-%dT%H:%MZ}",
+        found=f"{cutoff:%Y-%m-%dT%H:%M:%SZ}",
+        advice="give the series the calendar that its bars follow",
+    )
+
+
+def _bars(sessions: _Sessions, index: int, seconds: int) -> list[int]:
+    """Return the starts of the bars of one session: from the open, and again from the end of its break."""
+    start, end = int(sessions.open[index]), int(sessions.close[index])
+    if sessions.break_start[index] < 0:
+        return list(range(start, end, seconds))
+    return [
+        *range(start, int(sessions.break_start[index]), seconds),
+        *range(int(sessions.break_end[index]), end, seconds),
+    ]
+
+
+@lru_cache(maxsize=256)
+def _sessions(calendar: str, year: int) -> _Sessions:
+    # pandas and the calendars cost 2 s and 100 MB: only who needs an exchange pays.
+    import exchange_calendars  # noqa: PLC0415
+
+    try:
+        with warnings.catch_warnings():
+            # exchange_calendars 4.13 reads Series.values and others, which pandas 3 says will change.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            schedule = exchange_calendars.get_calendar(calendar, start=f"{year}-01-01", end=f"{year}-12-31").schedule
+    except exchange_calendars.errors.InvalidCalendarName as error:
+        raise CalendarError(
+            "unknown-calendar",
+            field="calendar",
+            expected="24/7 or a code of exchange_calendars such as XNYS, BVMF, XLON",
+            found=repr(calendar),
+        ) from error
+    except ValueError as error:
+        raise CalendarError(
+            "beyond-calendar",
+            field="cutoff",
+            expected=f"such that the holidays of {calendar} are known for every step",
+            found=f"a step in {year} ({error})",
+            advice="ask for a shorter horizon",
+        ) from error
+    found = [_seconds(schedule[name]) for name in ("open", "close", "break_start", "break_end")]
+    return _Sessions(_seconds(schedule.index.to_series()), *found)
+
+
+def _seconds(times: object) -> npt.NDArray[np.int64]:
+    """Return a pandas series of times as seconds since 1970; a missing time is -1."""
+    array = np.asarray(times, dtype="datetime64[s]")
+    return np.where(np.isnat(array), -1, array.astype(np.int64))

@@ -1,0 +1,316 @@
+"""The latest view of a series, folded from its observation batches by log order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.errors import InvalidObservations, TooLittleHistory
+from schemas.observations import ObservationBatch
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+_Array = TypeVar("_Array", FloatArray, IntArray)
+#: Views kept a series: requests of one moment pin few different offsets.
+_KEPT_VIEWS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """A series as it is known at some point of the log; the arrays are read-only.
+
+    Attributes:
+        series_id: Stable key, e.g. ``market/AAPL@1d``.
+        freq: Length of one observation, e.g. ``1d``.
+        calendar: Exchange calendar code, or ``24/7``.
+        unit: Unit of the price columns; empty when the source does not say.
+        source: Name of the data source of the newest batch used.
+        time: UTC starts in seconds since 1970, strictly ascending, shape (n,).
+        columns: Column name -> values, shape (n,); NaN is a missing value.
+        newest_offset: Offset of the newest batch used; -1 when there is none.
+    """
+
+    series_id: str
+    freq: str
+    calendar: str
+    unit: str
+    source: str
+    time: IntArray
+    columns: dict[str, FloatArray]
+    newest_offset: int
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def last(self, rows: int) -> Observations:
+        """Return the newest ``rows`` rows, or all where there are fewer."""
+        start = max(len(self.time) - rows, 0)
+        return self.slice(start, len(self.time))
+
+    def slice(self, start: int, end: int) -> Observations:
+        """Return the rows [start, end), sharing memory."""
+        return Observations(
+            series_id=self.series_id,
+            freq=self.freq,
+            calendar=self.calendar,
+            unit=self.unit,
+            source=self.source,
+            time=self.time[start:end],
+            columns={name: values[start:end] for name, values in self.columns.items()},
+            newest_offset=self.newest_offset,
+        )
+
+    def matrix(self, columns: Sequence[str]) -> FloatArray:
+        """Return the named columns beside each other, shape (n, len(columns)).
+
+        Raises:
+            InvalidObservations: ``unknown-column``: the series has no such column.
+        """
+        for name in columns:
+            if name not in self.columns:
+                raise InvalidObservations(
+                    "unknown-column",
+                    field="columns",
+                    expected=f"columns of {self.series_id}: {', '.join(sorted(self.columns)) or 'it has none'}",
+                    found=repr(name),
+                )
+        return np.column_stack([self.columns[name] for name in columns])
+
+
+class Window(NamedTuple):
+    """The newest complete rows of a series.
+
+    Attributes:
+        values: Raw values, oldest first, shape (rows, columns).
+        cutoff: Time of the last row (UTC).
+    """
+
+    values: FloatArray
+    cutoff: datetime
+
+
+def window_of(observations: Observations, columns: Sequence[str], rows: int) -> Window:
+    """Return the last ``rows`` rows in which every one of ``columns`` has a value.
+
+    Rows with a missing value are passed over, here and in training alike: the declared rule for gaps.
+
+    Raises:
+        InvalidObservations: ``unknown-column``.
+        TooLittleHistory: There are fewer complete rows.
+    """
+    # Rarely is a row incomplete: look at a short tail first, and at everything only when that is not enough.
+    for tail in (observations.last(2 * rows), observations):
+        values = tail.matrix(columns)
+        complete = np.flatnonzero(np.isfinite(values).all(axis=1))
+        if len(complete) >= rows:
+            chosen = complete[-rows:]
+            return Window(values[chosen], datetime.fromtimestamp(int(tail.time[chosen[-1]]), UTC))
+    raise TooLittleHistory(
+        "too-little-history",
+        field="observations",
+        expected=f"at least {rows} rows of {observations.series_id} with a value in {', '.join(columns)}",
+        found=f"{len(complete)} of {len(observations)}",
+        advice="load more history or use a model with a smaller window_size",
+    )
+
+
+def complete_rows(observations: Observations, columns: Sequence[str]) -> Observations:
+    """Return only the rows in which every one of ``columns`` has a value."""
+    complete = np.isfinite(observations.matrix(columns)).all(axis=1)
+    if complete.all():
+        return observations
+    return Observations(
+        series_id=observations.series_id,
+        freq=observations.freq,
+        calendar=observations.calendar,
+        unit=observations.unit,
+        source=observations.source,
+        time=observations.time[complete],
+        columns={name: values[complete] for name, values in observations.columns.items()},
+        newest_offset=observations.newest_offset,
+    )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    offset: int
+    freq: str
+    calendar: str
+    unit: str
+    source: str
+    time: IntArray
+    columns: dict[str, FloatArray]
+
+
+class _Rows:
+    """Rows in time order in buffers with room to grow, so that one more row costs no copy.
+
+    Views of the first rows stay true for ever: rows are only added behind them, and anything else starts new buffers.
+    """
+
+    def __init__(self, batches: Sequence[_Batch]) -> None:
+        time = np.concatenate([batch.time for batch in batches])
+        names = dict.fromkeys(name for batch in batches for name in batch.columns)
+        # A stable sort keeps log order among equal times; the last of each is the latest record.
+        order = np.argsort(time, kind="stable")
+        ordered = time[order]
+        keep = order[np.append(ordered[1:] != ordered[:-1], [True])] if len(ordered) else order
+        self.size = len(keep)
+        self.time = time[keep]
+        self.columns = {name: np.concatenate([_column(batch, name) for batch in batches])[keep] for name in names}
+
+    def is_tail(self, batch: _Batch) -> bool:
+        """Return whether ``batch`` only adds rows behind ours, in columns that we have."""
+        return (
+            self.size > 0
+            and int(batch.time[0]) > int(self.time[self.size - 1])
+            and batch.columns.keys() <= self.columns.keys()
+        )
+
+    def extend(self, batch: _Batch) -> None:
+        """Add a batch for which `is_tail` holds."""
+        size = self.size + len(batch.time)
+        if size > len(self.time):
+            room = max(2 * len(self.time), size)
+            self.time = _grown(self.time, self.size, room)
+            self.columns = {name: _grown(values, self.size, room) for name, values in self.columns.items()}
+        self.time[self.size : size] = batch.time
+        for name, values in self.columns.items():
+            values[self.size : size] = _column(batch, name)
+        self.size = size
+
+
+def _column(batch: _Batch, name: str) -> FloatArray:
+    values = batch.columns.get(name)
+    return np.full(len(batch.time), np.nan) if values is None else values
+
+
+def _grown(values: _Array, size: int, room: int) -> _Array:
+    grown = np.empty(room, dtype=values.dtype)
+    grown[:size] = values[:size]
+    return grown
+
+
+class SeriesHistory:
+    """All batches of one series by offset, and the view of it at any prefix of the log.
+
+    The latest record that names a time is the one that counts, whole row by whole row. A batch with the digest of an
+    earlier one is a repeat of the same fact and changes nothing, wherever it stands.
+    """
+
+    def __init__(self, series_id: str) -> None:
+        self.series_id = series_id
+        self._batches: list[_Batch] = []
+        self._digests: set[str] = set()
+        self._offset = -1
+        self._rows: _Rows | None = None
+        #: Row counts after each batch since the buffers were started: the views of those prefixes are their first rows.
+        self._first_prefix = 0
+        self._sizes: list[int] = []
+        self._views: dict[int, Observations] = {}
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @property
+    def newest_offset(self) -> int:
+        """Offset of the newest batch that counts; -1 when there is none."""
+        return self._batches[-1].offset if self._batches else -1
+
+    def append(self, offset: int, batch: ObservationBatch) -> bool:
+        """Learn the batch at ``offset``; return whether it says something new.
+
+        An offset that was already learned (a redelivery) and a repeated digest change nothing.
+
+        Raises:
+            ValueError: The batch is of another series: a mistake in the caller.
+        """
+        if batch.series_id != self.series_id:
+            raise ValueError(f"batch must be of {self.series_id}, was of {batch.series_id}")
+        if offset <= self._offset:
+            return False
+        self._offset = offset
+        if batch.digest in self._digests:
+            return False
+        self._digests.add(batch.digest)
+        learned = _Batch(
+            offset=offset,
+            freq=batch.freq,
+            calendar=batch.calendar,
+            unit=batch.unit,
+            source=batch.source,
+            time=np.array([int(time.timestamp()) for time in batch.time], dtype=np.int64),
+            # None becomes NaN.
+            columns={name: np.array(values, dtype=np.float64) for name, values in batch.columns.items()},
+        )
+        self._batches.append(learned)
+        self._views.clear()
+        if self._rows is not None and self._rows.is_tail(learned):
+            self._rows.extend(learned)
+            self._sizes.append(self._rows.size)
+        else:
+            self._rows = None
+        return True
+
+    def view(self, before_offset: int | None = None, rows: int | None = None) -> Observations:
+        """Return the series as it was known at a point of the log.
+
+        Args:
+            before_offset: End offset, exclusive; ``None`` is everything learned.
+            rows: Only the newest rows; ``None`` is all.
+
+        Raises:
+            InvalidObservations: ``no-observations``: nothing was known before that offset.
+        """
+        count = len(self._batches)
+        if before_offset is not None:
+            count = bisect_left(self._batches, before_offset, key=lambda batch: batch.offset)
+        if count == 0:
+            raise InvalidObservations(
+                "no-observations",
+                field="before_offset",
+                expected=f"beyond an observation of {self.series_id}",
+                found=f"{before_offset}, and the first one has offset "
+                f"{self._batches[0].offset if self._batches else 'none'}",
+            )
+        view = self._views.get(count)
+        if view is None:
+            view = self._view_of(count)
+            if len(self._views) >= _KEPT_VIEWS:
+                self._views.clear()
+            self._views[count] = view
+        return view if rows is None else view.last(rows)
+
+    def _view_of(self, count: int) -> Observations:
+        if count == len(self._batches) and self._rows is None:
+            self._rows = _Rows(self._batches)
+            self._first_prefix = count
+            self._sizes = [self._rows.size]
+        if self._rows is not None and count >= self._first_prefix:
+            kept, size = self._rows, self._sizes[count - self._first_prefix]
+        else:
+            kept = _Rows(self._batches[:count])
+            size = kept.size
+        newest = self._batches[count - 1]
+        time = kept.time[:size]
+        time.flags.writeable = False
+        columns = {}
+        for name, values in kept.columns.items():
+            columns[name] = values[:size]
+            columns[name].flags.writeable = False
+        return Observations(
+            series_id=self.series_id,
+            freq=newest.freq,
+            calendar=newest.calendar,
+            unit=newest.unit,
+            source=newest.source,
+            time=time,
+            columns=columns,
+            newest_offset=newest.offset,
+        )
