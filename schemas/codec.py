@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -103,6 +103,17 @@ def encode(
     return EncodedRecord(key=topic.key(record).encode(), value=_ENCODER.encode(record), headers=tuple(headers))
 
 
+def _envelope_time(topic: Topic, text: str) -> datetime:
+    """Return the UTC time that ``text`` names with its offset; a time without an offset names none."""
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise MalformedRecord(topic.name, f"ce_time must be an RFC 3339 time, was {text!r}") from error
+    raise MalformedRecord(topic.name, f"ce_time must say its offset from UTC, e.g. end in Z, was {text!r}")
+
+
 def _envelope(topic: Topic, headers: Iterable[tuple[str, bytes]]) -> Envelope:
     try:
         found = {name: value.decode() for name, value in headers if value is not None}
@@ -113,15 +124,11 @@ def _envelope(topic: Topic, headers: Iterable[tuple[str, bytes]]) -> Envelope:
         raise UnknownRecordType(
             topic.name, f"headers ce_id, ce_type, ce_source and ce_time are expected, missing: {', '.join(missing)}"
         )
-    try:
-        time = datetime.fromisoformat(found["ce_time"])
-    except ValueError as error:
-        raise MalformedRecord(topic.name, f"ce_time must be an RFC 3339 time, was {found['ce_time']!r}") from error
     return Envelope(
         id=found["ce_id"],
         type=found["ce_type"],
         source=found["ce_source"],
-        time=time,
+        time=_envelope_time(topic, found["ce_time"]),
         code_version=found.get("ce_codeversion", ""),
         traceparent=found.get("traceparent"),
     )
@@ -146,6 +153,8 @@ def decode(topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes
         record = _DECODERS[record_type].decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedRecord(topic.name, f"not a {record_type.__name__}: {error}") from error
+    except RecursionError as error:  # thousands of brackets; also inside a field that we ignore
+        raise MalformedRecord(topic.name, f"not a {record_type.__name__}: nested too deeply") from error
     expected = record_id(record)
     if envelope.id != expected:
         raise IdentityMismatch(topic.name, f"ce_id must be {expected}, computed from the content, was {envelope.id!r}")

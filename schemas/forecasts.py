@@ -192,7 +192,7 @@ class ForecastRefused(Record, frozen=True, kw_only=True):
     request_id: Id
     series_id: SeriesId | None = None
     #: What kind of refusal, lower-case-with-hyphens, e.g. `unknown-series`.
-    code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$")]
+    code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$(?!\n)")]
     #: One sentence: what was expected, what was found, what to do.
     reason: str
     #: The field of the request that is at fault, what it may be and what it was; empty when it is none.

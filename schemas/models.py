@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -14,12 +14,13 @@ from schemas.record import (
     ModelName,
     Offset,
     Record,
+    Seed,
     SeriesId,
     require_ascending,
     require_finite,
 )
 
-Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$", description="First 16 digits of the artefact digest")]
+Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)", description="First 16 digits of the artefact digest")]
 Role = Literal["champion", "challenger", "shadow"]
 
 
@@ -45,7 +46,7 @@ class ModelReleased(Record, frozen=True, kw_only=True):
     horizon: Annotated[int, Meta(ge=1)]
     levels: tuple[Level, ...]
     #: What turns observations into the input of the graph and its output into a forecast; see `forecasting.artefact`.
-    recipe: dict[str, object]
+    recipe: dict[str, Any]
     #: The ONNX graph; null for a statistical model, which is its recipe.
     graph: bytes | None = None
     #: SHA-256 over the canonical recipe and the graph.
@@ -58,7 +59,7 @@ class ModelReleased(Record, frozen=True, kw_only=True):
     #: Partition of `observations` -> end offset that the training read up to, and the digest of what it read.
     as_of: dict[str, Offset]
     data_digest: Digest
-    seed: Annotated[int, Meta(ge=0)]
+    seed: Seed
     #: Version of the code that trained.
     code_version: str
 

@@ -10,32 +10,40 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+# Patterns are searched for, by Python's `re` and by JSON Schema's ECMA-262 alike, and Python's `$` also stands before a
+# last line feed: `$(?!\n)` ends the text in both. Control characters are kept out of ids: they reach URLs and SQL.
 SeriesId = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9._-]+/[^\s/@]+@[1-9][0-9]*(min|h|d|w|mo|q|y)$",
+        pattern=r"^[A-Za-z0-9._-]+/[^\s/@\x00-\x1f\x7f]+@[1-9][0-9]*(min|h|d|w|mo|q|y)$(?!\n)",
         max_length=200,
         description="`project/name@freq`, e.g. `market/AAPL@1d`",
     ),
 ]
 Freq = Annotated[
-    str, Meta(pattern=r"^[1-9][0-9]*(min|h|d|w|mo|q|y)$", description="Length of one observation, e.g. `1d`, `15min`")
+    str,
+    Meta(pattern=r"^[1-9][0-9]*(min|h|d|w|mo|q|y)$(?!\n)", description="Length of one observation, e.g. `1d`, `15min`"),
 ]
 ModelName = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9._-]+/[^\s/@:]+$", max_length=200, description="`project/name`, e.g. `market/AAPL-1d`"),
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]+/[^\s/@:\x00-\x1f\x7f]+$(?!\n)",
+        max_length=200,
+        description="`project/name`, e.g. `market/AAPL-1d`",
+    ),
 ]
 ModelReference = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9._-]+/[^\s/@:]+(:[0-9a-z]+)?$",
+        pattern=r"^[A-Za-z0-9._-]+/[^\s/@:\x00-\x1f\x7f]+(:[0-9a-z]+)?$(?!\n)",
         max_length=240,
         description="A model name, alone (its champion answers) or with `:version`",
     ),
 ]
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]+$", min_length=1, max_length=128)]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SHA-256 as 64 hexadecimal digits")]
-Offset = Annotated[int, Meta(ge=0, description="A Kafka offset")]
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]+$(?!\n)", min_length=1, max_length=128)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SHA-256 as 64 hexadecimal digits")]
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1, description="A Kafka offset")]
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1, description="Seed of every random number generator that is used")]
 Level = Annotated[float, Meta(gt=0, lt=100, description="Central coverage in percent: 80 means quantiles 0.1 to 0.9")]
 
 

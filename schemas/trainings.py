@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from schemas.record import Id, Level, ModelName, Offset, Record, SeriesId, require, require_ascending, require_finite
+from schemas.record import (
+    Id,
+    Level,
+    ModelName,
+    Offset,
+    Record,
+    Seed,
+    SeriesId,
+    require,
+    require_ascending,
+    require_finite,
+)
 
 TrainingState = Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
 FINAL_TRAINING_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
@@ -29,7 +40,7 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     window_size: Annotated[int, Meta(ge=1, le=10_000)] = 20
     levels: Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)] = (80.0, 95.0)
     hyperparameters: dict[str, Hyperparameter] = {}
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Seed = 0
     #: Partition of `observations` (decimal) -> end offset, exclusive: nothing at or beyond it is read.
     as_of: dict[str, Offset]
     #: Who or what asked: `user`, `first-start`, `schedule`, `drift`.
