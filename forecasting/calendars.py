@@ -30,6 +30,7 @@ _DAY = 86_400
 _REFERENCE_YEAR = 2024
 #: The last year that pandas' nanoseconds hold whole.
 _LAST_YEAR = 2261
+_MAX_YEAR = 9999
 
 
 class _Sessions(NamedTuple):
@@ -74,7 +75,18 @@ def next_times(calendar: str, freq: str, cutoff: datetime, horizon: int) -> tupl
     if cutoff.utcoffset() != timedelta(0):
         raise ValueError(f"cutoff must be a UTC time, was {cutoff}")
     count, unit = parse_freq(freq)
-    return tuple(islice(_following(calendar, count, unit, cutoff), horizon))
+    try:
+        times = tuple(islice(_following(calendar, count, unit, cutoff), horizon))
+    except OverflowError:
+        times = ()
+    if len(times) < horizon:
+        raise CalendarError(
+            "beyond-calendar",
+            field="cutoff",
+            expected=f"so early that {horizon} steps of {freq} have a date",
+            found=cutoff.isoformat(),
+        )
+    return times
 
 
 def season_length(freq: str, calendar: str) -> int:
@@ -136,6 +148,8 @@ def _months(months: int, cutoff: datetime) -> Iterator[datetime]:
     while True:
         month += months
         year, index = divmod(month, 12)
+        if year > _MAX_YEAR:
+            return
         days = gregorian.monthrange(year, index + 1)[1]
         yield cutoff.replace(year=year, month=index + 1, day=days if last_day else min(cutoff.day, days))
 

@@ -1,0 +1,173 @@
+"""A model version: one JSON recipe and, for fitted models, one ONNX graph. Nothing in it can be executed.
+
+The recipe says everything that turns raw observations into the input of the graph and its output into a forecast, so
+that training, backtest and serving compute the same numbers by the same code. `Artefact.digest` names both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from forecasting.errors import InvalidArtefact
+from schemas.identity import canonical_bytes
+
+VERSION_DIGITS = 16
+MAX_CALIBRATION_FOLDS = 1_000
+
+Finite = float
+Positive = Annotated[float, Meta(gt=0)]
+Probability = Annotated[float, Meta(gt=0, lt=1)]
+Setting = bool | int | float | str
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a recipe: immutable, and no field of it may go unread."""
+
+
+class FeatureRecipe(_Part, frozen=True, kw_only=True):
+    """One input of the graph beside its parameters and scaler values.
+
+    `scaling` says how the feature is made comparable between series: `volatility` divides it by the recent volatility
+    of the window, `standard` subtracts `mean` and divides by `scale`, both taken from the rows that the fit saw.
+    """
+
+    name: str
+    columns: Annotated[tuple[str, ...], Meta(min_length=1)]
+    window_size: Annotated[int, Meta(ge=1)] = 1
+    scaling: Literal["volatility", "standard"]
+    mean: Finite = 0.0
+    scale: Positive = 1.0
+
+
+class VolatilityRecipe(_Part, frozen=True, kw_only=True):
+    """How recent volatility is measured: an exponentially weighted mean square of one-step changes.
+
+    RiskMetrics' estimator (J.P. Morgan, 1996, section 5.2) within the window, shrunk towards the `long_run` value.
+    """
+
+    decay: Annotated[float, Meta(gt=0, le=1)]
+    shrinkage: Annotated[float, Meta(ge=0, le=1)]
+    #: Root mean square one-step change of the rows that the fit saw; 0 for a constant series.
+    long_run: Annotated[float, Meta(ge=0)]
+
+
+class IntervalRecipe(_Part, frozen=True, kw_only=True):
+    """Split-conformal state: for each step the ascending scores of the folds that the fit did not see.
+
+    A score is (outcome - median) / spread of a fold, in the working unit of the target; see `forecasting.intervals`.
+    """
+
+    #: True: bands use the size of a score alone, which supports wider levels from few folds.
+    is_symmetric: bool
+    #: Shape (horizon, folds).
+    scores: Annotated[tuple[tuple[Finite, ...], ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        for step, scores in enumerate(self.scores, start=1):
+            if len(scores) != len(self.scores[0]) or not scores:
+                raise ValueError(
+                    f"scores must have equal, positive length at every step, step {step} has {len(scores)}"
+                )
+            if any(a > b for a, b in pairwise(scores)):
+                raise ValueError(f"scores must ascend, those of step {step} do not")
+
+
+class Recipe(_Part, frozen=True, kw_only=True):
+    """What turns observations into the input of the graph and its output into a forecast."""
+
+    #: The form of the recipe that this code reads and writes.
+    format: Literal[1] = 1
+    algorithm: str
+    #: The column that is forecast; one of `columns`.
+    target: str
+    #: Raw columns in the order in which a window gives them.
+    columns: Annotated[tuple[str, ...], Meta(min_length=1)]
+    freq: str
+    calendar: str
+    season_length: Annotated[int, Meta(ge=1)]
+    window_size: Annotated[int, Meta(ge=2)]
+    horizon: Annotated[int, Meta(ge=1)]
+    #: Working unit of the target: `log-return` works on logarithms, `difference` on the values themselves.
+    transform: Literal["log-return", "difference"]
+    #: Inputs of the graph in order; empty without a graph.
+    features: tuple[FeatureRecipe, ...] = ()
+    #: Whether the graph also sees log(recent / long-run volatility) beside every row.
+    has_volatility_input: bool = False
+    volatility: VolatilityRecipe
+    #: Probabilities of the graph's outputs, ascending, with 0.5; empty without a graph.
+    quantiles: tuple[Probability, ...] = ()
+    #: The share of the graph's median that is believed; the rest is the last value. Learnt on the validation part.
+    median_weight: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    #: Mean one-step change in the working unit over the rows that the fit saw: the slope of the drift baseline.
+    drift: Finite
+    intervals: IntervalRecipe
+    hyperparameters: dict[str, Setting] = {}
+    seed: Annotated[int, Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.target not in self.columns:
+            raise ValueError(f"target must be one of the columns {', '.join(self.columns)}, was {self.target!r}")
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError(f"columns must not repeat, were {', '.join(self.columns)}")
+        if len(self.intervals.scores) != self.horizon:
+            raise ValueError(f"intervals must have {self.horizon} steps, had {len(self.intervals.scores)}")
+        if self.quantiles and (0.5 not in self.quantiles or list(self.quantiles) != sorted(set(self.quantiles))):  # noqa: PLR2004  # the median
+            raise ValueError(f"quantiles must ascend and have 0.5, were {self.quantiles}")
+        unknown = {name for feature in self.features for name in feature.columns} - set(self.columns)
+        if unknown:
+            raise ValueError(f"features must use the columns alone, used {', '.join(sorted(unknown))}")
+
+    @property
+    def baseline_rows(self) -> int:
+        """Rows that the seasonal-naive baseline and the window need together."""
+        return max(self.window_size, self.season_length)
+
+
+def recipe_to_json(recipe: Recipe) -> dict[str, object]:
+    """Return the JSON form of a recipe, for `ModelReleased.recipe`."""
+    form: dict[str, object] = msgspec.to_builtins(recipe)
+    return form
+
+
+def recipe_from_json(form: Mapping[str, object]) -> Recipe:
+    """Return the recipe of a JSON form.
+
+    Raises:
+        InvalidArtefact: ``invalid-recipe``.
+    """
+    try:
+        return msgspec.convert(dict(form), Recipe)
+    except msgspec.ValidationError as error:
+        raise InvalidArtefact(
+            "invalid-recipe",
+            field="recipe",
+            expected="a recipe of format 1",
+            found=f"one that breaks a rule: {error}",
+            advice="train the model again with this version",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A recipe and the ONNX graph that belongs to it; ``None`` for a statistical model."""
+
+    recipe: Recipe
+    graph: bytes | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of the recipe, a NUL and the graph, as 64 hexadecimal digits."""
+        form = canonical_bytes(recipe_to_json(self.recipe))
+        return hashlib.sha256(form + b"\0" + (self.graph or b"")).hexdigest()
+
+    @property
+    def version(self) -> str:
+        """The first 16 digits of the digest: the version of the model."""
+        return self.digest[:VERSION_DIGITS]

@@ -1,0 +1,153 @@
+"""Calibrated intervals by split-conformal prediction, one calibration a step.
+
+A fold that the fit did not see gives the score (outcome - median) / spread: how far the outcome fell from the median,
+in units of the spread that the model itself predicted there (normalised conformity scores: Papadopoulos, Gammerman and
+Vovk, "Normalized nonconformity measures for regression conformal prediction", AIA 2008; Lei et al., "Distribution-free
+predictive inference for regression", JASA 2018, section 5.2). With n scores the ceil((n + 1) p)-th smallest covers with
+probability at least p when the outcome is exchangeable with the folds. Returns scaled by recent volatility come close
+to that and levels do not; where the market changes its ways coverage drifts (Barber et al., "Conformal prediction
+beyond exchangeability", Annals of Statistics 2023), so every release states the coverage on folds that it was not
+calibrated on.
+
+The two ends are calibrated apart (signed scores), or together by the size of the score where folds are few: that
+supports a level from half as many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from forecasting.artefact import IntervalRecipe
+from forecasting.errors import LevelNotCalibrated
+from forecasting.panel import FloatArray
+
+#: From so many folds on, each end of a band has its own calibration.
+MIN_SIGNED_FOLDS = 100
+#: Digits kept of a score: more than a fold can tell, few enough for a small recipe.
+_SCORE_DIGITS = 7
+
+
+def quantile_pair(level: float) -> tuple[float, float]:
+    """Return the two probabilities of a central level, without the noise of binary fractions.
+
+    >>> quantile_pair(80), quantile_pair(95), quantile_pair(99.9)
+    ((0.1, 0.9), (0.025, 0.975), (0.0005, 0.9995))
+    """
+    tail = (100 - Decimal(repr(float(level)))) / 200
+    return float(tail), float(1 - tail)
+
+
+def probabilities_of(levels: Sequence[float]) -> tuple[float, ...]:
+    """Return the probabilities of central levels, ascending.
+
+    >>> probabilities_of([80, 95])
+    (0.025, 0.1, 0.9, 0.975)
+    """
+    return tuple(sorted({probability for level in levels for probability in quantile_pair(level)}))
+
+
+def calibrate(scores: FloatArray, *, is_symmetric: bool | None = None) -> IntervalRecipe:
+    """Return the state of calibrated intervals.
+
+    Args:
+        scores: Scores of folds that the fit did not see, shape (folds, horizon), finite.
+        is_symmetric: Whether both ends share one calibration; ``None`` decides by the number of folds.
+    """
+    folds, horizon = scores.shape
+    ordered = np.sort(scores, axis=0)
+    rounded = [[float(f"{score:.{_SCORE_DIGITS}g}") for score in ordered[:, step]] for step in range(horizon)]
+    return IntervalRecipe(
+        is_symmetric=folds < MIN_SIGNED_FOLDS if is_symmetric is None else is_symmetric,
+        scores=tuple(tuple(step) for step in rounded),
+    )
+
+
+def max_level(folds: int, *, is_symmetric: bool) -> float:
+    """Return the highest central level, in percent, that so many folds can support."""
+    tails = 1 if is_symmetric else 2
+    return max(100.0 * (1 - tails / (folds + 1)), 0.0)
+
+
+def supports(folds: int, level: float, *, is_symmetric: bool) -> bool:
+    """Return whether a level is in (0, 100) and so many folds can support it."""
+    if not 0 < level < 100:  # noqa: PLR2004  # percent
+        return False
+    tails = 1 if is_symmetric else 2
+    return Decimal(repr(float(level))) * (folds + 1) <= 100 * (folds + 1 - tails)
+
+
+def folds_needed(level: float) -> int:
+    """Return the fewest folds that support a level (with symmetric scores)."""
+    return math.ceil(1 / (1 - Decimal(repr(float(level))) / 100)) - 1
+
+
+class Intervals:
+    """Calibrated bands around a median.
+
+    Args:
+        recipe: The state; its scores were found on folds that the fit did not see.
+    """
+
+    def __init__(self, recipe: IntervalRecipe) -> None:
+        self._is_symmetric = recipe.is_symmetric
+        self._scores = np.array(recipe.scores, dtype=np.float64)
+        self._sizes = np.sort(np.abs(self._scores), axis=1)
+        self.folds = self._scores.shape[1]
+        self._ranks: dict[float, tuple[FloatArray, FloatArray]] = {}
+
+    def require(self, levels: Sequence[float]) -> None:
+        """Refuse levels that the folds cannot support.
+
+        Raises:
+            LevelNotCalibrated: ``level-not-calibrated``, with the highest level that is possible.
+        """
+        for level in levels:
+            if not supports(self.folds, level, is_symmetric=self._is_symmetric):
+                highest = max_level(self.folds, is_symmetric=self._is_symmetric)
+                raise LevelNotCalibrated(
+                    "level-not-calibrated",
+                    field="levels",
+                    expected=f"above 0 and at most {math.floor(highest * 100) / 100:g}, the highest level that "
+                    f"{self.folds} calibration folds support",
+                    found=f"{level:g}",
+                    advice="ask for a lower level or train on more history",
+                )
+
+    def bounds(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Return the lower (at most 0) and upper (at least 0) score of a central level, shape (horizon,) each.
+
+        Raises:
+            LevelNotCalibrated: ``level-not-calibrated``.
+        """
+        found = self._ranks.get(level)
+        if found is None:
+            self.require([level])
+            found = self._bounds(level)
+            if len(self._ranks) < 64:  # noqa: PLR2004  # callers choose levels: what is kept of them is limited
+                self._ranks[level] = found
+        return found
+
+    def _bounds(self, level: float) -> tuple[FloatArray, FloatArray]:
+        inside = Decimal(repr(float(level))) / 100
+        if self._is_symmetric:
+            rank = math.ceil((self.folds + 1) * inside)
+            size = self._sizes[:, max(rank, 1) - 1]
+            return -size, size
+        rank = math.ceil((self.folds + 1) * (1 + inside) / 2)
+        lower, upper = self._scores[:, self.folds - rank], self._scores[:, rank - 1]
+        # A median off the middle of its folds must still lie within its own bands.
+        return np.minimum(lower, 0.0), np.maximum(upper, 0.0)
+
+    def probability_above(self, thresholds: FloatArray) -> FloatArray:
+        """Return the probability that the score exceeds each step's threshold, shape (steps,), in (0, 1).
+
+        The conformal predictive distribution (Vovk et al., "Nonparametric predictive distributions based on conformal
+        prediction", Machine Learning 2019) at one point; an outcome level with the threshold counts half.
+        """
+        scores = self._scores[: len(thresholds)]
+        above = (scores > thresholds[:, None]).sum(axis=1) + 0.5 * (scores == thresholds[:, None]).sum(axis=1)
+        return np.asarray((above + 0.5) / (self.folds + 1), dtype=np.float64)

@@ -1,0 +1,73 @@
+"""The forecasts that a model must beat: last value, drift and seasonal naive (Hyndman and Athanasopoulos, FPP3, 5.2).
+
+Each is also an algorithm of its own: a recipe without a graph.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from forecasting.artefact import Recipe
+from forecasting.errors import InvalidWindow
+from forecasting.panel import FloatArray
+
+LAST_VALUE = "last-value"
+DRIFT = "drift"
+SEASONAL_NAIVE = "seasonal-naive"
+BASELINES = (LAST_VALUE, DRIFT, SEASONAL_NAIVE)
+
+
+class Centre(NamedTuple):
+    """The middle of a forecast: a change in the working unit of the target on top of values that were observed.
+
+    Attributes:
+        anchor: Observed values, in the unit of the target, shape (horizon,).
+        change: What is added to them in the working unit, shape (horizon,).
+        growth: How the uncertainty grows with the step, relative to one step, shape (horizon,).
+    """
+
+    anchor: FloatArray
+    change: FloatArray
+    growth: FloatArray
+
+
+def centre_of(algorithm: str, recipe: Recipe, target: FloatArray, horizon: int) -> Centre:
+    """Return the middle of a baseline's forecast.
+
+    Args:
+        algorithm: One of `BASELINES`.
+        recipe: Gives season length and drift.
+        target: Raw values of the target up to the cutoff, shape (n,).
+        horizon: Steps ahead.
+
+    Raises:
+        InvalidWindow: ``window-shape``: fewer rows than one season for seasonal naive.
+    """
+    steps = np.arange(1, horizon + 1)
+    anchor = np.full(horizon, target[-1])
+    change = np.zeros(horizon)
+    growth: FloatArray = np.sqrt(steps)
+    if algorithm == DRIFT:
+        change = steps * recipe.drift
+    elif algorithm == SEASONAL_NAIVE:
+        season = recipe.season_length
+        if len(target) < season:
+            raise InvalidWindow(
+                "window-shape",
+                field="window",
+                expected=f"at least {season} rows, one season",
+                found=f"{len(target)} rows",
+                advice="give more history",
+            )
+        anchor = target[len(target) - season + (steps - 1) % season]
+        growth = np.sqrt((steps - 1) // season + 1)
+    elif algorithm != LAST_VALUE:
+        raise ValueError(f"algorithm must be one of {', '.join(BASELINES)}, was {algorithm!r}")
+    return Centre(anchor, change, growth)
+
+
+def is_baseline(algorithm: str) -> bool:
+    """Return whether an algorithm is a baseline, so a recipe without a graph."""
+    return algorithm in BASELINES
