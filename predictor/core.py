@@ -1,0 +1,417 @@
+"""What the predictor decides: records in, records out. No I/O, no clock, no logging."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from forecasting.errors import ForecastingError
+from forecasting.panel import SeriesHistory
+from forecasting.serving import ForecastNumbers
+from predictor.answered import AnsweredRequests, Place
+from predictor.refusals import Refused
+from predictor.releases import Releases
+from predictor.sessions import Sessions
+from predictor.windows import ModelInput, input_from_series, input_from_window, issue
+from runtime.broker import TopicPartition, partition_for
+from runtime.worker import Incoming, Outgoing
+from schemas.forecasts import (
+    AsOf,
+    ForecastIssued,
+    ForecastRefused,
+    ForecastRequestBatch,
+    ForecastRequested,
+    default_model_name,
+)
+from schemas.identity import content_id
+from schemas.models import Deployment, ModelReleased
+from schemas.observations import ObservationBatch
+from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, FORECASTS, MODELS, OBSERVATIONS
+
+Outcome = Literal["issued", "refused", "pinned", "repeat", "requested", "learned", "wrong-partition"]
+
+#: Room for the headers and the key of a message beside its value, in bytes.
+ENVELOPE_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one request, or of one batch of observations.
+
+    Attributes:
+        incoming: The message that brought it.
+        outcome: ``issued``, ``refused``, ``pinned`` (written again with offsets), ``repeat`` (nothing to do);
+            for observations ``requested`` (a forecast, automatically), ``learned`` (no model waits for it)
+            or ``wrong-partition``.
+        outgoing: What is to be published for it.
+    """
+
+    incoming: Incoming
+    outcome: Outcome
+    outgoing: Outgoing | None = None
+    request_id: str = ""
+    series_id: str | None = None
+    model_version: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A request in its place."""
+
+    incoming: Incoming
+    request: ForecastRequested
+    place: Place
+    traceparent: str | None
+
+    @property
+    def partition(self) -> int:
+        return self.incoming.message.partition
+
+
+class Predictor:
+    """Learn from the log, answer requests as of the prefixes that they pin.
+
+    Args:
+        partitions: How many partitions `observations`, `forecast-requests` and `forecasts` have.
+        positions: Gives the next offset to be learned of each followed partition; asked at each ``handle``.
+        topic_prefix: Prefix of the topic names in the broker.
+        answered_limit: How many request ids a partition are remembered as answered; see `answered`.
+        session_limit: How many loaded models are kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        partitions: int,
+        positions: Callable[[], Mapping[TopicPartition, int]],
+        topic_prefix: str = "",
+        answered_limit: int = 20_000,
+        session_limit: int = 32,
+    ) -> None:
+        self.partitions = partitions
+        self.answered = AnsweredRequests(answered_limit)
+        self.releases = Releases()
+        self.sessions = Sessions(session_limit)
+        self._positions = positions
+        self._prefix = topic_prefix
+        self._models = TopicPartition(MODELS.full_name(topic_prefix), 0)
+        self._deployments = TopicPartition(DEPLOYMENTS.full_name(topic_prefix), 0)
+        self._histories: defaultdict[int, dict[str, SeriesHistory]] = defaultdict(dict)
+        self._learned: dict[TopicPartition, int] = {}
+        self._rebuild: dict[int | None, dict[TopicPartition, int]] = {}
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    def apply(self, incoming: Incoming) -> None:
+        """Learn one message of `observations`, `models`, `deployments` or `forecasts`; a repeat changes nothing."""
+        message, record = incoming.message, incoming.record
+        source = TopicPartition(message.topic, message.partition)
+        if message.offset < self._learned.get(source, 0):
+            return
+        self._learned[source] = message.offset + 1
+        match record:
+            case ObservationBatch():
+                if self._is_at_home(record.series_id, message.partition):
+                    self._learn_observations(message.partition, message.offset, record)
+            case ModelReleased():
+                self.releases.learn_release(message.offset, record)
+            case Deployment():
+                self.releases.learn_deployment(message.offset, record)
+            case ForecastIssued() | ForecastRefused():
+                self.answered.see(message.partition, record.request_id)
+            case _:
+                raise ValueError(f"nothing is learned from a {type(record).__name__} of {message.topic}")
+
+    def require(self, until: Mapping[TopicPartition, int], partition: int | None = None) -> None:
+        """Handle nothing (of ``partition``; of any for ``None``) before these next offsets have been reached."""
+        self._rebuild[partition] = dict(until)
+
+    def forget(self, partition: int) -> None:
+        """Drop all state of a partition that is given up."""
+        self._histories.pop(partition, None)
+        self.answered.forget(partition)
+        self._rebuild.pop(partition, None)
+        for topic in (OBSERVATIONS, FORECASTS):
+            self._learned.pop(TopicPartition(topic.full_name(self._prefix), partition), None)
+
+    def series(self) -> int:
+        """Return how many series are known."""
+        return sum(len(histories) for histories in self._histories.values())
+
+    def needs(self, batch: Sequence[Incoming]) -> Mapping[TopicPartition, int]:
+        """Return the next offsets that must have been reached before ``handle(batch)``; reached ones are left out.
+
+        An offset beyond the end of the log is never reached: go as far as the log goes, then ``handle`` refuses.
+        """
+        needed = dict(self._rebuild.get(None, {}))
+
+        def need(partition: TopicPartition, offset: int) -> None:
+            needed[partition] = max(needed.get(partition, 0), offset)
+
+        for incoming in batch:
+            home = incoming.message.partition
+            for partition, offset in self._rebuild.get(home, {}).items():
+                need(partition, offset)
+            if isinstance(incoming.record, ObservationBatch):
+                need(self._observations(home), incoming.message.offset + 1)
+            for request in _requests(incoming):
+                if request.as_of is not None:
+                    need(self._models, request.as_of.models)
+                    need(self._deployments, request.as_of.deployments)
+                    if request.series_id is not None:
+                        need(self._observations(home), request.as_of.observations)
+        positions = self._positions()
+        return {partition: offset for partition, offset in needed.items() if offset > positions.get(partition, 0)}
+
+    # --- decisions ---------------------------------------------------------------------------------------------
+
+    def handle(self, batch: Sequence[Incoming]) -> list[Outgoing]:
+        """Return what is to be published for messages of `forecast-requests` and `observations`."""
+        return [decision.outgoing for decision in self.decide(batch) if decision.outgoing is not None]
+
+    def decide(self, batch: Sequence[Incoming]) -> list[Decision]:
+        """Decide on each request and each batch of observations, in log order a partition.
+
+        All requests that ask the same of one model version go through the model in one run. Calling it again with
+        the same messages, because publishing failed, gives the same answers.
+        """
+        positions = self._positions()
+        decisions: list[Decision] = []
+        inputs: list[tuple[int, _Ask, ModelInput]] = []
+        for incoming in batch:
+            if isinstance(incoming.record, ObservationBatch):
+                decisions.extend(self._on_observations(incoming, incoming.record, positions))
+            for ask in _asks(incoming):
+                found = self._on_request(ask, positions)
+                if isinstance(found, ModelInput):
+                    inputs.append((len(decisions), ask, found))
+                    decisions.append(Decision(incoming, "issued"))
+                else:
+                    decisions.append(found)
+        for index, decision in self._forecast(inputs):
+            decisions[index] = decision
+        return decisions
+
+    def _on_request(self, ask: _Ask, positions: Mapping[TopicPartition, int]) -> Decision | ModelInput:
+        request = ask.request
+        if self.answered.is_repeat(ask.partition, request.request_id, ask.place):
+            return _decision(ask, "repeat")
+        try:
+            self._check_partition(ask)
+            if request.as_of is None:
+                return self._pin(ask, positions)
+            # From here on a later request under this id is a repeat, also one in the same batch.
+            self.answered.give(ask.partition, request.request_id, ask.place)
+            return self._prepare(ask, request.as_of, positions)
+        except (Refused, ForecastingError) as error:
+            return self._refuse(ask, error)
+
+    def _check_partition(self, ask: _Ask) -> None:
+        key = ask.request.series_id or ask.request.request_id
+        if not self._is_at_home(key, ask.partition):
+            raise Refused(
+                "wrong-partition",
+                expected=f"in partition {home(key, self.partitions)}, as murmur2 of the key {key!r} says",
+                found=f"in partition {ask.partition}",
+                advice="produce it with Kafka's default partitioner",
+            )
+
+    def _pin(self, ask: _Ask, positions: Mapping[TopicPartition, int]) -> Decision:
+        """Write the request again with the offsets that have been read; it is answered when that comes by."""
+        value = ask.incoming.message.value or b""
+        if len(value) + ENVELOPE_BYTES > FORECAST_REQUESTS.max_message_bytes:
+            raise Refused(
+                "request-too-large",
+                expected=f"in a message of at most {FORECAST_REQUESTS.max_message_bytes - ENVELOPE_BYTES} bytes",
+                found=f"in one of {len(value)}",
+                advice="send it alone, or with as_of",
+            )
+        as_of = self._as_of(positions, None if ask.request.series_id is None else ask.partition)
+        pinned = msgspec.structs.replace(ask.request, as_of=as_of)
+        return _decision(
+            ask, "pinned", Outgoing(FORECAST_REQUESTS, pinned, traceparent=ask.traceparent, partition=ask.partition)
+        )
+
+    def _prepare(self, ask: _Ask, as_of: AsOf, positions: Mapping[TopicPartition, int]) -> ModelInput:
+        request = ask.request
+        self._check_as_of(ask, as_of, positions)
+        reference = request.model or default_model_name(request.series_id or "")
+        chosen = self.releases.choose(reference, as_of)
+        model = self.sessions.of(chosen.release)
+        if request.window is not None:
+            return input_from_window(request, chosen, model)
+        history = self._histories[ask.partition].get(request.series_id or "")
+        return input_from_series(request, chosen, model, history, as_of, ask.partition)
+
+    def _check_as_of(self, ask: _Ask, as_of: AsOf, positions: Mapping[TopicPartition, int]) -> None:
+        limits = [("models", as_of.models, self._models), ("deployments", as_of.deployments, self._deployments)]
+        if ask.request.series_id is not None:
+            limits.append(("observations", as_of.observations, self._observations(ask.partition)))
+        for name, offset, partition in limits:
+            if offset > positions.get(partition, 0):
+                raise Refused(
+                    "as-of-beyond-log",
+                    field=f"as_of.{name}",
+                    expected=f"at most {positions.get(partition, 0)}, the end of the log",
+                    found=str(offset),
+                )
+
+    def _forecast(self, inputs: Sequence[tuple[int, _Ask, ModelInput]]) -> list[tuple[int, Decision]]:
+        groups: defaultdict[object, list[tuple[int, _Ask, ModelInput]]] = defaultdict(list)
+        for entry in inputs:
+            groups[entry[2].group].append(entry)
+        decisions: list[tuple[int, Decision]] = []
+        for entries in groups.values():
+            numbers = _run([source for _, _, source in entries])
+            for (index, ask, source), result in zip(entries, numbers, strict=True):
+                decisions.append((index, self._answer(ask, source, result)))
+        return decisions
+
+    def _answer(self, ask: _Ask, source: ModelInput, numbers: ForecastNumbers | ForecastingError) -> Decision:
+        if isinstance(numbers, ForecastingError):
+            return self._refuse(ask, numbers)
+        try:
+            record = issue(source, numbers)
+            _check_size(record)
+        except (Refused, ForecastingError) as error:
+            return self._refuse(ask, error)
+        outgoing = Outgoing(FORECASTS, record, traceparent=ask.traceparent, partition=ask.partition)
+        return _decision(ask, "issued", outgoing, model_version=record.model.version)
+
+    def _refuse(self, ask: _Ask, error: Refused | ForecastingError) -> Decision:
+        self.answered.give(ask.partition, ask.request.request_id, ask.place)
+        record = ForecastRefused(
+            request_id=ask.request.request_id,
+            series_id=ask.request.series_id,
+            code=error.code,
+            reason=str(error),
+            field=error.field,
+            expected=error.expected,
+            found=error.found,
+            cause=ask.request.cause,
+        )
+        # In the partition of the request, not of its key: there the memory of answered requests looks for it.
+        outgoing = Outgoing(FORECASTS, record, traceparent=ask.traceparent, partition=ask.partition)
+        return _decision(ask, "refused", outgoing, code=error.code)
+
+    def _on_observations(
+        self, incoming: Incoming, batch: ObservationBatch, positions: Mapping[TopicPartition, int]
+    ) -> list[Decision]:
+        """Ask for a forecast of each model that waits for this series; a first load (`history`) asks for none.
+
+        The request is pinned to the batch itself, so that a backlog of observations gives one forecast each.
+        """
+        partition, offset = incoming.message.partition, incoming.message.offset
+        if not self._is_at_home(batch.series_id, partition):
+            return [Decision(incoming, "wrong-partition", series_id=batch.series_id)]
+        decisions = []
+        as_of = msgspec.structs.replace(self._as_of(positions, partition), observations=offset + 1)
+        champions = [] if batch.kind == "history" else self.releases.champions_for(batch.series_id, as_of)
+        for index, chosen in enumerate(champions):
+            release = chosen.release
+            request = ForecastRequested(
+                request_id=content_id("auto", batch.series_id, partition, offset, release.model),
+                series_id=batch.series_id,
+                horizon=release.horizon,
+                levels=release.levels,
+                model=release.model,
+                as_of=as_of,
+                cause="observation",
+            )
+            ask = _Ask(incoming, request, (offset, index), incoming.envelope.traceparent)
+            if self.answered.is_repeat(partition, request.request_id, ask.place):
+                decisions.append(_decision(ask, "repeat"))
+                continue
+            outgoing = Outgoing(FORECAST_REQUESTS, request, traceparent=ask.traceparent, partition=partition)
+            decisions.append(_decision(ask, "requested", outgoing))
+        return decisions or [Decision(incoming, "learned", series_id=batch.series_id)]
+
+    # --- small things ------------------------------------------------------------------------------------------
+
+    def _learn_observations(self, partition: int, offset: int, batch: ObservationBatch) -> None:
+        histories = self._histories[partition]
+        if batch.series_id not in histories:
+            histories[batch.series_id] = SeriesHistory(batch.series_id)
+        histories[batch.series_id].append(offset, batch)
+
+    def _as_of(self, positions: Mapping[TopicPartition, int], partition: int | None) -> AsOf:
+        return AsOf(
+            observations=0 if partition is None else positions.get(self._observations(partition), 0),
+            models=positions.get(self._models, 0),
+            deployments=positions.get(self._deployments, 0),
+        )
+
+    def _observations(self, partition: int) -> TopicPartition:
+        return TopicPartition(OBSERVATIONS.full_name(self._prefix), partition)
+
+    def _is_at_home(self, key: str, partition: int) -> bool:
+        return home(key, self.partitions) == partition
+
+
+@lru_cache(maxsize=16_384)
+def home(key: str, partitions: int) -> int:
+    """Return the partition where messages with this key belong."""
+    return partition_for(key.encode(), partitions)
+
+
+def _requests(incoming: Incoming) -> tuple[ForecastRequested, ...]:
+    record = incoming.record
+    if isinstance(record, ForecastRequestBatch):
+        return record.requests
+    return (record,) if isinstance(record, ForecastRequested) else ()
+
+
+def _asks(incoming: Incoming) -> list[_Ask]:
+    record, offset = incoming.record, incoming.message.offset
+    if isinstance(record, ForecastRequestBatch):
+        traces = record.traceparents or (incoming.envelope.traceparent,) * len(record.requests)
+        return [
+            _Ask(incoming, request, (offset, index), trace or None)
+            for index, (request, trace) in enumerate(zip(record.requests, traces, strict=True))
+        ]
+    if isinstance(record, ForecastRequested):
+        return [_Ask(incoming, record, (offset, 0), incoming.envelope.traceparent)]
+    return []
+
+
+def _decision(
+    ask: _Ask, outcome: Outcome, outgoing: Outgoing | None = None, *, model_version: str = "", code: str = ""
+) -> Decision:
+    return Decision(ask.incoming, outcome, outgoing, ask.request.request_id, ask.request.series_id, model_version, code)
+
+
+def _run(sources: Sequence[ModelInput]) -> list[ForecastNumbers | ForecastingError]:
+    """Run inputs of one group through their model together; where it refuses, find out whom it refuses.
+
+    The numbers do not depend on who else is in the run: `forecasting` promises bits that no batch size changes.
+    """
+    request, model = sources[0].request, sources[0].model
+    try:
+        return list(model.forecast([source.window for source in sources], request.horizon, request.levels))
+    except ForecastingError as error:
+        if len(sources) == 1:
+            return [error]
+    return [result for source in sources for result in _run([source])]
+
+
+def _check_size(record: ForecastIssued) -> None:
+    """Refuse a forecast that no message can carry; measured only where it may be near."""
+    numbers = len(record.steps) * (2 + len(record.steps[0].quantiles)) + sum(map(len, record.baselines.values()))
+    limit = FORECASTS.max_message_bytes - ENVELOPE_BYTES
+    if numbers * 64 < limit:
+        return
+    size = len(msgspec.json.encode(record))
+    if size > limit:
+        raise Refused(
+            "forecast-too-large",
+            field="horizon",
+            expected=f"such that the forecast takes at most {limit} bytes",
+            found=f"{len(record.steps)} steps with {len(record.steps[0].quantiles)} quantiles, {size} bytes",
+            advice="ask for fewer steps or fewer levels",
+        )
