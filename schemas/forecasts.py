@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import pairwise
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from schemas.record import (
     Offset,
     Record,
     SeriesId,
+    UtcTime,
     require,
     require_ascending,
     require_finite,
@@ -46,7 +46,7 @@ class ForecastRequested(Record, frozen=True, kw_only=True):
     #: Rows of raw values, oldest first, in the column order of the model, shape (window_size, columns).
     window: tuple[tuple[float, ...], ...] | None = None
     #: Time of the last row of `window` (UTC); without it the steps of the answer carry no times.
-    cutoff: datetime | None = None
+    cutoff: UtcTime | None = None
     horizon: Annotated[int, Meta(ge=1, le=1000)]
     levels: Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)] = DEFAULT_LEVELS
     #: Model name or `name:version`; null means the model named after the series.
@@ -99,7 +99,7 @@ class ForecastStep(Record, frozen=True, kw_only=True):
     """What one step ahead is expected to be."""
 
     #: UTC start of the step; null when the request's window came without a cutoff.
-    time: datetime | None
+    time: UtcTime | None
     #: In the unit of the target.
     median: float
     #: Probability -> value, both ascending.
@@ -149,7 +149,7 @@ class ForecastIssued(Record, frozen=True, kw_only=True):
     #: Null for a request with its own window.
     series_id: SeriesId | None
     #: Time of the last observation used (UTC); null for a window without one.
-    cutoff: datetime | None
+    cutoff: UtcTime | None
     target: str
     unit: str = ""
     steps: Annotated[tuple[ForecastStep, ...], Meta(min_length=1)]
@@ -208,7 +208,7 @@ class ForecastRefused(Record, frozen=True, kw_only=True):
 def forecast_id_of(
     *,
     series_id: str | None,
-    cutoff: datetime | None,
+    cutoff: UtcTime | None,
     horizon: int,
     levels: tuple[float, ...],
     model_digest: str,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from schemas.record import Freq, Id, Record, SeriesId, require, require_utc
+from schemas.record import Freq, Id, Record, SeriesId, UtcTime, require, require_utc
 
 IngestState = Literal["running", "succeeded", "failed"]
 
@@ -55,8 +55,8 @@ class IngestEvent(Record, frozen=True, kw_only=True):
     rows_received: Annotated[int, Meta(ge=0)] = 0
     rows_published: Annotated[int, Meta(ge=0)] = 0
     #: First and last time that the source gave (UTC).
-    first_time: datetime | None = None
-    last_time: datetime | None = None
+    first_time: UtcTime | None = None
+    last_time: UtcTime | None = None
     #: Why it failed, or what the reader should know: which source could not be reached and was passed over.
     reason: str = ""
 

@@ -13,6 +13,7 @@ from schemas.record import (
     Freq,
     Record,
     SeriesId,
+    UtcTime,
     require,
     require_ascending,
     require_finite,
@@ -43,9 +44,9 @@ class ObservationBatch(Record, frozen=True, kw_only=True):
     #: Name of the data source: `yahoo`, `sample`, `file`, `mock`, ...
     source: str
     #: When the ingestor saw the rows (UTC); not part of the identity.
-    received_at: datetime
+    received_at: UtcTime
     #: UTC start of each row's interval, strictly ascending, shape (n,), 1 <= n <= 5000.
-    time: Annotated[tuple[datetime, ...], Meta(min_length=1, max_length=MAX_ROWS_A_BATCH)]
+    time: Annotated[tuple[UtcTime, ...], Meta(min_length=1, max_length=MAX_ROWS_A_BATCH)]
     #: Column name -> values, shape (n,); null is a missing value.
     columns: Annotated[dict[str, tuple[float | None, ...]], Meta(min_length=1)]
     #: SHA-256 of the content without `received_at`.
