@@ -31,6 +31,7 @@ class Topic:
         key: The Kafka key of a record; Kafka's default partitioner (murmur2) turns it into a partition.
         retention: How long messages are kept; ``None`` is for ever.
         is_compacted: Whether only the newest message a key is sure to be kept.
+        key_description: What the key is, in words.
         producers: Services that write it.
         consumers: Services that read it; "anyone" may besides.
         max_message_bytes: Largest message that the broker takes.
@@ -42,6 +43,7 @@ class Topic:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     description: str
+    key_description: str = "series_id"
     partitions: int = PARTITIONS
     retention: timedelta | None = FOREVER
     is_compacted: bool = False
@@ -95,6 +97,7 @@ TRAINING_REQUESTS = Topic(
     name="training-requests",
     records={TrainingRequested: 1, TrainingCancelRequested: 1},
     key=_training_key,
+    key_description="the first of series_ids",
     producers=("gateway", "foretopic"),
     consumers=("trainer", "gateway"),
     description="Wishes for model versions, and their withdrawals.",
@@ -112,6 +115,7 @@ MODELS = Topic(
     name="models",
     records={ModelReleased: 1},
     key=lambda release: f"{release.model}:{release.version}",
+    key_description="model:version",
     producers=("trainer",),
     consumers=("trainer", "predictor", "gateway"),
     partitions=1,
@@ -123,6 +127,7 @@ DEPLOYMENTS = Topic(
     name="deployments",
     records={Deployment: 1},
     key=lambda deployment: deployment.model,
+    key_description="model",
     producers=("gateway", "trainer"),
     consumers=("trainer", "predictor", "gateway"),
     partitions=1,
@@ -132,6 +137,7 @@ FORECAST_REQUESTS = Topic(
     name="forecast-requests",
     records={ForecastRequested: 1, ForecastRequestBatch: 1},
     key=_request_key,
+    key_description="series_id, or request_id of a request with its own window; of a batch, that of its first request",
     producers=("gateway", "predictor", "anyone"),
     consumers=("predictor", "gateway"),
     description="Wishes for forecasts.",
@@ -140,6 +146,7 @@ FORECASTS = Topic(
     name="forecasts",
     records={ForecastIssued: 1, ForecastRefused: 1},
     key=_forecast_key,
+    key_description="series_id, or request_id where there is none",
     producers=("predictor",),
     consumers=("gateway", "anyone"),
     description="The forecasts, and the refusals: each request ends in exactly one of them.",
@@ -148,6 +155,7 @@ DEAD_LETTERS = Topic(
     name="dead-letters",
     records={DeadLetter: 1},
     key=lambda letter: f"{letter.topic}/{letter.partition}/{letter.offset}",
+    key_description="topic/partition/offset of the message",
     producers=("ingestor", "trainer", "predictor", "gateway"),
     consumers=("foretopic",),
     max_message_bytes=64 * MEBIBYTE,
