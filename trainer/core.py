@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from runtime.worker import Outgoing
-
 from runtime.errors import InvalidMessage
+from runtime.incoming import Outgoing
 from schemas.models import ModelReleased
 from schemas.record import Record
 from schemas.topics import DEPLOYMENTS, MODELS, TRAINING_EVENTS, Topic

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runtime.errors import InvalidMessage
 from schemas.models import Deployment, ModelReleased
 from schemas.trainings import TrainingEvent
-from tests.unit.trainer.world import World, cancel, release, request
+from tests.unit.trainer.world import World, cancel, job_events, release, request
 from trainer.core import Start, Stop
 from trainer.jobs import Died, Progressed, Refused
 
@@ -327,8 +327,10 @@ def test_job_whose_release_was_lost_in_a_rebalance_is_begun_again() -> None:
     world.rebalance()
     world.read(0)
 
-    assert world.core.orders() == [Stop("a")]
-    world.jobs.clear()
+    stop, start = world.core.orders()
+    assert stop == Stop("a")
+    assert isinstance(start, Start)
+    world.jobs = {"a": job_events(start.job)}
     world.drain()
     world.check_ends()
     assert world.ends("a")[0].state == "succeeded"
