@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 import msgspec
 
 from forecasting.errors import ForecastingError
 from forecasting.panel import SeriesHistory
 from forecasting.serving import ForecastNumbers
-from predictor.answered import AnsweredRequests, Place
+from predictor.answered import AnsweredRequests
+from predictor.asks import Ask, Decision, asks_of, home, requests_of
 from predictor.refusals import Refused
 from predictor.releases import Releases
 from predictor.sessions import Sessions
 from predictor.windows import ModelInput, input_from_series, input_from_window, issue
-from runtime.broker import TopicPartition, partition_for
-from runtime.worker import Incoming, Outgoing
+from runtime.broker import TopicPartition
+from runtime.incoming import Incoming, Outgoing
 from schemas.forecasts import (
     AsOf,
     ForecastIssued,
     ForecastRefused,
-    ForecastRequestBatch,
     ForecastRequested,
     default_model_name,
 )
@@ -33,45 +30,8 @@ from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, FORECASTS, MODELS, OBSERVATIONS
 
-Outcome = Literal["issued", "refused", "pinned", "repeat", "requested", "learned", "wrong-partition"]
-
 #: Room for the headers and the key of a message beside its value, in bytes.
 ENVELOPE_BYTES = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What became of one request, or of one batch of observations.
-
-    Attributes:
-        incoming: The message that brought it.
-        outcome: ``issued``, ``refused``, ``pinned`` (written again with offsets), ``repeat`` (nothing to do);
-            for observations ``requested`` (a forecast, automatically), ``learned`` (no model waits for it)
-            or ``wrong-partition``.
-        outgoing: What is to be published for it.
-    """
-
-    incoming: Incoming
-    outcome: Outcome
-    outgoing: Outgoing | None = None
-    request_id: str = ""
-    series_id: str | None = None
-    model_version: str = ""
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    """A request in its place."""
-
-    incoming: Incoming
-    request: ForecastRequested
-    place: Place
-    traceparent: str | None
-
-    @property
-    def partition(self) -> int:
-        return self.incoming.message.partition
 
 
 class Predictor:
@@ -130,7 +90,7 @@ class Predictor:
 
     def require(self, until: Mapping[TopicPartition, int], partition: int | None = None) -> None:
         """Handle nothing (of ``partition``; of any for ``None``) before these next offsets have been reached."""
-        self._rebuild[partition] = dict(until)
+        self._rebuild.setdefault(partition, {}).update(until)
 
     def forget(self, partition: int) -> None:
         """Drop all state of a partition that is given up."""
@@ -160,7 +120,7 @@ class Predictor:
                 need(partition, offset)
             if isinstance(incoming.record, ObservationBatch):
                 need(self._observations(home), incoming.message.offset + 1)
-            for request in _requests(incoming):
+            for request in requests_of(incoming):
                 if request.as_of is not None:
                     need(self._models, request.as_of.models)
                     need(self._deployments, request.as_of.deployments)
@@ -183,11 +143,11 @@ class Predictor:
         """
         positions = self._positions()
         decisions: list[Decision] = []
-        inputs: list[tuple[int, _Ask, ModelInput]] = []
+        inputs: list[tuple[int, Ask, ModelInput]] = []
         for incoming in batch:
             if isinstance(incoming.record, ObservationBatch):
                 decisions.extend(self._on_observations(incoming, incoming.record, positions))
-            for ask in _asks(incoming):
+            for ask in asks_of(incoming):
                 found = self._on_request(ask, positions)
                 if isinstance(found, ModelInput):
                     inputs.append((len(decisions), ask, found))
@@ -198,10 +158,10 @@ class Predictor:
             decisions[index] = decision
         return decisions
 
-    def _on_request(self, ask: _Ask, positions: Mapping[TopicPartition, int]) -> Decision | ModelInput:
+    def _on_request(self, ask: Ask, positions: Mapping[TopicPartition, int]) -> Decision | ModelInput:
         request = ask.request
         if self.answered.is_repeat(ask.partition, request.request_id, ask.place):
-            return _decision(ask, "repeat")
+            return ask.decided("repeat")
         try:
             self._check_partition(ask)
             if request.as_of is None:
@@ -212,7 +172,7 @@ class Predictor:
         except (Refused, ForecastingError) as error:
             return self._refuse(ask, error)
 
-    def _check_partition(self, ask: _Ask) -> None:
+    def _check_partition(self, ask: Ask) -> None:
         key = ask.request.series_id or ask.request.request_id
         if not self._is_at_home(key, ask.partition):
             raise Refused(
@@ -222,7 +182,7 @@ class Predictor:
                 advice="produce it with Kafka's default partitioner",
             )
 
-    def _pin(self, ask: _Ask, positions: Mapping[TopicPartition, int]) -> Decision:
+    def _pin(self, ask: Ask, positions: Mapping[TopicPartition, int]) -> Decision:
         """Write the request again with the offsets that have been read; it is answered when that comes by."""
         value = ask.incoming.message.value or b""
         if len(value) + ENVELOPE_BYTES > FORECAST_REQUESTS.max_message_bytes:
@@ -234,11 +194,9 @@ class Predictor:
             )
         as_of = self._as_of(positions, None if ask.request.series_id is None else ask.partition)
         pinned = msgspec.structs.replace(ask.request, as_of=as_of)
-        return _decision(
-            ask, "pinned", Outgoing(FORECAST_REQUESTS, pinned, traceparent=ask.traceparent, partition=ask.partition)
-        )
+        return ask.decided("pinned", ask.outgoing(FORECAST_REQUESTS, pinned))
 
-    def _prepare(self, ask: _Ask, as_of: AsOf, positions: Mapping[TopicPartition, int]) -> ModelInput:
+    def _prepare(self, ask: Ask, as_of: AsOf, positions: Mapping[TopicPartition, int]) -> ModelInput:
         request = ask.request
         self._check_as_of(ask, as_of, positions)
         reference = request.model or default_model_name(request.series_id or "")
@@ -247,9 +205,11 @@ class Predictor:
         if request.window is not None:
             return input_from_window(request, chosen, model)
         history = self._histories[ask.partition].get(request.series_id or "")
-        return input_from_series(request, chosen, model, history, as_of, ask.partition)
+        return input_from_series(
+            request, chosen=chosen, model=model, history=history, as_of=as_of, partition=ask.partition
+        )
 
-    def _check_as_of(self, ask: _Ask, as_of: AsOf, positions: Mapping[TopicPartition, int]) -> None:
+    def _check_as_of(self, ask: Ask, as_of: AsOf, positions: Mapping[TopicPartition, int]) -> None:
         limits = [("models", as_of.models, self._models), ("deployments", as_of.deployments, self._deployments)]
         if ask.request.series_id is not None:
             limits.append(("observations", as_of.observations, self._observations(ask.partition)))
@@ -258,12 +218,12 @@ class Predictor:
                 raise Refused(
                     "as-of-beyond-log",
                     field=f"as_of.{name}",
-                    expected=f"at most {positions.get(partition, 0)}, the end of the log",
+                    expected="at most the end of the log",
                     found=str(offset),
                 )
 
-    def _forecast(self, inputs: Sequence[tuple[int, _Ask, ModelInput]]) -> list[tuple[int, Decision]]:
-        groups: defaultdict[object, list[tuple[int, _Ask, ModelInput]]] = defaultdict(list)
+    def _forecast(self, inputs: Sequence[tuple[int, Ask, ModelInput]]) -> list[tuple[int, Decision]]:
+        groups: defaultdict[object, list[tuple[int, Ask, ModelInput]]] = defaultdict(list)
         for entry in inputs:
             groups[entry[2].group].append(entry)
         decisions: list[tuple[int, Decision]] = []
@@ -273,7 +233,7 @@ class Predictor:
                 decisions.append((index, self._answer(ask, source, result)))
         return decisions
 
-    def _answer(self, ask: _Ask, source: ModelInput, numbers: ForecastNumbers | ForecastingError) -> Decision:
+    def _answer(self, ask: Ask, source: ModelInput, numbers: ForecastNumbers | ForecastingError) -> Decision:
         if isinstance(numbers, ForecastingError):
             return self._refuse(ask, numbers)
         try:
@@ -281,10 +241,9 @@ class Predictor:
             _check_size(record)
         except (Refused, ForecastingError) as error:
             return self._refuse(ask, error)
-        outgoing = Outgoing(FORECASTS, record, traceparent=ask.traceparent, partition=ask.partition)
-        return _decision(ask, "issued", outgoing, model_version=record.model.version)
+        return ask.decided("issued", ask.outgoing(FORECASTS, record), model_version=record.model.version)
 
-    def _refuse(self, ask: _Ask, error: Refused | ForecastingError) -> Decision:
+    def _refuse(self, ask: Ask, error: Refused | ForecastingError) -> Decision:
         self.answered.give(ask.partition, ask.request.request_id, ask.place)
         record = ForecastRefused(
             request_id=ask.request.request_id,
@@ -296,9 +255,7 @@ class Predictor:
             found=error.found,
             cause=ask.request.cause,
         )
-        # In the partition of the request, not of its key: there the memory of answered requests looks for it.
-        outgoing = Outgoing(FORECASTS, record, traceparent=ask.traceparent, partition=ask.partition)
-        return _decision(ask, "refused", outgoing, code=error.code)
+        return ask.decided("refused", ask.outgoing(FORECASTS, record), code=error.code)
 
     def _on_observations(
         self, incoming: Incoming, batch: ObservationBatch, positions: Mapping[TopicPartition, int]
@@ -324,12 +281,11 @@ class Predictor:
                 as_of=as_of,
                 cause="observation",
             )
-            ask = _Ask(incoming, request, (offset, index), incoming.envelope.traceparent)
+            ask = Ask(incoming, request, (offset, index), incoming.envelope.traceparent)
             if self.answered.is_repeat(partition, request.request_id, ask.place):
-                decisions.append(_decision(ask, "repeat"))
+                decisions.append(ask.decided("repeat"))
                 continue
-            outgoing = Outgoing(FORECAST_REQUESTS, request, traceparent=ask.traceparent, partition=partition)
-            decisions.append(_decision(ask, "requested", outgoing))
+            decisions.append(ask.decided("requested", ask.outgoing(FORECAST_REQUESTS, request)))
         return decisions or [Decision(incoming, "learned", series_id=batch.series_id)]
 
     # --- small things ------------------------------------------------------------------------------------------
@@ -352,38 +308,6 @@ class Predictor:
 
     def _is_at_home(self, key: str, partition: int) -> bool:
         return home(key, self.partitions) == partition
-
-
-@lru_cache(maxsize=16_384)
-def home(key: str, partitions: int) -> int:
-    """Return the partition where messages with this key belong."""
-    return partition_for(key.encode(), partitions)
-
-
-def _requests(incoming: Incoming) -> tuple[ForecastRequested, ...]:
-    record = incoming.record
-    if isinstance(record, ForecastRequestBatch):
-        return record.requests
-    return (record,) if isinstance(record, ForecastRequested) else ()
-
-
-def _asks(incoming: Incoming) -> list[_Ask]:
-    record, offset = incoming.record, incoming.message.offset
-    if isinstance(record, ForecastRequestBatch):
-        traces = record.traceparents or (incoming.envelope.traceparent,) * len(record.requests)
-        return [
-            _Ask(incoming, request, (offset, index), trace or None)
-            for index, (request, trace) in enumerate(zip(record.requests, traces, strict=True))
-        ]
-    if isinstance(record, ForecastRequested):
-        return [_Ask(incoming, record, (offset, 0), incoming.envelope.traceparent)]
-    return []
-
-
-def _decision(
-    ask: _Ask, outcome: Outcome, outgoing: Outgoing | None = None, *, model_version: str = "", code: str = ""
-) -> Decision:
-    return Decision(ask.incoming, outcome, outgoing, ask.request.request_id, ask.request.series_id, model_version, code)
 
 
 def _run(sources: Sequence[ModelInput]) -> list[ForecastNumbers | ForecastingError]:

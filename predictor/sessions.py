@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from forecasting.errors import InvalidArtefact
 from forecasting.serving import LoadedModel
 from schemas.models import ModelReleased
 
@@ -18,11 +19,24 @@ class Sessions:
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
 
     def of(self, release: ModelReleased) -> LoadedModel:
-        """Return the loaded model of a release; the artefact digest is its identity."""
+        """Return the loaded model of a release; the artefact digest is its identity.
+
+        Raises:
+            InvalidArtefact: Recipe or graph cannot be served, or are not those that the digest names.
+        """
         digest = release.artefact_digest
         loaded = self._loaded.get(digest)
         if loaded is None:
-            loaded = self._loaded[digest] = LoadedModel.load(release.recipe, release.graph)
+            loaded = LoadedModel.load(release.recipe, release.graph)
+            if loaded.artefact.digest != digest:
+                raise InvalidArtefact(
+                    "artefact-digest",
+                    field="artefact_digest",
+                    expected=f"that of recipe and graph, {loaded.artefact.digest}",
+                    found=digest,
+                    advice=f"train {release.model} again",
+                )
+            self._loaded[digest] = loaded
             if len(self._loaded) > self.limit:
                 self._loaded.popitem(last=False)
         else:

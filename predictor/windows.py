@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.calendars import next_times
-from forecasting.errors import InvalidObservations
-from forecasting.panel import Observations, SeriesHistory, window_of
+from forecasting.errors import InvalidObservations, TooLittleHistory
+from forecasting.panel import Observations, SeriesHistory, Window, window_of
 from forecasting.serving import ForecastNumbers, LoadedModel
 from predictor.refusals import Refused
 from predictor.releases import ChosenVersion
@@ -37,13 +37,19 @@ class ModelInput:
     request: ForecastRequested
     chosen: ChosenVersion
     model: LoadedModel
-    #: Raw rows in the column order of the model, shape (window_size, columns).
-    window: Array
+    #: Raw rows in the column order of the model, shape (rows, columns): the window, and before it what the
+    #: seasonal baseline reads.
+    rows: Array
     cutoff: datetime | None
     calendar: str
     unit: str
     observation_partition: int | None
     observation_offset: int | None
+
+    @property
+    def window(self) -> Array:
+        """What the model reads, shape (window_size, columns)."""
+        return self.rows[-self.model.window_size :]
 
     @property
     def group(self) -> tuple[str, int, tuple[float, ...]]:
@@ -71,7 +77,7 @@ def input_from_window(request: ForecastRequested, chosen: ChosenVersion, model: 
         request=request,
         chosen=chosen,
         model=model,
-        window=np.array(rows, dtype=np.float64),
+        rows=np.array(rows, dtype=np.float64),
         cutoff=request.cutoff,
         calendar=chosen.release.calendar,
         unit=chosen.release.unit,
@@ -82,6 +88,7 @@ def input_from_window(request: ForecastRequested, chosen: ChosenVersion, model: 
 
 def input_from_series(
     request: ForecastRequested,
+    *,
     chosen: ChosenVersion,
     model: LoadedModel,
     history: SeriesHistory | None,
@@ -111,18 +118,29 @@ def input_from_series(
             expected=f"one trained for {view.freq}",
             found=f"{release.model}, trained for {release.freq}",
         )
-    window = window_of(view, model.columns, model.window_size)
+    window = _window(view, model)
     return ModelInput(
         request=request,
         chosen=chosen,
         model=model,
-        window=window.values,
+        rows=window.values,
         cutoff=window.cutoff,
         calendar=view.calendar,
         unit=view.unit,
         observation_partition=partition,
         observation_offset=view.newest_offset,
     )
+
+
+def _window(view: Observations, model: LoadedModel) -> Window:
+    """Return the rows of the window and, where there are as many, one season of rows for the seasonal baseline."""
+    rows = model.recipe.baseline_rows
+    if rows > model.window_size:
+        try:
+            return window_of(view, model.columns, rows)
+        except TooLittleHistory:
+            pass
+    return window_of(view, model.columns, model.window_size)
 
 
 def _view(history: SeriesHistory | None, as_of: AsOf) -> Observations | None:
@@ -141,8 +159,8 @@ def issue(source: ModelInput, numbers: ForecastNumbers) -> ForecastIssued:
         Refused: ``not-finite``.
     """
     request, release = source.request, source.chosen.release
-    input_digest = digest_of_window(source.window)
-    baselines = source.model.baselines(source.window, request.horizon)
+    input_digest = digest_of_rows(source.rows)
+    baselines = source.model.baselines(source.rows, request.horizon)
     arrays = [numbers.median, *numbers.quantiles.values(), *baselines.values()]
     if not all(np.isfinite(values).all() for values in arrays):
         raise Refused(
@@ -213,8 +231,8 @@ def quantile_name(probability: float) -> str:
     return f"{probability:.10g}"
 
 
-def digest_of_window(window: Array) -> str:
-    """Return the SHA-256 of the raw rows that a model sees: their shape, then float64 little-endian, row by row."""
-    digest = hashlib.sha256(f"{window.shape[0]}x{window.shape[1]}:".encode())
-    digest.update(np.ascontiguousarray(window, dtype="<f8").tobytes())
+def digest_of_rows(rows: Array) -> str:
+    """Return the SHA-256 of the raw rows that a forecast is made from: shape, then float64 little-endian by row."""
+    digest = hashlib.sha256(f"{rows.shape[0]}x{rows.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(rows, dtype="<f8").tobytes())
     return digest.hexdigest()
