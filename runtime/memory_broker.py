@@ -283,7 +283,9 @@ class MemoryProducer:
         partition = self._broker.locate(message)
         with self._broker.changed:
             self._sent += 1
-            sent = SentMessage(message, partition, self._sent, self._append, self._wait, self._on_settled)
+            sent = SentMessage(
+                message, partition, self._sent, append=self._append, wait=self._wait, settled=self._on_settled
+            )
             self._unsettled.append(sent)
         self._broker.network.on_send(sent)
         return sent

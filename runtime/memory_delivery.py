@@ -24,6 +24,7 @@ class SentMessage:
         message: OutgoingMessage,
         partition: TopicPartition,
         sequence: int,
+        *,
         append: Callable[[SentMessage, bool], int],
         wait: Callable[[SentMessage, float], None],
         settled: Callable[[], None],

@@ -1,0 +1,109 @@
+"""Fixtures of the whole suite, and what no test may do: use the network, or depend on this machine's variables."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from runtime.memory_broker import MemoryBroker
+from runtime.topic_specs import specs
+from tests.fakes import ManualClock
+
+#: Tests with one of these may open sockets; `loopback` only on this machine.
+_SOCKET_MARKERS = ("kafka", "e2e", "chromium", "postgres")
+_SHARED_DATA = os.environ.get("FORETOPIC_SHARED_DATA")
+
+# Before any fixture: a session fixture must not see them either.
+for _name in [name for name in os.environ if name.startswith("FORETOPIC_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def _sockets_shut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections and listening sockets outside the tests that say they need them."""
+    if any(request.node.get_closest_marker(marker) for marker in _SOCKET_MARKERS):
+        return
+    may_loop_back = request.node.get_closest_marker("loopback") is not None
+    for method in ("connect", "connect_ex", "bind"):
+        monkeypatch.setattr(socket.socket, method, _guarded(method, may_loop_back=may_loop_back))
+
+
+def _guarded(method: str, *, may_loop_back: bool) -> object:
+    original = getattr(socket.socket, method)
+
+    def guarded(self: socket.socket, address: object) -> object:
+        is_local = self.family not in (socket.AF_INET, socket.AF_INET6)
+        host = address[0] if isinstance(address, tuple) else ""
+        if is_local or (may_loop_back and host in ("127.0.0.1", "::1", "localhost")):
+            return original(self, address)
+        pytest.fail(f"socket.{method}({address!r}): mark the test {', '.join((*_SOCKET_MARKERS, 'loopback'))}")
+
+    return guarded
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def broker(clock: ManualClock) -> MemoryBroker:
+    """An in-memory broker with every topic of the contract; it waits by moving ``clock``."""
+    broker = MemoryBroker(clock)
+    broker.ensure_topics(specs())
+    return broker
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix that no other test has."""
+    return f"t{uuid4().hex[:12]}-"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout."""
+    folder = Path(_SHARED_DATA) if _SHARED_DATA else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data not found: {folder} is no folder; set FORETOPIC_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a real Kafka: the one given, one in Docker, or the embedded one."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+        return
+    if _docker_answers():
+        from tests.kafka_container import kafka_in_docker
+
+        with kafka_in_docker() as servers:
+            yield servers
+        return
+    from foretopic.embedded_kafka import EmbeddedKafka
+
+    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as embedded:
+        yield embedded.bootstrap_servers
+
+
+def _docker_answers() -> bool:
+    if not Path("/var/run/docker.sock").exists() and "DOCKER_HOST" not in os.environ:
+        return False
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=5)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except DockerException:
+        return False
