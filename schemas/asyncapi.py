@@ -24,8 +24,9 @@ _SERVICES = {
 }
 _DESCRIPTION = (
     "Observations come in on one topic, forecasts go out on another. Values are UTF-8 JSON, headers are "
-    "CloudEvents 1.0 in binary mode. `ce_id` is computed from the content: a repeat has the same id. Readers ignore unknown fields; "
-    "optional fields may come and go, anything else is a new major version in `ce_type`."
+    "CloudEvents 1.0 in binary mode. `ce_id` is computed from the content: a repeat has the same id. "
+    "Readers ignore unknown fields; optional fields may come and go, anything else is a new major version "
+    "in `ce_type`."
 )
 
 

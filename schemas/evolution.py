@@ -23,7 +23,7 @@ _PROSE = ("title", "description")
 
 def _without_prose(schema: Any) -> Any:
     """Return ``schema`` without titles and descriptions: words may change at any time."""
-    if isinstance(schema, list):
+    if isinstance(schema, (list, tuple)):  # a default may be a tuple; JSON knows arrays
         return [_without_prose(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
