@@ -1,0 +1,340 @@
+"""The Faust shell around `predictor.core`: takes messages in, publishes what the core decides, then acknowledges.
+
+What Faust 0.15.3 does by itself would lose requests, so this is how it is used (each point has a test):
+
+- The agents only hand messages over (`noack`); no exception can leave their loops, and if one did, the process ends:
+  Faust would acknowledge the message and go on.
+- Messages are acknowledged in log order a partition, after the broker has acknowledged all that was published for them.
+- What came before a rebalance is dropped, not acknowledged.
+- A partition whose messages wait while nothing of it is handled ends the process: its supervisor starts it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+from faust.types import TP
+from yarl import URL
+
+from predictor.asks import Decision
+from predictor.core import Predictor
+from predictor.driver import PredictorApp
+from predictor.lane import Lane, Taken
+from predictor.log_reader import LogReader
+from predictor.messages import message_of
+from predictor.report import Report
+from predictor.settings import SERVICE, PredictorSettings
+from predictor.watchdog import Watchdog
+from runtime.broker import Message, TopicPartition
+from runtime.clock import Clock
+from runtime.dead_letter import DeadLetterLimit, dead_letter_of
+from runtime.errors import TooManyDeadLetters
+from runtime.health import Health
+from runtime.incoming import Outgoing, decode_message
+from runtime.version import CODE_VERSION
+from schemas.codec import encode
+from schemas.errors import InvalidRecord
+from schemas.topics import DEAD_LETTERS, FORECAST_REQUESTS, OBSERVATIONS, Topic
+
+#: Messages that may wait in a lane before fetching is held.
+_CAPACITY = 4_096
+#: Largest batch of messages to one partition; a topic takes 1 MiB at once.
+_PRODUCER_BATCH_BYTES = 512 * 1024
+#: Between two tries to publish the same answers, in seconds.
+_RETRY_SECONDS = 0.5
+#: So many tries without one acknowledgement end the process: a producer may have failed for good.
+_MAX_TRIES = 20
+
+_log = structlog.get_logger()
+
+
+class Ending(enum.IntEnum):
+    """Why the predictor ended; the exit code of its process."""
+
+    STOPPED = 0
+    FAILED = 1
+    STUCK = 3
+
+
+class PredictorWorker:
+    """Runs a predictor against Kafka until it is told to stop, or must.
+
+    Args:
+        settings: See `predictor.settings`.
+        predictor: What decides.
+        reader: Feeds it from the log.
+        report: Logs and counts.
+        health: Told that work goes on.
+        clock: Stamps what is published.
+    """
+
+    def __init__(
+        self,
+        settings: PredictorSettings,
+        *,
+        predictor: Predictor,
+        reader: LogReader,
+        report: Report,
+        health: Health,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._predictor = predictor
+        self._reader = reader
+        self._report = report
+        self._health = health
+        self._clock = clock
+        self._watchdog = Watchdog(settings.stuck_after_seconds)
+        self._limit = DeadLetterLimit()
+        self._end: asyncio.Future[Ending] | None = None
+        self._lanes: dict[str, Lane] = {}
+        #: Next offset after the last message that was acknowledged.
+        self._handled: dict[TopicPartition, int] = {}
+        self.app = self._new_app()
+
+    async def run(self, stop: asyncio.Event) -> Ending:
+        """Work until ``stop`` is set or it cannot go on; returns why it ended."""
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        await self._reader.start()
+        tasks = [loop.create_task(self._guarded(self._reader.run()))]
+        try:
+            self.app.loop = loop
+            await self.app.start()
+            tasks += [loop.create_task(self._guarded(lane.run())) for lane in self._lanes.values()]
+            tasks.append(loop.create_task(self._guarded(self._watch())))
+            tasks.append(loop.create_task(self._end_when(stop.wait(), Ending.STOPPED)))
+            tasks.append(loop.create_task(self._end_when(self.app._crashed.wait(), Ending.FAILED)))  # noqa: SLF001  # mode tells it nowhere else
+            ending = await self._end
+            if ending is Ending.STOPPED:
+                for lane in self._lanes.values():
+                    await lane.drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.app.stop()
+            await self._reader.stop()
+        return ending
+
+    # --- Faust -------------------------------------------------------------------------------------------------
+
+    def _new_app(self) -> PredictorApp:
+        settings = self._settings
+        app = PredictorApp(
+            id=f"{settings.topic_prefix}{SERVICE}",
+            broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap_servers.split(",")],
+            broker_client_id=f"foretopic-{SERVICE}",
+            broker_commit_interval=settings.commit_interval_seconds,
+            broker_session_timeout=settings.session_timeout_seconds,
+            broker_heartbeat_interval=settings.session_timeout_seconds / 4,
+            broker_request_timeout=max(30.0, settings.session_timeout_seconds + 5),
+            broker_rebalance_timeout=max(30.0, settings.session_timeout_seconds),
+            consumer_group_instance_id=settings.instance_id or None,
+            consumer_auto_offset_reset="earliest",
+            producer_acks=-1,
+            producer_linger_ms=0,
+            producer_max_batch_size=_PRODUCER_BATCH_BYTES,
+            producer_max_request_size=DEAD_LETTERS.max_message_bytes + 1024,
+            producer_request_timeout=settings.delivery_timeout_seconds,
+            processing_guarantee="at_least_once",
+            stream_buffer_maxsize=_CAPACITY,
+            # What waits is dropped on a rebalance, so there is nothing to wait for.
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            table_standby_replicas=0,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            key_serializer="raw",
+            value_serializer="raw",
+            store="memory://",
+        )
+        for topic in (FORECAST_REQUESTS, OBSERVATIONS):
+            self._lanes[topic.name] = self._new_lane()
+            self._add_agent(app, topic)
+        app.on_partitions_assigned.connect(self._on_assigned, weak=False)
+        return app
+
+    def _new_lane(self) -> Lane:
+        return Lane(
+            capacity=_CAPACITY,
+            max_batch=self._settings.max_batch,
+            needs=self._predictor.needs,
+            reach=self._reader.reach,
+            is_current=self._is_current,
+            handle=self._handle,
+        )
+
+    def _add_agent(self, app: PredictorApp, topic: Topic) -> None:
+        lane = self._lanes[topic.name]
+        channel = app.topic(topic.full_name(self._settings.topic_prefix), key_type=bytes, value_type=bytes)
+
+        async def agent(stream: Any) -> None:
+            await self._guarded(self._hand_over(stream, topic, lane))
+
+        agent.__name__ = topic.name.replace("-", "_")
+        app.agent(channel, name=topic.name, concurrency=1)(agent)
+
+    async def _hand_over(self, stream: Any, topic: Topic, lane: Lane) -> None:
+        async for event in stream.noack().events():
+            await lane.put(self._take(topic, event.message))
+
+    def _take(self, topic: Topic, source: Any) -> Taken:
+        message = message_of(source)
+        try:
+            return Taken(source, message, decode_message(topic, message), None, time.monotonic())
+        except InvalidRecord as error:
+            return Taken(source, message, None, error, time.monotonic())
+
+    def _is_current(self, taken: Taken) -> bool:
+        return bool(taken.source.generation_id == self.app.consumer_generation_id) and not self.app.rebalancing
+
+    async def _on_assigned(self, _app: Any, assigned: Collection[TP], **_: Any) -> None:
+        partitions = {source.partition for source in assigned}
+        await self._reader.own(partitions)
+        _log.info("partitions_assigned", partitions=sorted(partitions))
+        self._handled = {}
+
+    # --- handling ----------------------------------------------------------------------------------------------
+
+    async def _handle(self, batch: list[Taken]) -> None:
+        """Decide, publish, and acknowledge once the broker has acknowledged; again until that succeeds."""
+        for attempt in range(1, _MAX_TRIES + 1):
+            decisions = self._predictor.decide([taken.incoming for taken in batch if taken.incoming is not None])
+            try:
+                await self._publish([*self._dead_letters(batch, decisions), *_outgoing(decisions)])
+                break
+            except (KafkaError, FaustError, TimeoutError) as error:
+                _log.warning("publish_failed", error=repr(error), attempt=attempt, messages=len(batch))
+                self._report.retry()
+                await asyncio.sleep(_RETRY_SECONDS)
+                if not all(map(self._is_current, batch)):
+                    return
+        else:
+            raise ConnectionError(f"the broker acknowledged nothing in {_MAX_TRIES} tries")
+        for taken in batch:
+            self.app.consumer.acknowledge(taken.source)
+            source = TopicPartition(taken.message.topic, taken.message.partition)
+            self._handled[source] = taken.message.offset + 1
+        self._limit.handled(sum(taken.incoming is not None for taken in batch))
+        self._report.handled(batch, decisions, time.monotonic())
+
+    async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
+        """Send records and return once the broker has acknowledged all of them."""
+        producer, now = self.app.producer, self._clock.now()
+        futures = []
+        for record in outgoing:
+            encoded = encode(
+                record.topic,
+                record.record,
+                source=f"/foretopic/{SERVICE}",
+                time=now,
+                code_version=CODE_VERSION,
+                traceparent=record.traceparent,
+            )
+            futures.append(
+                await producer.send(
+                    record.topic.full_name(self._settings.topic_prefix),
+                    encoded.key,
+                    encoded.value,
+                    record.partition,
+                    None,
+                    list(encoded.headers),
+                )
+            )
+        if futures:
+            async with asyncio.timeout(self._settings.delivery_timeout_seconds + 5):
+                await asyncio.gather(*futures)
+
+    def _dead_letters(self, batch: Sequence[Taken], decisions: Sequence[Decision]) -> list[Outgoing]:
+        """Return a dead letter for each message that is no record, or an observation in a partition not its own."""
+        faults: list[tuple[Message, str]] = [(taken.message, str(taken.invalid)) for taken in batch if taken.invalid]
+        faults += [
+            (decision.incoming.message, f"series {decision.series_id} belongs into another partition")
+            for decision in decisions
+            if decision.outcome == "wrong-partition"
+        ]
+        return [
+            Outgoing(topic=DEAD_LETTERS, record=dead_letter_of(message, reason, service=SERVICE))
+            for message, reason in faults
+        ]
+
+    # --- watching ----------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(min(5.0, self._settings.stuck_after_seconds / 4))
+            if self.app.rebalancing:
+                continue
+            positions = self._positions()
+            try:
+                ends = await self._reader.end_offsets(list(positions))
+            except KafkaError:  # the broker is away: nothing can move, and nothing is stuck
+                self._watchdog.look({}, {}, time.monotonic())
+                continue
+            self._health.beat()
+            self._report.backlog({key: max(0, ends[key] - positions[key]) for key in positions})
+            stuck = self._watchdog.look(positions, ends, time.monotonic())
+            if stuck is not None:
+                _log.error(
+                    "partition_stuck",
+                    topic=stuck.partition.topic,
+                    partition=stuck.partition.partition,
+                    position=stuck.position,
+                    end_offset=stuck.end_offset,
+                    seconds=round(stuck.seconds, 1),
+                )
+                self._finish(Ending.STUCK)
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        """Return how far each partition of ours is handled: below it, everything is."""
+        consumer = self.app.consumer
+        waiting: dict[TopicPartition, int] = {}
+        for lane in self._lanes.values():
+            waiting.update(lane.unhandled())
+        positions = {}
+        for source, fetched in consumer.fetch_positions().items():
+            key = TopicPartition(source.topic, source.partition)
+            taken, handled = consumer.taken.get(source, -1), self._handled.get(key)
+            if key in waiting:
+                positions[key] = waiting[key]
+            elif handled is not None and taken >= handled:
+                positions[key] = handled  # taken from the broker, and lost on its way to us
+            else:
+                positions[key] = fetched
+        return positions
+
+    async def _guarded(self, work: Any) -> None:
+        """Run a part that must not end; whatever it raises ends the process without acknowledging anything."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except TooManyDeadLetters as error:
+            _log.error("too_many_dead_letters", error=str(error))
+            self._finish(Ending.FAILED)
+        except Exception:
+            _log.exception("worker_failed")
+            self._finish(Ending.FAILED)
+            raise
+
+    async def _end_when(self, event: Any, ending: Ending) -> None:
+        await event
+        self._finish(ending)
+
+    def _finish(self, ending: Ending) -> None:
+        self._health.fail(ending.name.lower())
+        if self._end is not None and not self._end.done():
+            self._end.set_result(ending)
+
+
+def _outgoing(decisions: Sequence[Decision]) -> list[Outgoing]:
+    return [decision.outgoing for decision in decisions if decision.outgoing is not None]
