@@ -1,0 +1,168 @@
+"""Request bodies: JSON to typed bodies, and every fault named by field."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from flask import request
+from msgspec import Meta
+
+from gateway.problems import FieldFault, Problem
+from schemas.forecasts import DEFAULT_LEVELS
+from schemas.models import Role, Version
+from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId
+from schemas.trainings import Hyperparameter
+
+MAX_SHOWN = 120
+Levels = Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)]
+Horizon = Annotated[int, Meta(ge=1, le=1000, description="Steps ahead, 1 to 1000; at most the horizon of the model")]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request body; unknown fields are refused by name, since a misspelt option must not pass in silence."""
+
+
+class ForecastBody(Body, frozen=True, kw_only=True):
+    """What to forecast: a series, or a window of raw values with its model."""
+
+    series_id: SeriesId | None = None
+    window: tuple[tuple[float, ...], ...] | None = None
+    cutoff: datetime | None = None
+    horizon: Horizon
+    levels: Levels = DEFAULT_LEVELS
+    model: ModelReference | None = None
+
+
+class TrainingBody(Body, frozen=True, kw_only=True):
+    """What to train; the fields and defaults of `schemas.trainings.TrainingRequested`."""
+
+    series_ids: Annotated[tuple[SeriesId, ...], Meta(min_length=1)] | None = None
+    #: Short for one series.
+    series_id: SeriesId | None = None
+    model: ModelName | None = None
+    target: str = "close"
+    columns: tuple[str, ...] = ()
+    algorithm: str = "lstm"
+    horizon: Horizon = 10
+    window_size: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    levels: Levels = DEFAULT_LEVELS
+    hyperparameters: dict[str, Hyperparameter] = {}
+    seed: Annotated[int, Meta(ge=0)] = 0
+    cause: str = "user"
+
+
+class DeployBody(Body, frozen=True, kw_only=True):
+    """Which version takes which role."""
+
+    version: Version
+    role: Role = "champion"
+    reason: str = ""
+
+
+class IngestBody(Body, frozen=True, kw_only=True):
+    """Which data to fetch; the fields of `schemas.ingests.IngestRequested`."""
+
+    symbol: Annotated[str, Meta(min_length=1, max_length=500)]
+    #: One source, or several that are tried in order.
+    source: str | None = None
+    sources: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    #: Null: `market/SYMBOL@FREQ`.
+    series_id: SeriesId | None = None
+    freq: Freq = "1d"
+    #: Exchange calendar code, or `24/7`.
+    calendar: str = "XNYS"
+    start: date | None = None
+    end: date | None = None
+    adjust: bool = False
+    cause: str = "user"
+
+
+B = TypeVar("B", bound=Body)
+
+
+def _shown(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
+
+
+def _expected(message: str) -> str:
+    """Return the rule in a msgspec message such as ``Expected `int` <= 1000 - at `$.horizon` ``."""
+    return message.split(" - at `")[0].removeprefix("Expected ")
+
+
+def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
+    """Return every field of the decoded JSON ``raw`` that ``body_type`` cannot take, each judged on its own."""
+    if not isinstance(raw, dict):
+        return [FieldFault(field="", expected="a JSON object", found=_shown(raw))]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(body_type)}
+    known = ", ".join(fields)
+    faults = [
+        FieldFault(field=name, expected=f"one of the fields {known}", found=_shown(value))
+        for name, value in raw.items()
+        if name not in fields
+    ]
+    for name, field in fields.items():
+        if name not in raw:
+            if field.required:
+                faults.append(FieldFault(field=name, expected="a value", found="nothing"))
+            continue
+        try:
+            msgspec.convert(raw[name], field.type, strict=True)
+        except msgspec.ValidationError as error:
+            path = str(error).partition(" - at `$")[2].rstrip("`")
+            faults.append(FieldFault(field=name + path, expected=_expected(str(error)), found=_shown(raw[name])))
+    return faults
+
+
+def invalid(detail: str, faults: list[FieldFault]) -> Problem:
+    """Return the 422 for a body that is JSON but not what is asked for."""
+    return Problem(422, "invalid-body", detail, errors=faults)
+
+
+def rule_broken(error: ValueError, body: Body) -> Problem:
+    """Return the 422 for a rule over several fields; its sentence starts with, or names, the field."""
+    text = str(error)
+    names = [name for name in body.__struct_fields__ if name in text.replace("[", " ").split()]
+    found = {name: getattr(body, name) for name in names}
+    faults = [FieldFault(field=name, expected=text, found=_shown(value)) for name, value in found.items()]
+    return invalid(text, faults[:1])
+
+
+def read_body(decoder: msgspec.json.Decoder[B]) -> B:
+    """Return the body of the current request.
+
+    Raises:
+        Problem: 400 empty or not JSON, 415 another content type, 422 JSON that does not fit.
+        RequestEntityTooLarge: More bytes than the gateway takes.
+    """
+    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            f"the header Content-Type must be application/json, was {request.mimetype or 'missing'!r}",
+            headers={"Accept": "application/json"},
+        )
+    content = request.get_data(cache=False)
+    if not content:
+        raise Problem(400, "empty-body", "a JSON object was expected, the body is empty")
+    try:
+        return decoder.decode(content)
+    except (msgspec.ValidationError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise _fault_of(content, error, decoder.type) from error
+
+
+def _fault_of(content: bytes, error: Exception, body_type: type[B]) -> Problem:
+    try:
+        raw = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+        detail = f"the body must be JSON in UTF-8 (NaN and Infinity are not JSON): {malformed}"
+        return Problem(400, "malformed-json", detail)
+    faults = field_faults(raw, body_type)
+    if not faults:
+        return invalid(str(error), [])
+    named = "; ".join(
+        f"{fault.field or 'the body'}: expected {fault.expected}, found {fault.found}" for fault in faults
+    )
+    return invalid(named, faults)

@@ -1,0 +1,73 @@
+"""Requests that write one record, once for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+import msgspec
+
+from gateway.problems import FieldFault, Problem, unavailable
+from gateway.service import GatewayService, Placed
+from schemas.record import Record
+from schemas.topics import Topic
+
+_LOCK_SECONDS = 10.0
+R = TypeVar("R", bound=Record)
+
+
+def send_once(
+    service: GatewayService,
+    topic: Topic,
+    wanted: R,
+    traceparent: str,
+    *,
+    first: Callable[[], R | None],
+    ignoring: Collection[str],
+) -> Placed | None:
+    """Write ``wanted`` unless its id came before; return where it stands, or ``None`` for a repeat.
+
+    The record is in the store when this returns, so the next request with its id finds it.
+
+    Args:
+        service: The gateway.
+        topic: Where the record goes.
+        wanted: The record.
+        traceparent: Goes with it.
+        first: Returns the record that came before under the same id, if any.
+        ignoring: Fields that may differ between repeats, since the gateway fills them in.
+
+    Raises:
+        Problem: 422 the id came before with another content; 503 another request is in the way for too long.
+    """
+    if not service.rare.acquire(timeout=_LOCK_SECONDS):
+        raise unavailable("busy", "other requests of this kind are being written; come again")
+    try:
+        before = first()
+        if before is not None:
+            _require_same(before, wanted, ignoring)
+            return None
+        placed = service.publish(topic, wanted, traceparent)
+        service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
+        return placed
+    finally:
+        service.rare.release()
+
+
+def _require_same(before: Record, wanted: Record, ignoring: Collection[str]) -> None:
+    faults = [
+        FieldFault(
+            field=name,
+            expected=msgspec.json.encode(getattr(before, name)).decode(),
+            found=msgspec.json.encode(getattr(wanted, name)).decode(),
+        )
+        for name in wanted.__struct_fields__
+        if name not in ignoring and getattr(before, name) != getattr(wanted, name)
+    ]
+    if faults:
+        raise Problem(
+            422,
+            "idempotency-key-reused",
+            "the Idempotency-Key came before with another body; a new request needs a new key",
+            errors=faults,
+        )

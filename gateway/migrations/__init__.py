@@ -1,0 +1,1 @@
+"""The steps that bring a database of the gateway up to date."""

@@ -1,0 +1,11 @@
+"""What Alembic runs: the migrations over the connection that `upgrade` gives it."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from gateway.tables import METADATA
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,154 @@
+"""Reads of the SQL store, one function a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from gateway import tables
+from gateway.store import Store, translated
+
+Mapped = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StoredRequest:
+    """What the store knows about a forecast request; ``None`` where it does not have that part."""
+
+    wish: str | None
+    answer: bytes | None
+    is_refused: bool
+
+
+class Queries:
+    """Answers questions from the store. Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+
+    def _all(self, query: Select[Any]) -> list[Mapped]:
+        with translated(), self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _one(self, query: Select[Any]) -> Mapped | None:
+        rows = self._all(query.limit(1))
+        return rows[0] if rows else None
+
+    def request(self, request_id: str) -> StoredRequest | None:
+        """Return what is known about a request, or ``None``."""
+        requests, answers = tables.FORECAST_REQUESTS, tables.FORECASTS
+        with translated(), self._engine.connect() as connection:
+            wish = connection.scalar(select(requests.c.wish).where(requests.c.request_id == request_id))
+            answer = self._answer(connection, answers.c.request_id == request_id)
+        if wish is None and answer is None:
+            return None
+        return StoredRequest(wish, answer and answer["answer"], answer is not None and answer["forecast_id"] is None)
+
+    def forecast(self, forecast_id: str) -> bytes | None:
+        """Return the first record that issued a forecast id."""
+        with translated(), self._engine.connect() as connection:
+            answer = self._answer(connection, tables.FORECASTS.c.forecast_id == forecast_id)
+        return answer and bytes(answer["answer"])
+
+    def _answer(self, connection: Connection, where: Any) -> Mapped | None:
+        table = tables.FORECASTS
+        query = select(table.c.forecast_id, table.c.answer).where(where)
+        ordered = query.order_by(table.c.log_partition, table.c.log_offset).limit(1)
+        row = connection.execute(ordered).mappings().first()
+        return None if row is None else dict(row)
+
+    def latest_forecast(self, series_id: str) -> bytes | None:
+        """Return the newest forecast of a series in the log."""
+        table = tables.FORECASTS
+        row = self._one(
+            select(table.c.answer)
+            .where(table.c.series_id == series_id, table.c.forecast_id.is_not(None))
+            .order_by(table.c.log_offset.desc())
+        )
+        return None if row is None else row["answer"]
+
+    def series(self) -> list[Mapped]:
+        """Return every series, by name."""
+        return self._all(select(tables.SERIES).order_by(tables.SERIES.c.series_id))
+
+    def one_series(self, series_id: str) -> Mapped | None:
+        """Return one series."""
+        return self._one(select(tables.SERIES).where(tables.SERIES.c.series_id == series_id))
+
+    def observations(
+        self, series_id: str, *, after: int | None, before: int | None, limit: int, is_newest_first: bool
+    ) -> list[Mapped]:
+        """Return rows with ``time`` (s) and ``columns`` (JSON text), strictly between ``after`` and ``before``."""
+        table = tables.OBSERVATIONS
+        query = select(table.c.time, table.c.columns).where(table.c.series_id == series_id)
+        if after is not None:
+            query = query.where(table.c.time > after)
+        if before is not None:
+            query = query.where(table.c.time < before)
+        order = table.c.time.desc() if is_newest_first else table.c.time
+        return self._all(query.order_by(order).limit(limit))
+
+    def ingests(self, limit: int) -> list[Mapped]:
+        """Return the newest ingests first."""
+        table = tables.INGESTS
+        return self._all(
+            select(table).order_by(table.c.requested_ms.desc().nulls_last(), table.c.ingest_id).limit(limit)
+        )
+
+    def ingest(self, ingest_id: str) -> Mapped | None:
+        """Return one ingest."""
+        return self._one(select(tables.INGESTS).where(tables.INGESTS.c.ingest_id == ingest_id))
+
+    def trainings(self, limit: int) -> list[Mapped]:
+        """Return the newest trainings first."""
+        table = tables.TRAININGS
+        return self._all(
+            select(table).order_by(table.c.requested_ms.desc().nulls_last(), table.c.training_id).limit(limit)
+        )
+
+    def training(self, training_id: str) -> Mapped | None:
+        """Return one training."""
+        return self._one(select(tables.TRAININGS).where(tables.TRAININGS.c.training_id == training_id))
+
+    def training_events(self, training_id: str, after_offset: int) -> list[Mapped]:
+        """Return the events of a training behind an offset, in order."""
+        table = tables.TRAINING_EVENTS
+        return self._all(
+            select(table.c.log_offset, table.c.event)
+            .where(table.c.training_id == training_id, table.c.log_offset > after_offset)
+            .order_by(table.c.log_offset)
+        )
+
+    def releases(self) -> list[Mapped]:
+        """Return every model version without its graph, by model and log order."""
+        table = tables.MODEL_VERSIONS
+        return self._all(select(table).order_by(table.c.model, table.c.log_offset))
+
+    def has_version(self, model: str, version: str) -> bool:
+        """Return whether a version of a model has been released."""
+        table = tables.MODEL_VERSIONS
+        return self._one(select(table.c.version).where(table.c.model == model, table.c.version == version)) is not None
+
+    def versions(self, model: str) -> list[str]:
+        """Return the versions of a model in log order."""
+        table = tables.MODEL_VERSIONS
+        rows = self._all(select(table.c.version).where(table.c.model == model).order_by(table.c.log_offset))
+        return [row["version"] for row in rows]
+
+    def deployments(self, model: str | None = None) -> list[Mapped]:
+        """Return the deployments, of one model or of all, in log order."""
+        table = tables.DEPLOYMENTS
+        query = select(table).order_by(table.c.log_offset)
+        return self._all(query if model is None else query.where(table.c.model == model))
+
+    def deployment(self, deployment_id: str) -> Mapped | None:
+        """Return one deployment."""
+        return self._one(select(tables.DEPLOYMENTS).where(tables.DEPLOYMENTS.c.deployment_id == deployment_id))
+
+    def alarms(self, limit: int) -> list[Mapped]:
+        """Return broken invariants."""
+        table = tables.ALARMS
+        return self._all(select(table).order_by(table.c.topic, table.c.partition, table.c.log_offset).limit(limit))

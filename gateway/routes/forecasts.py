@@ -1,0 +1,242 @@
+"""Forecasts: asked for, waited for, read again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+from flask import Blueprint, Response, g, request, url_for
+
+from gateway.answers import json_bytes, json_of, refusal
+from gateway.bodies import ForecastBody, read_body, rule_broken
+from gateway.dispatcher import Waiting
+from gateway.headers import idempotency_key, new_id, wait_seconds
+from gateway.open_requests import OpenRequest
+from gateway.problems import FieldFault, Problem, not_found, unavailable
+from gateway.rows import wish_of
+from gateway.service import GatewayService
+from runtime.errors import TransientError
+from schemas.forecasts import AsOf, ForecastRequested
+from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
+
+#: A request stands in the log before its answer, so the store has it a transaction or two later.
+_WRITES_AWAITED = 4
+_BODY = msgspec.json.Decoder(ForecastBody)
+
+
+def blueprint(service: GatewayService) -> Blueprint:
+    """Return the routes below ``/api/v1/forecasts``."""
+    routes = Blueprint("forecasts", __name__, url_prefix="/api/v1/forecasts")
+    desk = ForecastDesk(service)
+
+    @routes.post("")
+    def post() -> Response:
+        with desk.door():
+            return desk.ask()
+
+    @routes.get("/<forecast_or_request_id>")
+    def get(forecast_or_request_id: str) -> Response:
+        return desk.find(forecast_or_request_id)
+
+    return routes
+
+
+class _Door:
+    """Counts the requests inside, and turns away before any work is done for them."""
+
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
+        self._limit = service.settings.max_waiting_requests
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        service = self._service
+        if self._inside >= self._limit:
+            service.meters.turned_away.labels("busy").inc()
+            raise unavailable(
+                "busy", f"at most {self._limit} requests may wait at once; come again", retry_after_seconds=1
+            )
+        if service.dispatcher.is_stuck():
+            service.meters.turned_away.labels("broker").inc()
+            raise unavailable("broker-unavailable", "the event log acknowledges nothing now; come again later")
+        service.require_caught_up()
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._inside -= 1
+
+    @property
+    def inside(self) -> int:
+        return self._inside
+
+
+class ForecastDesk:
+    """Takes forecast requests to the log and their answers back."""
+
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
+        self._door = _Door(service)
+        service.meters.waiting.set_function(lambda: self._door.inside)
+        self._request_partition = lru_cache(maxsize=4096)(
+            lambda series_id: service.partition_of(FORECAST_REQUESTS, series_id)
+        )
+
+    def door(self) -> _Door:
+        """Return what lets a request in, or turns it away."""
+        return self._door
+
+    def ask(self) -> Response:
+        """Answer ``POST /api/v1/forecasts``."""
+        service = self._service
+        key = idempotency_key(request.headers.get("Idempotency-Key"))
+        body = read_body(_BODY)
+        seconds = wait_seconds(
+            request.headers.get("Prefer"),
+            default=service.settings.default_wait_seconds,
+            maximum=service.settings.max_wait_seconds,
+        )
+        wanted = self._request(key or new_id(), body)
+        wish = None if key is None else wish_of(wanted)
+        entry, is_new = service.open_requests.join(wanted.request_id, wish)
+        try:
+            if key is not None:
+                is_new = self._is_first(entry, is_new, wish)
+            if is_new:
+                self._send(entry, wanted)
+            with service.meters.forecast_seconds.time():
+                service.open_requests.wait(entry, seconds)
+            return self._answer(entry)
+        finally:
+            service.open_requests.leave(entry)
+
+    def _request(self, request_id: str, body: ForecastBody) -> ForecastRequested:
+        service = self._service
+        projection = service.projection
+        if body.series_id is not None and not projection.knows_series(body.series_id):
+            advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
+            raise not_found("series", body.series_id, advice)
+        end = 0
+        if body.series_id is not None:
+            end = projection.seen(OBSERVATIONS, self._request_partition(body.series_id))
+        try:
+            return ForecastRequested(
+                request_id=request_id,
+                series_id=body.series_id,
+                window=body.window,
+                cutoff=body.cutoff,
+                horizon=body.horizon,
+                levels=body.levels,
+                model=body.model,
+                as_of=AsOf(
+                    observations=end,
+                    models=projection.seen(MODELS, 0),
+                    deployments=projection.seen(DEPLOYMENTS, 0),
+                ),
+            )
+        except ValueError as error:
+            raise rule_broken(error, body) from error
+
+    def _send(self, entry: OpenRequest, wanted: ForecastRequested) -> None:
+        if wanted.series_id is not None:
+            partition = self._request_partition(wanted.series_id)
+        else:
+            partition = self._service.partition_of(FORECAST_REQUESTS, wanted.request_id)
+        self._service.dispatcher.put(
+            Waiting(
+                entry, wanted, partition, g.traceparent, request.content_length or self._service.settings.max_body_bytes
+            )
+        )
+
+    def _is_first(self, entry: OpenRequest, is_new: bool, wish: str | None) -> bool:
+        """Return whether a request with a key has to be sent; take what the store knows about it otherwise.
+
+        Raises:
+            Problem: 422; the key came before with another body.
+        """
+        open_requests = self._service.open_requests
+        if not is_new:
+            first = entry.wish or self._logged_wish(entry.request_id)
+            self._require_same_wish(entry.request_id, first, wish)
+            return False
+        try:
+            stored = self._service.queries.request(entry.request_id)
+            if stored is None:
+                return True
+            self._require_same_wish(entry.request_id, stored.wish, wish)
+        except (Problem, TransientError):
+            open_requests.discard(entry)
+            raise
+        open_requests.stored_requests([entry.request_id])
+        if stored.answer is not None:
+            open_requests.answered(entry.request_id, stored.answer, is_refused=stored.is_refused)
+            open_requests.stored_answers([entry.request_id])
+        return False
+
+    def _logged_wish(self, request_id: str) -> str | None:
+        """Return what was first asked under an id whose answer was seen before its request was stored."""
+        for _ in range(_WRITES_AWAITED):
+            stored = self._service.queries.request(request_id)
+            if stored is not None and stored.wish is not None:
+                return stored.wish
+            self._service.projection.wait_for_write(0.5)
+        return None
+
+    def _require_same_wish(self, key: str, first: str | None, now: str | None) -> None:
+        if first is not None and first != now:
+            raise Problem(
+                422,
+                "idempotency-key-reused",
+                f"the Idempotency-Key {key!r} came before with another body; a new request needs a new key",
+                errors=[
+                    FieldFault(
+                        field="Idempotency-Key",
+                        expected="a key that is new, or the body that first came with it",
+                        found=key,
+                    )
+                ],
+                extensions={"request_id": key},
+            )
+
+    def _answer(self, entry: OpenRequest) -> Response:
+        if entry.answer is None and entry.failure is None and not entry.is_logged:
+            self._service.open_requests.wait_until_logged(entry, self._service.settings.stuck_after_seconds)
+        if entry.answer is not None:
+            if entry.is_refused:
+                raise refusal(entry.answer)
+            return json_bytes(entry.answer)
+        if isinstance(entry.failure, ValueError):
+            raise Problem(413, "request-too-large", str(entry.failure), extensions={"request_id": entry.request_id})
+        if not entry.is_logged:
+            raise unavailable(
+                "broker-unavailable",
+                "the event log did not acknowledge the request in time; send it again with the Idempotency-Key "
+                f"{entry.request_id}, then it is answered once however often it arrived",
+                request_id=entry.request_id,
+            )
+        return self._pending(entry.request_id)
+
+    def _pending(self, request_id: str) -> Response:
+        location = url_for("forecasts.get", forecast_or_request_id=request_id)
+        return json_of({"request_id": request_id, "state": "pending"}, 202, {"Location": location, "Retry-After": "1"})
+
+    def find(self, sought_id: str) -> Response:
+        """Answer ``GET /api/v1/forecasts/{id}``: by request id, then by forecast id."""
+        entry = self._service.open_requests.get(sought_id)
+        if entry is not None and entry.answer is not None:
+            return self._stored_answer(entry.answer, is_refused=entry.is_refused)
+        stored = self._service.queries.request(sought_id)
+        if stored is not None and stored.answer is not None:
+            return self._stored_answer(stored.answer, is_refused=stored.is_refused)
+        if stored is not None or (entry is not None and entry.is_logged):
+            return self._pending(sought_id)
+        forecast = self._service.queries.forecast(sought_id)
+        if forecast is not None:
+            return json_bytes(forecast)
+        # What is not found may only not have been read yet.
+        self._service.require_caught_up()
+        raise not_found("forecast", sought_id, "a request_id or a forecast_id was expected")
+
+    def _stored_answer(self, answer: bytes, *, is_refused: bool) -> Response:
+        if is_refused:
+            raise refusal(answer)
+        return json_bytes(answer)

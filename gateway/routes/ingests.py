@@ -1,0 +1,95 @@
+"""Asking for data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, g, request, url_for
+
+from gateway import parameters
+from gateway.answers import json_of
+from gateway.bodies import IngestBody, invalid, read_body, rule_broken
+from gateway.headers import idempotency_key, new_id
+from gateway.keyed import send_once
+from gateway.problems import FieldFault, not_found
+from gateway.service import GatewayService
+from schemas.ingests import IngestEvent, IngestRequested
+from schemas.record import SeriesId
+from schemas.topics import INGEST_REQUESTS
+
+_BODY = msgspec.json.Decoder(IngestBody)
+_EVENT = msgspec.json.Decoder(IngestEvent)
+_REQUEST = msgspec.json.Decoder(IngestRequested)
+
+
+def blueprint(service: GatewayService) -> Blueprint:
+    """Return the routes below ``/api/v1/ingests``."""
+    routes = Blueprint("ingests", __name__, url_prefix="/api/v1/ingests")
+
+    @routes.post("")
+    def post() -> Response:
+        service.require_caught_up()
+        key = idempotency_key(request.headers.get("Idempotency-Key"))
+        wanted = _request(key or new_id(), read_body(_BODY))
+
+        def first() -> IngestRequested | None:
+            row = service.queries.ingest(wanted.ingest_id)
+            return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
+
+        send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=())
+        document = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
+        return json_of(document, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
+
+    @routes.get("")
+    def every() -> Response:
+        parameters.require_known(("limit",))
+        limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
+        return json_of({"ingests": [_document(service, row) for row in service.queries.ingests(limit)]})
+
+    @routes.get("/<ingest_id>")
+    def get(ingest_id: str) -> Response:
+        row = service.queries.ingest(ingest_id)
+        if row is None:
+            service.require_caught_up()
+            raise not_found("ingest", ingest_id, "GET /api/v1/ingests lists them")
+        return json_of(_document(service, row))
+
+    return routes
+
+
+def _request(ingest_id: str, body: IngestBody) -> IngestRequested:
+    if body.source is not None and body.sources is not None:
+        fault = FieldFault(field="source", expected="nothing where sources is given", found=body.source)
+        raise invalid("source or sources must be given, not both", [fault])
+    series_id = body.series_id or f"market/{body.symbol}@{body.freq}"
+    try:
+        msgspec.convert(series_id, SeriesId)
+        return IngestRequested(
+            ingest_id=ingest_id,
+            series_id=series_id,
+            sources=body.sources or ((body.source,) if body.source else ("yahoo",)),
+            symbol=body.symbol,
+            freq=body.freq,
+            calendar=body.calendar,
+            start=body.start,
+            end=body.end,
+            adjust=body.adjust,
+            cause=body.cause,
+        )
+    except ValueError as error:
+        raise rule_broken(error, body) from error
+
+
+def _document(service: GatewayService, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the newest event; a final one only once the store has the observations that it speaks of."""
+    queued = {"ingest_id": row["ingest_id"], "series_id": row["series_id"], "state": "queued"}
+    if row["event"] is None:
+        return queued
+    event = _EVENT.decode(row["event"])
+    if event.state != "running" and not service.settled.holds(
+        event.ingest_id, lambda: (service.observation_place(event.series_id),)
+    ):
+        return {**queued, "state": "running"}
+    return dict(msgspec.structs.asdict(event))

@@ -1,0 +1,178 @@
+"""Trainings: asked for, watched, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from flask import Blueprint, Response, g, request, stream_with_context, url_for
+
+from gateway import parameters
+from gateway.answers import json_of
+from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
+from gateway.headers import idempotency_key, new_id
+from gateway.keyed import send_once
+from gateway.problems import FieldFault, Problem, not_found
+from gateway.service import GatewayService
+from runtime.errors import TransientError
+from schemas.forecasts import default_model_name
+from schemas.topics import OBSERVATIONS, TRAINING_REQUESTS
+from schemas.trainings import FINAL_TRAINING_STATES, TrainingCancelRequested, TrainingEvent, TrainingRequested
+
+_LOG = structlog.get_logger("gateway")
+_BODY = msgspec.json.Decoder(TrainingBody)
+_EVENT = msgspec.json.Decoder(TrainingEvent)
+_REQUEST = msgspec.json.Decoder(TrainingRequested)
+#: Proxies and browsers give up on a silent stream.
+_HEARTBEAT_SECONDS = 15.0
+
+
+def blueprint(service: GatewayService) -> Blueprint:
+    """Return the routes below ``/api/v1/trainings``."""
+    routes = Blueprint("trainings", __name__, url_prefix="/api/v1/trainings")
+
+    @routes.post("")
+    def post() -> Response:
+        return _post(service)
+
+    @routes.get("")
+    def every() -> Response:
+        parameters.require_known(("limit",))
+        limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
+        return json_of({"trainings": [document(service, row) for row in service.queries.trainings(limit)]})
+
+    @routes.get("/<training_id>")
+    def get(training_id: str) -> Response:
+        return json_of(document(service, _row(service, training_id)))
+
+    @routes.delete("/<training_id>")
+    def delete(training_id: str) -> Response:
+        return _delete(service, training_id)
+
+    @routes.get("/<training_id>/events")
+    def events(training_id: str) -> Response:
+        _row(service, training_id)
+        stream = stream_with_context(_events(service, training_id, _last_event_id()))
+        # No `X-Accel-Buffering` proxy may hold events back.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return Response(stream, 200, headers, content_type="text/event-stream")
+
+    return routes
+
+
+def document(service: GatewayService, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the newest event of a training; a final one only once the store has the release that it speaks of."""
+    known = {
+        "training_id": row["training_id"],
+        "model": row["model"],
+        "series_id": row["series_id"],
+        "state": "queued",
+        "is_cancel_requested": bool(row["is_cancel_requested"]),
+    }
+    if row["event"] is None:
+        return known
+    event = _EVENT.decode(row["event"])
+    if event.state in FINAL_TRAINING_STATES and not service.settled.holds(event.training_id, service.model_places):
+        return {**known, "state": "running", "fraction": event.fraction, "stage": event.stage}
+    return known | msgspec.structs.asdict(event)
+
+
+def _row(service: GatewayService, training_id: str) -> Mapping[str, Any]:
+    row = service.queries.training(training_id)
+    if row is None:
+        service.require_caught_up()
+        raise not_found("training", training_id, "GET /api/v1/trainings lists them")
+    return row
+
+
+def _post(service: GatewayService) -> Response:
+    service.require_caught_up()
+    key = idempotency_key(request.headers.get("Idempotency-Key"))
+    wanted = _request(service, key or new_id(), read_body(_BODY))
+
+    def first() -> TrainingRequested | None:
+        row = service.queries.training(wanted.training_id)
+        return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
+
+    send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=("as_of",))
+    document = {"training_id": wanted.training_id, "state": "queued", "model": wanted.model}
+    return json_of(document, 202, {"Location": url_for("trainings.get", training_id=wanted.training_id)})
+
+
+def _request(service: GatewayService, training_id: str, body: TrainingBody) -> TrainingRequested:
+    series_ids = body.series_ids or ((body.series_id,) if body.series_id else ())
+    if not series_ids or (body.series_ids and body.series_id):
+        fault = FieldFault(field="series_ids", expected="series_ids or series_id, one of them", found="none or both")
+        raise invalid("exactly one of series_ids and series_id must be given", [fault])
+    for series_id in series_ids:
+        if not service.projection.knows_series(series_id):
+            advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
+            raise not_found("series", series_id, advice)
+    partitions = sorted({service.partition_of(OBSERVATIONS, series_id) for series_id in series_ids})
+    try:
+        return TrainingRequested(
+            training_id=training_id,
+            model=body.model or default_model_name(series_ids[0]),
+            series_ids=series_ids,
+            target=body.target,
+            columns=body.columns,
+            algorithm=body.algorithm,
+            horizon=body.horizon,
+            window_size=body.window_size,
+            levels=body.levels,
+            hyperparameters=body.hyperparameters,
+            seed=body.seed,
+            as_of={str(number): service.projection.seen(OBSERVATIONS, number) for number in partitions},
+            cause=body.cause,
+        )
+    except ValueError as error:
+        raise rule_broken(error, body) from error
+
+
+def _delete(service: GatewayService, training_id: str) -> Response:
+    row = _row(service, training_id)
+    if row["event"] is not None and (event := _EVENT.decode(row["event"])).state in FINAL_TRAINING_STATES:
+        raise Problem(409, "training-ended", f"a running training was expected, {training_id!r} has {event.state}")
+    cancellation = TrainingCancelRequested(
+        training_id=training_id, series_id=row["series_id"], reason="asked for over HTTP"
+    )
+    placed = service.publish(TRAINING_REQUESTS, cancellation, g.traceparent)
+    service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
+    return json_of(document(service, _row(service, training_id)), 202)
+
+
+def _last_event_id() -> int:
+    text = request.headers.get("Last-Event-ID", "")
+    return int(text) if text.isascii() and text.isdecimal() else -1
+
+
+def _events(service: GatewayService, training_id: str, after: int) -> Iterator[bytes]:
+    """Yield the events behind an offset as they come, until the final one; the event id is the log offset."""
+    yield b"retry: 1000\n\n"
+    beat = service.clock.monotonic()
+    while not service.projection.is_stopping:
+        try:
+            for offset, event in _told(service, training_id, after):
+                after = offset
+                data = msgspec.json.encode(msgspec.structs.asdict(event))
+                yield b"id: %d\nevent: %s\ndata: %s\n\n" % (offset, event.state.encode(), data)
+                if event.state in FINAL_TRAINING_STATES:
+                    return
+        except TransientError as error:
+            # The reader connects again and goes on behind the last event that it has.
+            _LOG.warning("stream-ended", training_id=training_id, reason=str(error))
+            return
+        service.projection.wait_for_write(1.0)
+        if service.clock.monotonic() - beat > _HEARTBEAT_SECONDS:
+            beat = service.clock.monotonic()
+            yield b": still here\n\n"
+
+
+def _told(service: GatewayService, training_id: str, after: int) -> Iterator[tuple[int, TrainingEvent]]:
+    for row in service.queries.training_events(training_id, after):
+        event = _EVENT.decode(row["event"])
+        if event.state in FINAL_TRAINING_STATES and not service.settled.holds(training_id, service.model_places):
+            return
+        yield row["log_offset"], event

@@ -1,0 +1,191 @@
+"""Messages of the log to rows of the store: pure, so that the same log always gives the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from runtime.incoming import Incoming
+from schemas.forecasts import ForecastIssued, ForecastRefused, ForecastRequestBatch, ForecastRequested
+from schemas.identity import digest_of
+from schemas.ingests import IngestEvent, IngestRequested
+from schemas.models import Deployment, ModelReleased
+from schemas.observations import ObservationBatch
+from schemas.record import Record
+from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
+
+Row = dict[str, Any]
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass
+class Rows:
+    """What a batch of messages says, by table; in the order of the log within a partition."""
+
+    series: list[Row] = field(default_factory=list)
+    observations: list[Row] = field(default_factory=list)
+    ingest_requests: list[Row] = field(default_factory=list)
+    ingest_events: list[Row] = field(default_factory=list)
+    training_requests: list[Row] = field(default_factory=list)
+    training_cancellations: list[Row] = field(default_factory=list)
+    training_events: list[Row] = field(default_factory=list)
+    model_versions: list[Row] = field(default_factory=list)
+    deployments: list[Row] = field(default_factory=list)
+    forecast_requests: list[Row] = field(default_factory=list)
+    #: With `digest`, the digest of what the forecast id names, besides the columns.
+    forecasts: list[Row] = field(default_factory=list)
+
+
+def wish_of(request: ForecastRequested) -> str:
+    """Return the digest of what a request asks for: everything but who asked, when and up to which offsets."""
+    return digest_of(
+        (request.series_id, request.window, request.cutoff, request.horizon, request.levels, request.model)
+    )
+
+
+def rows_of(messages: Iterable[Incoming]) -> Rows:
+    """Return the rows that ``messages`` stand for."""
+    rows = Rows()
+    for incoming in messages:
+        _ADDERS[type(incoming.record)](rows, incoming, incoming.record)
+    return rows
+
+
+def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> None:
+    series = ("series_id", "freq", "calendar", "unit", "source")
+    rows.series.append({name: getattr(batch, name) for name in series})
+    names = list(batch.columns)
+    for time, *values in zip(batch.time, *batch.columns.values(), strict=True):
+        columns = _ENCODER.encode(dict(zip(names, values, strict=True))).decode()
+        rows.observations.append({"series_id": batch.series_id, "time": int(time.timestamp()), "columns": columns})
+
+
+def _ingest_request(rows: Rows, incoming: Incoming, request: IngestRequested) -> None:
+    rows.ingest_requests.append(
+        {
+            "ingest_id": request.ingest_id,
+            "series_id": request.series_id,
+            "requested_ms": incoming.message.timestamp_ms,
+            "request": incoming.message.value,
+        }
+    )
+
+
+def _ingest_event(rows: Rows, incoming: Incoming, event: IngestEvent) -> None:
+    rows.ingest_events.append(
+        {
+            "ingest_id": event.ingest_id,
+            "series_id": event.series_id,
+            "event": incoming.message.value,
+            "event_ms": incoming.message.timestamp_ms,
+        }
+    )
+
+
+def _training_request(rows: Rows, incoming: Incoming, request: TrainingRequested) -> None:
+    rows.training_requests.append(
+        {
+            "training_id": request.training_id,
+            "model": request.model,
+            "series_id": request.series_ids[0],
+            "requested_ms": incoming.message.timestamp_ms,
+            "request": incoming.message.value,
+            "is_cancel_requested": False,
+        }
+    )
+
+
+def _training_cancellation(rows: Rows, incoming: Incoming, cancellation: TrainingCancelRequested) -> None:
+    rows.training_cancellations.append({"of_training_id": cancellation.training_id})
+
+
+def _training_event(rows: Rows, incoming: Incoming, event: TrainingEvent) -> None:
+    rows.training_events.append(
+        {
+            "event_id": incoming.envelope.id,
+            "training_id": event.training_id,
+            "model": event.model,
+            "series_id": event.series_id,
+            "log_offset": incoming.message.offset,
+            "event": incoming.message.value,
+            "event_ms": incoming.message.timestamp_ms,
+        }
+    )
+
+
+def _model_version(rows: Rows, incoming: Incoming, release: ModelReleased) -> None:
+    rows.model_versions.append(
+        {
+            "model": release.model,
+            "version": release.version,
+            "log_offset": incoming.message.offset,
+            "release": _ENCODER.encode(msgspec.structs.replace(release, graph=None)),
+        }
+    )
+
+
+def _deployment(rows: Rows, incoming: Incoming, deployment: Deployment) -> None:
+    rows.deployments.append(
+        {
+            "deployment_id": deployment.deployment_id,
+            "model": deployment.model,
+            "version": deployment.version,
+            "role": deployment.role,
+            "is_only_if_first": deployment.only_if_first,
+            "log_offset": incoming.message.offset,
+            "deployed_ms": incoming.message.timestamp_ms,
+            "deployment": incoming.message.value,
+        }
+    )
+
+
+def _forecast_request(rows: Rows, incoming: Incoming, request: ForecastRequested) -> None:
+    rows.forecast_requests.append(
+        {
+            "request_id": request.request_id,
+            "series_id": request.series_id,
+            "wish": wish_of(request),
+            "is_pinned": request.as_of is not None,
+            "log_partition": incoming.message.partition,
+            "log_offset": incoming.message.offset,
+        }
+    )
+
+
+def _forecast_requests(rows: Rows, incoming: Incoming, batch: ForecastRequestBatch) -> None:
+    for request in batch.requests:
+        _forecast_request(rows, incoming, request)
+
+
+def _forecast(rows: Rows, incoming: Incoming, answer: ForecastIssued | ForecastRefused) -> None:
+    is_issued = isinstance(answer, ForecastIssued)
+    rows.forecasts.append(
+        {
+            "request_id": answer.request_id,
+            "forecast_id": answer.forecast_id if is_issued else None,
+            "series_id": answer.series_id,
+            "log_partition": incoming.message.partition,
+            "log_offset": incoming.message.offset,
+            "answer": incoming.message.value,
+            "digest": digest_of(answer.content()) if is_issued else "",
+        }
+    )
+
+
+_ADDERS: dict[type[Record], Callable[[Rows, Incoming, Any], None]] = {
+    ObservationBatch: _observations,
+    IngestRequested: _ingest_request,
+    IngestEvent: _ingest_event,
+    TrainingRequested: _training_request,
+    TrainingCancelRequested: _training_cancellation,
+    TrainingEvent: _training_event,
+    ModelReleased: _model_version,
+    Deployment: _deployment,
+    ForecastRequested: _forecast_request,
+    ForecastRequestBatch: _forecast_requests,
+    ForecastIssued: _forecast,
+    ForecastRefused: _forecast,
+}

@@ -1,0 +1,255 @@
+"""The SQL store: rows and positions in one transaction, so that a killed gateway neither loses nor doubles a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, create_engine, event, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from gateway import tables
+from gateway.rows import Row, Rows
+from runtime.broker import TopicPartition
+from runtime.errors import RuntimeFault, TransientError
+
+_CHUNK = 5_000
+
+
+class StoreUnavailable(TransientError):
+    """Say that the database cannot be reached or is locked."""
+
+
+class StoreTaken(RuntimeFault):
+    """Say that another gateway writes the same database; each needs its own."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a partition is projected, and the broker's time of its last record (ms; 0: none)."""
+
+    next_offset: int
+    last_record_ms: int
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One id over two contents: something that must never happen."""
+
+    topic: str
+    partition: int
+    log_offset: int
+    kind: str
+    subject: str
+
+
+def open_engine(url: str) -> Engine:
+    """Return the engine for a database URL; SQLite with write-ahead log, PostgreSQL through psycopg."""
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def on_connect(connection: Any, _record: Any) -> None:
+            # NORMAL loses no consistency in WAL mode: after a power cut the last transactions, positions included,
+            # may be gone, and are read from the log again.
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
+                connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise `StoreUnavailable` for what may work later."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StoreUnavailable(f"the database does not take this now: {error.orig}") from error
+
+
+class Store:
+    """Writes the projection; `gateway.queries` reads it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[engine.dialect.name]
+
+    def positions(self) -> dict[TopicPartition, Position]:
+        """Return how far each partition is projected."""
+        with translated(), self.engine.connect() as connection:
+            rows = connection.execute(select(tables.POSITIONS)).mappings()
+            return {
+                TopicPartition(row["topic"], row["partition"]): Position(row["next_offset"], row["last_record_ms"])
+                for row in rows
+            }
+
+    def series_ids(self) -> list[str]:
+        """Return every series that the store has observations of."""
+        with translated(), self.engine.connect() as connection:
+            return list(connection.scalars(select(tables.SERIES.c.series_id)))
+
+    def apply(
+        self,
+        rows: Rows,
+        before: Mapping[TopicPartition, Position],
+        after: Mapping[TopicPartition, Position],
+        topic_of_forecasts: str,
+    ) -> list[Alarm]:
+        """Write ``rows`` and the positions ``after`` them in one transaction; return the broken invariants found.
+
+        Raises:
+            StoreUnavailable: Nothing was written.
+            StoreTaken: The positions are not ``before``: somebody else writes them.
+        """
+        with translated(), self.engine.begin() as connection:
+            self._move(connection, before, after)
+            alarms = self._forecasts(connection, rows.forecasts, topic_of_forecasts)
+            self._observations(connection, rows)
+            self._trainings(connection, rows)
+            self._last_wins(connection, tables.INGESTS, rows.ingest_requests)
+            self._last_wins(connection, tables.INGESTS, rows.ingest_events)
+            self._last_wins(connection, tables.MODEL_VERSIONS, rows.model_versions)
+            self._first_wins(connection, tables.DEPLOYMENTS, rows.deployments)
+            self._requests(connection, rows.forecast_requests)
+            self._first_wins(connection, tables.ALARMS, [vars(alarm) for alarm in alarms])
+            return alarms
+
+    def _move(
+        self,
+        connection: Connection,
+        before: Mapping[TopicPartition, Position],
+        after: Mapping[TopicPartition, Position],
+    ) -> None:
+        table = tables.POSITIONS
+        moved, added = [], []
+        for place, position in after.items():
+            row = {"to_offset": position.next_offset, "to_ms": position.last_record_ms}
+            known = before.get(place)
+            if known is None:
+                added.append({"topic": place.topic, "partition": place.partition, **vars(position)})
+            else:
+                moved.append(
+                    {"of_topic": place.topic, "of_partition": place.partition, "seen": known.next_offset} | row
+                )
+        if added:
+            result = connection.execute(self._insert(table).on_conflict_do_nothing(), added)
+            self._require_all(result.rowcount, added)
+        if moved:
+            statement = (
+                update(table)
+                .where(
+                    table.c.topic == bindparam("of_topic"),
+                    table.c.partition == bindparam("of_partition"),
+                    table.c.next_offset == bindparam("seen"),
+                )
+                .values(next_offset=bindparam("to_offset"), last_record_ms=bindparam("to_ms"))
+            )
+            self._require_all(connection.execute(statement, moved).rowcount, moved)
+
+    def _require_all(self, written: int, rows: list[Row]) -> None:
+        if written != len(rows):
+            raise StoreTaken("another gateway writes this database; give each gateway its own by its database URL")
+
+    def _first_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+        if rows:
+            connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+
+    def _last_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+        if not rows:
+            return
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+    def _observations(self, connection: Connection, rows: Rows) -> None:
+        for start in range(0, len(rows.observations), _CHUNK):
+            self._last_wins(connection, tables.OBSERVATIONS, rows.observations[start : start + _CHUNK])
+        newest = {row["series_id"]: row for row in rows.series}
+        table = tables.OBSERVATIONS
+        for series_id, row in newest.items():
+            extent = select(func.count(), func.min(table.c.time), func.max(table.c.time))
+            count, first, last = connection.execute(extent.where(table.c.series_id == series_id)).one()
+            extended = row | {"rows": count, "first_time": first, "last_time": last}
+            self._last_wins(connection, tables.SERIES, [extended])
+
+    def _trainings(self, connection: Connection, rows: Rows) -> None:
+        table = tables.TRAININGS
+        if rows.training_requests:
+            # The first request of an id counts; an event may have been projected before it.
+            statement = self._insert(table)
+            changed = {name: statement.excluded[name] for name in ("model", "series_id", "requested_ms", "request")}
+            first = statement.on_conflict_do_update(
+                index_elements=["training_id"], set_=changed, where=table.c.request.is_(None)
+            )
+            connection.execute(first, rows.training_requests)
+        events = [_only(tables.TRAINING_EVENTS, row) for row in rows.training_events]
+        self._first_wins(connection, tables.TRAINING_EVENTS, events)
+        newest = [_only(table, row) | {"is_cancel_requested": False} for row in rows.training_events]
+        if newest:
+            statement = self._insert(table)
+            changed = {name: statement.excluded[name] for name in ("event", "event_ms")}
+            connection.execute(statement.on_conflict_do_update(index_elements=["training_id"], set_=changed), newest)
+        if rows.training_cancellations:
+            cancel = update(table).where(table.c.training_id == bindparam("of_training_id"))
+            connection.execute(cancel.values(is_cancel_requested=True), rows.training_cancellations)
+
+    def _requests(self, connection: Connection, rows: list[Row]) -> None:
+        if not rows:
+            return
+        table = tables.FORECAST_REQUESTS
+        statement = self._insert(table)
+        changed = {name: statement.excluded[name] for name in rows[0] if name != "request_id"}
+        # The first pinned record of a request is the one that counts.
+        counts = (~table.c.is_pinned) & statement.excluded["is_pinned"]
+        upsert = statement.on_conflict_do_update(index_elements=["request_id"], set_=changed, where=counts)
+        connection.execute(upsert, rows)
+
+    def _forecasts(self, connection: Connection, rows: list[Row], topic: str) -> list[Alarm]:
+        if not rows:
+            return []
+        answers, contents = tables.FORECASTS, tables.FORECAST_CONTENTS
+        known_answers = _known(connection, answers.c.request_id, answers.c.answer, [r["request_id"] for r in rows])
+        issued = [row for row in rows if row["forecast_id"] is not None]
+        known_digests = _known(
+            connection, contents.c.forecast_id, contents.c.digest, [r["forecast_id"] for r in issued]
+        )
+        alarms, new_answers, new_contents = [], [], []
+        for row in rows:
+            place = (topic, row["log_partition"], row["log_offset"])
+            answer = known_answers.setdefault(row["request_id"], row["answer"])
+            if answer is row["answer"]:
+                new_answers.append(_only(answers, row))
+            elif answer != row["answer"]:
+                alarms.append(Alarm(*place, "one-request-two-answers", row["request_id"]))
+            if row["forecast_id"] is None:
+                continue
+            digest = known_digests.get(row["forecast_id"])
+            if digest is None:
+                known_digests[row["forecast_id"]] = row["digest"]
+                new_contents.append({"forecast_id": row["forecast_id"], "digest": row["digest"]})
+            elif digest != row["digest"]:
+                alarms.append(Alarm(*place, "one-forecast-id-two-contents", row["forecast_id"]))
+        self._first_wins(connection, answers, new_answers)
+        self._first_wins(connection, contents, new_contents)
+        return alarms
+
+
+def _known(connection: Connection, key: Any, value: Any, keys: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for start in range(0, len(keys), _CHUNK):
+        query = select(key, value).where(key.in_(set(keys[start : start + _CHUNK])))
+        found.update({row[0]: row[1] for row in connection.execute(query)})
+    return found
+
+
+def _only(table: Table, row: Row | RowMapping) -> Row:
+    """Return the part of ``row`` that ``table`` has columns for."""
+    return {name: row[name] for name in table.c.keys() if name in row}

@@ -1,0 +1,142 @@
+"""The SQL tables: a projection of the log, made again from it whenever they are missing.
+
+Records stand as the bytes in which they travelled; columns beside them are what is searched or sorted by.
+Times are seconds (`time`) or milliseconds (`*_ms`) since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+#: How far each partition is projected: written in the same transaction as the rows.
+POSITIONS = Table(
+    "positions",
+    METADATA,
+    Column("topic", String(200), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("last_record_ms", BigInteger, nullable=False),
+)
+SERIES = Table(
+    "series",
+    METADATA,
+    Column("series_id", String(200), primary_key=True),
+    Column("freq", String(20), nullable=False),
+    Column("calendar", String(40), nullable=False),
+    Column("unit", String(40), nullable=False),
+    Column("source", String(80), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("first_time", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+)
+OBSERVATIONS = Table(
+    "observations",
+    METADATA,
+    Column("series_id", String(200), primary_key=True),
+    Column("time", BigInteger, primary_key=True, autoincrement=False),
+    #: Column name -> value, a JSON object.
+    Column("columns", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+INGESTS = Table(
+    "ingests",
+    METADATA,
+    Column("ingest_id", String(128), primary_key=True),
+    Column("series_id", String(200), nullable=False),
+    Column("requested_ms", BigInteger),
+    Column("request", LargeBinary),
+    #: The newest `IngestEvent`.
+    Column("event", LargeBinary),
+    Column("event_ms", BigInteger),
+)
+TRAININGS = Table(
+    "trainings",
+    METADATA,
+    Column("training_id", String(128), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("series_id", String(200), nullable=False),
+    Column("requested_ms", BigInteger),
+    Column("request", LargeBinary),
+    Column("is_cancel_requested", Boolean, nullable=False, default=False),
+    #: The newest `TrainingEvent`.
+    Column("event", LargeBinary),
+    Column("event_ms", BigInteger),
+)
+TRAINING_EVENTS = Table(
+    "training_events",
+    METADATA,
+    Column("event_id", String(40), primary_key=True),
+    Column("training_id", String(128), nullable=False),
+    #: Ascends within a training, since all its events stand in one partition.
+    Column("log_offset", BigInteger, nullable=False),
+    Column("event", LargeBinary, nullable=False),
+    Index("training_events_by_training", "training_id", "log_offset"),
+)
+MODEL_VERSIONS = Table(
+    "model_versions",
+    METADATA,
+    Column("model", String(200), primary_key=True),
+    Column("version", String(20), primary_key=True),
+    Column("log_offset", BigInteger, nullable=False),
+    #: The `ModelReleased` record without its graph.
+    Column("release", LargeBinary, nullable=False),
+)
+DEPLOYMENTS = Table(
+    "deployments",
+    METADATA,
+    Column("deployment_id", String(128), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("version", String(20), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("is_only_if_first", Boolean, nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    Column("deployed_ms", BigInteger, nullable=False),
+    Column("deployment", LargeBinary, nullable=False),
+    Index("deployments_by_model", "model", "log_offset"),
+)
+FORECAST_REQUESTS = Table(
+    "forecast_requests",
+    METADATA,
+    Column("request_id", String(128), primary_key=True),
+    Column("series_id", String(200)),
+    #: Digest of what was asked, without `as_of`: the same key with another one is refused.
+    Column("wish", String(64), nullable=False),
+    Column("is_pinned", Boolean, nullable=False),
+    Column("log_partition", Integer, nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+FORECASTS = Table(
+    "forecasts",
+    METADATA,
+    Column("request_id", String(128), primary_key=True),
+    #: Null for a refusal.
+    Column("forecast_id", String(128)),
+    Column("series_id", String(200)),
+    Column("log_partition", Integer, nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    #: The `ForecastIssued` or `ForecastRefused` as it travelled.
+    Column("answer", LargeBinary, nullable=False),
+    Index("forecasts_by_forecast_id", "forecast_id"),
+    Index("forecasts_by_series", "series_id", "log_offset"),
+)
+#: One row a forecast id: what every record with that id must say.
+FORECAST_CONTENTS = Table(
+    "forecast_contents",
+    METADATA,
+    Column("forecast_id", String(128), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    sqlite_with_rowid=False,
+)
+#: Broken invariants: one id over two contents.
+ALARMS = Table(
+    "alarms",
+    METADATA,
+    Column("topic", String(200), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("log_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(60), nullable=False),
+    Column("subject", String(400), nullable=False),
+)

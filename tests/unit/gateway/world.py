@@ -1,0 +1,166 @@
+"""A gateway on the in-memory broker, and a predictor beside it that answers honestly from the factories."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from gateway.app import create_app, service_of
+from gateway.migrations.upgrade import upgrade
+from gateway.settings import GatewaySettings
+from gateway.store import Store, open_engine
+from runtime.broker import OutgoingMessage, TopicPartition, partition_for
+from runtime.clock import SystemClock
+from runtime.memory_broker import MemoryBroker
+from runtime.topic_specs import specs
+from schemas.codec import decode, encode
+from schemas.forecasts import ForecastRequestBatch, ForecastRequested, ForecastStep, forecast_id_of
+from schemas.record import Record
+from schemas.topics import FORECAST_REQUESTS, FORECASTS, TOPIC_BY_NAME, Topic
+from tests import factories
+
+DEADLINE_SECONDS = 20.0
+
+
+def wait_until(claim: Callable[[], Any], what: str = "the condition") -> Any:
+    """Return what ``claim`` gives once it is true."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        if found := claim():
+            return found
+        threading.Event().wait(0.005)
+    raise AssertionError(f"{what} did not come true in {DEADLINE_SECONDS} s")
+
+
+def publish(broker: MemoryBroker, topic: Topic, record: Record, partition: int | None = None) -> tuple[int, int]:
+    """Append a record as a service would; return its partition and offset."""
+    encoded = encode(topic, record, source="/foretopic/test", time=SystemClock().now())
+    message = OutgoingMessage(topic.name, encoded.key, encoded.value, encoded.headers, partition)
+    return broker.producer().send(message).result(5.0)
+
+
+class Responder:
+    """Answers each request once, from the log, as the predictor would."""
+
+    def __init__(self, broker: MemoryBroker, answer: Callable[[ForecastRequested], Record] | None = None) -> None:
+        self._broker = broker
+        self._answer = answer or (lambda request: issued(request))
+        self._stop = threading.Event()
+        self.is_paused = threading.Event()
+        self.requests: list[ForecastRequested] = []
+        self.records: list[Record] = []
+        self._answered: set[str] = set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Responder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        reader = self._broker.reader({TopicPartition(FORECAST_REQUESTS.name, number): 0 for number in range(12)})
+        while not self._stop.is_set():
+            if self.is_paused.is_set():
+                self._stop.wait(0.005)
+                continue
+            for message in reader.poll(0.02):
+                record = decode(FORECAST_REQUESTS, message.value, message.headers).record
+                self.records.append(record)
+                requests = record.requests if isinstance(record, ForecastRequestBatch) else (record,)
+                for request in requests:
+                    self.requests.append(request)
+                    if request.request_id not in self._answered:
+                        self._answered.add(request.request_id)
+                        publish(self._broker, FORECASTS, self._answer(request), message.partition)
+
+
+def issued(request: ForecastRequested) -> Record:
+    """Return a flat forecast that is a function of what was asked, so that one forecast id has one content."""
+    cutoff = factories.START + timedelta(days=29) if request.series_id else request.cutoff
+    tails = [(50 - level / 2) / 100 for level in reversed(request.levels)]
+    probabilities = [*tails, *(1 - tail for tail in reversed(tails))]
+    quantiles = {repr(round(p, 6)): 100.0 + p for p in probabilities}
+    steps = tuple(
+        ForecastStep(time=cutoff and cutoff + timedelta(days=step), median=100.5, quantiles=quantiles)
+        for step in range(1, request.horizon + 1)
+    )
+    example = factories.forecast_issued()
+    return factories.forecast_issued(
+        request.request_id,
+        horizon=request.horizon,
+        series_id=request.series_id,
+        cutoff=cutoff,
+        steps=steps,
+        forecast_id=forecast_id_of(
+            series_id=request.series_id,
+            cutoff=cutoff,
+            horizon=request.horizon,
+            levels=request.levels,
+            model_digest=example.lineage.model_digest,
+            input_digest=example.lineage.input_digest,
+        ),
+    )
+
+
+class World:
+    """What a test of the gateway holds."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.broker = MemoryBroker(SystemClock())
+        self.broker.ensure_topics(specs())
+        self.folder = folder
+        self.settings = GatewaySettings(
+            home=folder, min_write_interval_seconds=0.0, default_wait_seconds=5.0, **settings
+        )
+        self.store = self.new_store()
+        self.app: Flask = create_app(self.settings, broker=self.broker, store=self.store)
+        self.service = service_of(self.app)
+        self.client = self.app.test_client()
+
+    def new_store(self, name: str = "gateway.db") -> Store:
+        engine = open_engine(f"sqlite:///{self.folder / name}")
+        upgrade(engine)
+        return Store(engine)
+
+    def publish(self, topic: Topic, record: Record, partition: int | None = None) -> tuple[int, int]:
+        return publish(self.broker, topic, record, partition)
+
+    def settle(self) -> None:
+        """Wait until the store has everything that stands in the log."""
+        places = [
+            TopicPartition(topic.name, number)
+            for topic in TOPIC_BY_NAME.values()
+            if topic.name != "dead-letters"
+            for number in range(topic.partitions)
+        ]
+        projection = self.service.projection
+        wait_until(
+            lambda: projection.is_caught_up and projection.has_written(self.broker.end_offsets(places)),
+            "the projection of the log",
+        )
+
+
+def partition_of(key: str) -> int:
+    return partition_for(key.encode(), 12)
+
+
+@contextmanager
+def running(folder: Path, **settings: Any) -> Iterator[World]:
+    """Yield a started world."""
+    world = World(folder, **settings)
+    world.service.start()
+    try:
+        yield world
+    finally:
+        world.service.stop()
+        world.store.engine.dispose()
