@@ -50,18 +50,19 @@ def probabilities_of(levels: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({probability for level in levels for probability in quantile_pair(level)}))
 
 
-def calibrate(scores: FloatArray, *, is_symmetric: bool | None = None) -> IntervalRecipe:
+def calibrate(scores: FloatArray, levels: Sequence[float] = ()) -> IntervalRecipe:
     """Return the state of calibrated intervals.
 
     Args:
         scores: Scores of folds that the fit did not see, shape (folds, horizon), finite.
-        is_symmetric: Whether both ends share one calibration; ``None`` decides by the number of folds.
+        levels: Levels that must be supported; where the ends apart cannot, they share one calibration.
     """
     folds, horizon = scores.shape
     ordered = np.sort(scores, axis=0)
     rounded = [[float(f"{score:.{_SCORE_DIGITS}g}") for score in ordered[:, step]] for step in range(horizon)]
+    are_apart = folds >= MIN_SIGNED_FOLDS and all(supports(folds, level, is_symmetric=False) for level in levels)
     return IntervalRecipe(
-        is_symmetric=folds < MIN_SIGNED_FOLDS if is_symmetric is None else is_symmetric,
+        is_symmetric=not are_apart,
         scores=tuple(tuple(step) for step in rounded),
     )
 

@@ -46,9 +46,9 @@ def centre_of(algorithm: str, recipe: Recipe, target: FloatArray, horizon: int) 
         InvalidWindow: ``window-shape``: fewer rows than one season for seasonal naive.
     """
     steps = np.arange(1, horizon + 1)
-    anchor = np.full(horizon, target[-1])
-    change = np.zeros(horizon)
-    growth: FloatArray = np.sqrt(steps)
+    anchor: FloatArray = np.full(horizon, target[-1])
+    change: FloatArray = np.zeros(horizon)
+    growth: FloatArray = np.asarray(np.sqrt(steps), dtype=np.float64)
     if algorithm == DRIFT:
         change = steps * recipe.drift
     elif algorithm == SEASONAL_NAIVE:
@@ -62,7 +62,7 @@ def centre_of(algorithm: str, recipe: Recipe, target: FloatArray, horizon: int) 
                 advice="give more history",
             )
         anchor = target[len(target) - season + (steps - 1) % season]
-        growth = np.sqrt((steps - 1) // season + 1)
+        growth = np.asarray(np.sqrt((steps - 1) // season + 1), dtype=np.float64)
     elif algorithm != LAST_VALUE:
         raise ValueError(f"algorithm must be one of {', '.join(BASELINES)}, was {algorithm!r}")
     return Centre(anchor, change, growth)

@@ -1,0 +1,184 @@
+"""Walk-forward backtests: forecasts from cutoffs that roll through the history, each from what was known then.
+
+The rolling origin of Tashman, "Out-of-sample tests of forecasting accuracy", Int. J. Forecasting 2000. What is fitted
+may use rows up to an embargo before the first cutoff that it forecasts from, so that no target of the fit
+overlaps the folds (purging and embargo: Lopez de Prado, Advances in Financial Machine Learning, 2018, chapter 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from forecasting import losses
+from forecasting.errors import InvalidTraining
+from forecasting.intervals import quantile_pair
+from forecasting.panel import FloatArray, IntArray
+from forecasting.serving import ForecastNumbers
+
+#: Levels whose quantiles, 0.05 to 0.95 with the median, make the CRPS and the calibration curve.
+SCORED_LEVELS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollingOrigin:
+    """Which cutoffs a backtest forecasts from.
+
+    Attributes:
+        first_cutoff: Row of the first cutoff.
+        last_cutoff: No cutoff is later.
+        stride: Steps between cutoffs.
+        horizon: Steps that are forecast and scored.
+        embargo: Rows between the last one that a fit may use and the first cutoff that is forecast with it.
+        refit_every: Folds between fits; ``None`` fits once, before the first fold.
+    """
+
+    first_cutoff: int
+    last_cutoff: int
+    stride: int = 1
+    horizon: int
+    embargo: int = 0
+    refit_every: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("stride", self.stride, 1),
+            ("horizon", self.horizon, 1),
+            ("embargo", self.embargo, 0),
+            ("refit_every", self.refit_every or 1, 1),
+            ("last_cutoff", self.last_cutoff, self.first_cutoff),
+        ):
+            if value < least:
+                raise InvalidTraining("invalid-backtest", field=name, expected=f"at least {least}", found=str(value))
+
+    @property
+    def cutoffs(self) -> IntArray:
+        """Rows of the cutoffs, ascending, the last one included."""
+        count = (self.last_cutoff - self.first_cutoff) // self.stride + 1
+        return self.last_cutoff - self.stride * np.arange(count - 1, -1, -1, dtype=np.int64)
+
+
+class FoldForecaster(Protocol):
+    """Forecast from rows up to a cutoff."""
+
+    def __call__(self, history: FloatArray) -> ForecastNumbers:
+        """Return the forecast of all steps after the last row of ``history``, shape (rows, columns)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldForecasts:
+    """What was forecast and what happened, shape (folds, horizon) each, in the unit of the target.
+
+    Attributes:
+        cutoffs: Rows of the cutoffs.
+        y: What happened.
+        median: The median forecast.
+        quantiles: Probability -> forecast.
+    """
+
+    cutoffs: IntArray
+    y: FloatArray
+    median: FloatArray
+    quantiles: dict[float, FloatArray]
+
+
+def walk_forward(
+    values: FloatArray, target: int, plan: RollingOrigin, fit: Callable[[FloatArray], FoldForecaster]
+) -> FoldForecasts:
+    """Return the forecasts of all folds.
+
+    Neither ``fit`` nor a forecaster ever holds a row that was not known at its cutoff: it is given a copy that ends
+    there.
+
+    Args:
+        values: The whole history, shape (rows, columns).
+        target: Index of the target column.
+        plan: The cutoffs.
+        fit: Rows that may be learnt from -> forecaster.
+
+    Raises:
+        InvalidTraining: The last fold has fewer than ``horizon`` rows after it.
+    """
+    if plan.last_cutoff + plan.horizon >= len(values):
+        raise InvalidTraining(
+            "invalid-backtest",
+            field="last_cutoff",
+            expected=f"at most {len(values) - 1 - plan.horizon}, {plan.horizon} steps before the end",
+            found=str(plan.last_cutoff),
+        )
+    forecaster: FoldForecaster | None = None
+    forecasts = []
+    for fold, cutoff in enumerate(plan.cutoffs):
+        if forecaster is None or (plan.refit_every is not None and fold % plan.refit_every == 0):
+            forecaster = fit(values[: max(int(cutoff) + 1 - plan.embargo, 0)].copy())
+        forecasts.append(forecaster(values[: int(cutoff) + 1].copy()))
+    return gather(plan.cutoffs, outcomes(values[:, target], plan.cutoffs, plan.horizon), forecasts)
+
+
+def outcomes(target: FloatArray, cutoffs: IntArray, horizon: int) -> FloatArray:
+    """Return what followed each cutoff, shape (folds, horizon)."""
+    return np.asarray(target[cutoffs[:, None] + np.arange(1, horizon + 1)], dtype=np.float64)
+
+
+def gather(cutoffs: IntArray, y: FloatArray, forecasts: Sequence[ForecastNumbers]) -> FoldForecasts:
+    """Return single forecasts as arrays over folds."""
+    return FoldForecasts(
+        cutoffs=cutoffs,
+        y=y,
+        median=np.array([forecast.median for forecast in forecasts]),
+        quantiles={
+            probability: np.array([forecast.quantiles[probability] for forecast in forecasts])
+            for probability in forecasts[0].quantiles
+        },
+    )
+
+
+def score(folds: FoldForecasts, levels: Sequence[float], scale: float) -> dict[str, float]:
+    """Return every loss over all folds and steps; a loss that is not defined here is left out.
+
+    Args:
+        folds: With quantiles of ``levels`` and `SCORED_LEVELS`.
+        levels: Central levels whose coverage, width and score are told, in percent.
+        scale: `losses.seasonal_scale` of what the fit saw.
+    """
+    found = {
+        "mae": losses.mean_absolute_error(folds.y, folds.median),
+        "rmse": losses.root_mean_squared_error(folds.y, folds.median),
+        "mape": losses.mean_absolute_percentage_error(folds.y, folds.median),
+        "smape": losses.symmetric_mean_absolute_percentage_error(folds.y, folds.median),
+        "mase": losses.mean_absolute_scaled_error(folds.y, folds.median, scale),
+        "r2": losses.r_squared(folds.y, folds.median),
+    }
+    scored = {p: folds.quantiles[p] for level in SCORED_LEVELS for p in quantile_pair(level) if p in folds.quantiles}
+    if scored:
+        scored[0.5] = folds.median
+        found["crps"] = losses.continuous_ranked_probability_score(folds.y, scored)
+    asked = {p: folds.quantiles[p] for level in levels for p in quantile_pair(level)} | {0.5: folds.median}
+    found["pinball"] = float(np.mean([losses.pinball(folds.y, values, p) for p, values in asked.items()]))
+    for level in levels:
+        lower, upper = (folds.quantiles[p] for p in quantile_pair(level))
+        found[f"coverage-{level:g}"] = losses.coverage(folds.y, lower, upper)
+        found[f"width-{level:g}"] = losses.mean_width(lower, upper)
+        found[f"interval-score-{level:g}"] = losses.interval_score(folds.y, lower, upper, level)
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def score_by_step(folds: FoldForecasts, levels: Sequence[float], scale: float) -> list[dict[str, float]]:
+    """Return `score` for each step alone, the first step first."""
+    return [
+        score(
+            FoldForecasts(
+                cutoffs=folds.cutoffs,
+                y=folds.y[:, [step]],
+                median=folds.median[:, [step]],
+                quantiles={p: values[:, [step]] for p, values in folds.quantiles.items()},
+            ),
+            levels,
+            scale,
+        )
+        for step in range(folds.y.shape[1])
+    ]

@@ -1,0 +1,111 @@
+"""How far forecasts fall from what happened. Arrays are finite; shapes agree unless said otherwise.
+
+Definitions follow Hyndman and Athanasopoulos, FPP3, sections 5.8 and 5.9, and Gneiting and Raftery, "Strictly proper
+scoring rules, prediction, and estimation", JASA 2007.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.panel import FloatArray
+
+
+def mean_absolute_error(y: FloatArray, forecast: FloatArray) -> float:
+    """Return the mean of abs(y - forecast), in the unit of ``y``."""
+    return float(np.mean(np.abs(y - forecast)))
+
+
+def root_mean_squared_error(y: FloatArray, forecast: FloatArray) -> float:
+    """Return the root of the mean squared error, in the unit of ``y``."""
+    return float(np.sqrt(np.mean((y - forecast) ** 2)))
+
+
+def mean_absolute_percentage_error(y: FloatArray, forecast: FloatArray) -> float:
+    """Return the mean of 100 abs(y - forecast) / abs(y), in percent; NaN where a ``y`` is 0."""
+    if not np.all(y):
+        return float("nan")
+    return float(100 * np.mean(np.abs((y - forecast) / y)))
+
+
+def symmetric_mean_absolute_percentage_error(y: FloatArray, forecast: FloatArray) -> float:
+    """Return the mean of 200 abs(y - forecast) / (abs(y) + abs(forecast)), in percent, as in M4; 0 / 0 counts as 0."""
+    size = np.abs(y) + np.abs(forecast)
+    return float(200 * np.mean(np.abs(y - forecast) / np.where(size == 0, 1.0, size)))
+
+
+def seasonal_scale(history: FloatArray, season_length: int) -> float:
+    """Return the in-sample mean absolute error of seasonal naive, the scale of MASE.
+
+    Args:
+        history: Values that the fit saw, oldest first, shape (n,).
+        season_length: Steps a season; 1 is the last value. NaN with no more rows than one season.
+    """
+    if len(history) <= season_length:
+        return float("nan")
+    return float(np.mean(np.abs(history[season_length:] - history[:-season_length])))
+
+
+def mean_absolute_scaled_error(y: FloatArray, forecast: FloatArray, scale: float) -> float:
+    """Return the mean absolute error over `seasonal_scale` (Hyndman and Koehler, 2006); NaN for a scale of 0."""
+    return mean_absolute_error(y, forecast) / scale if scale > 0 else float("nan")
+
+
+def r_squared(y: FloatArray, forecast: FloatArray) -> float:
+    """Return 1 - squared errors / squared deviations of ``y`` from its mean; NaN where ``y`` is constant.
+
+    High on any level that moves slowly, whatever the forecast: read it beside that of the last value.
+    """
+    deviations = float(np.sum((y - np.mean(y)) ** 2))
+    return 1 - float(np.sum((y - forecast) ** 2)) / deviations if deviations > 0 else float("nan")
+
+
+def pinball(y: FloatArray, quantile: FloatArray, probability: float) -> float:
+    """Return the mean pinball loss of a quantile forecast, in the unit of ``y``."""
+    errors = y - quantile
+    return float(np.mean(np.maximum(probability * errors, (probability - 1) * errors)))
+
+
+def continuous_ranked_probability_score(y: FloatArray, quantiles: dict[float, FloatArray]) -> float:
+    """Return the CRPS from quantiles, in the unit of ``y``: twice the integral of the pinball loss over probabilities.
+
+    Args:
+        y: Outcomes.
+        quantiles: Probability -> forecast; evenly spaced and symmetric about 0.5, so that their mean is the integral.
+    """
+    return float(2 * np.mean([pinball(y, values, probability) for probability, values in quantiles.items()]))
+
+
+def interval_score(y: FloatArray, lower: FloatArray, upper: FloatArray, level: float) -> float:
+    """Return the mean interval score, in the unit of ``y``; lower is better.
+
+    Args:
+        y: Outcomes.
+        lower: Lower ends.
+        upper: Upper ends, not below the lower ones.
+        level: Central coverage in percent, in (0, 100).
+    """
+    penalty = 2 / (1 - level / 100)
+    missed = np.maximum(lower - y, 0.0) + np.maximum(y - upper, 0.0)
+    return float(np.mean(upper - lower + penalty * missed))
+
+
+def coverage(y: FloatArray, lower: FloatArray, upper: FloatArray) -> float:
+    """Return the share of outcomes within their interval, ends included, in percent."""
+    return float(100 * np.mean((lower <= y) & (y <= upper)))
+
+
+def mean_width(lower: FloatArray, upper: FloatArray) -> float:
+    """Return the mean width of intervals, in the unit of the target."""
+    return float(np.mean(upper - lower))
+
+
+def skill(loss: float, baseline_loss: float) -> float:
+    """Return 1 - loss / baseline_loss: above 0 better than the baseline, below 0 worse; at least -1e6.
+
+    >>> skill(1.0, 2.0), skill(3.0, 2.0), skill(0.0, 0.0)
+    (0.5, -0.5, 0.0)
+    """
+    if loss == baseline_loss:
+        return 0.0
+    return max(1 - loss / baseline_loss, -1e6) if baseline_loss > 0 else -1e6

@@ -1,0 +1,144 @@
+"""Linear models of scikit-learn on the same windows, exported by skl2onnx.
+
+`squared` fits ridge regressions (Hoerl and Kennard, 1970) of every step; recent volatility is then the spread of the
+forecast. `quantile` fits linear quantile regressions (Koenker and Bassett, 1978) of every step and quantile as linear
+programmes: slower, and the spread is the model's own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+from sklearn.linear_model import LinearRegression, QuantileRegressor, Ridge
+
+from forecasting.artefact import Setting
+from forecasting.errors import DivergedTraining
+from forecasting.inputs import FloatInput
+from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, require_parity
+from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.panel import FloatArray
+
+_PARITY_WINDOWS = 256
+_OPSET = {"": 17, "ai.onnx.ml": 3}
+#: Ridge penalties tried, relative to the number of examples; the validation part decides.
+_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
+
+
+class Linear:
+    """The algorithm `linear`."""
+
+    name = "linear"
+    hyperparameters = (
+        Hyperparameter(
+            name="loss", default="squared", choices=("squared", "quantile"), description="What the fit makes small"
+        ),
+        Hyperparameter(
+            name="penalty",
+            default=-1.0,
+            minimum=-1.0,
+            maximum=1e6,
+            description="Ridge (squared) or L1 (quantile) penalty; -1 lets the validation part choose the ridge's",
+        ),
+    )
+
+    def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:  # noqa: ARG002  # the protocol's
+        return (0.1, 0.5, 0.9) if hyperparameters["loss"] == "quantile" else (0.5,)
+
+    def fit(self, task: FitTask) -> Fitted:
+        inputs = _flat(task.fit.inputs).astype(np.float64)
+        if task.text("loss") == "quantile":
+            model, epochs = _fit_quantiles(task, inputs)
+            chosen: dict[str, Setting] = {}
+        else:
+            model, epochs, chosen = _fit_ridge(task, inputs)
+        graph = _export(model)
+        windows = _flat(np.concatenate([task.validation.inputs, task.fit.inputs])[:_PARITY_WINDOWS])
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        require_parity(session.run(None, {"window": windows})[0], model.predict(windows), self.name)
+        return Fitted(graph, epochs, model.coef_.size + model.intercept_.size, chosen)
+
+
+def _flat(inputs: FloatInput) -> FloatInput:
+    return inputs.reshape(len(inputs), -1)
+
+
+def _fit_ridge(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tuple[Epoch, ...], dict[str, Setting]]:
+    given = task.number("penalty")
+    penalties = _PENALTIES if given < 0 else (given,)
+    best: tuple[float, float, Ridge] | None = None
+    done = []
+    for number, penalty in enumerate(penalties, start=1):
+        ridge = Ridge(alpha=penalty * len(inputs)).fit(inputs, task.fit.targets.astype(np.float64))
+        epoch = _epoch(number, len(penalties), ridge, task)
+        done.append(epoch)
+        task.on_epoch(epoch)
+        if best is None or epoch.validation_loss < best[0]:
+            best = (epoch.validation_loss, penalty, ridge)
+    assert best is not None  # there is always one penalty
+    return _linear(best[2].coef_, best[2].intercept_), tuple(done), {"penalty": best[1]}
+
+
+def _epoch(number: int, count: int, model: Ridge, task: FitTask) -> Epoch:
+    losses = []
+    for examples in (task.fit, task.validation):
+        errors = examples.targets - model.predict(_flat(examples.inputs).astype(np.float64)).reshape(
+            examples.targets.shape
+        )
+        losses.append(float(np.mean(errors**2)))
+    if not np.isfinite(losses).all():
+        raise DivergedTraining(
+            "diverged-training", field="loss", expected="finite", found=f"{losses[0]:g} and {losses[1]:g}"
+        )
+    return Epoch(number, count, losses[0], losses[1], 0.0)
+
+
+def _fit_quantiles(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tuple[Epoch, ...]]:
+    penalty = max(task.number("penalty"), 0.0)
+    horizon, count = task.fit.targets.shape[1], len(task.quantiles)
+    coefficients, intercepts, done = [], [], []
+    for step in range(horizon):
+        losses = np.zeros(2)
+        for quantile in task.quantiles:
+            model = QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
+            model.fit(inputs, task.fit.targets[:, step].astype(np.float64))
+            coefficients.append(model.coef_)
+            intercepts.append(model.intercept_)
+            losses += [_pinball(model, part, step, quantile) / count for part in (task.fit, task.validation)]
+        done.append(Epoch(step + 1, horizon, float(losses[0]), float(losses[1]), 0.0))
+        task.on_epoch(done[-1])
+    return _linear(np.array(coefficients), np.array(intercepts)), tuple(done)
+
+
+def _pinball(model: QuantileRegressor, examples: Examples, step: int, quantile: float) -> float:
+    errors = examples.targets[:, step] - model.predict(_flat(examples.inputs).astype(np.float64))
+    return float(np.mean(np.maximum(quantile * errors, (quantile - 1) * errors)))
+
+
+def _linear(coefficients: FloatArray, intercepts: FloatArray) -> LinearRegression:
+    """Return one linear model of all steps and quantiles, shape (outputs, inputs) and (outputs,)."""
+    model = LinearRegression()
+    model.coef_ = np.atleast_2d(coefficients)
+    model.intercept_ = np.atleast_1d(intercepts)
+    model.n_features_in_ = model.coef_.shape[1]
+    return model
+
+
+def _export(model: LinearRegression) -> bytes:
+    with warnings.catch_warnings():
+        # skl2onnx 1.20 still asks for parts of onnx and scikit-learn that say they will move.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        from skl2onnx import convert_sklearn  # noqa: PLC0415  # only an export pays for its import
+        from skl2onnx.common.data_types import FloatTensorType  # noqa: PLC0415
+
+        exported = convert_sklearn(
+            model,
+            name="linear",
+            initial_types=[("window", FloatTensorType([None, model.n_features_in_]))],
+            target_opset=_OPSET,
+        )
+    graph: bytes = exported.SerializeToString(deterministic=True)
+    return graph

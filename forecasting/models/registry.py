@@ -1,0 +1,46 @@
+"""Every algorithm by name. A fitted one is imported when it is asked for: serving never is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from forecasting.artefact import Setting
+from forecasting.errors import InvalidTraining
+from forecasting.models.baselines import BASELINES
+from forecasting.models.fitting import Algorithm
+from forecasting.models.hyperparameters import resolve
+
+#: Name -> module and class.
+_FITTED: Mapping[str, tuple[str, str]] = {
+    "lstm": ("forecasting.models.lstm", "Lstm"),
+    "linear": ("forecasting.models.linear", "Linear"),
+}
+ALGORITHMS: tuple[str, ...] = (*_FITTED, *BASELINES)
+
+
+def algorithm(name: str) -> Algorithm | None:
+    """Return the algorithm of a name, ``None`` for a baseline: it has nothing to fit.
+
+    Raises:
+        InvalidTraining: ``unknown-algorithm``.
+    """
+    if name in BASELINES:
+        return None
+    if name not in _FITTED:
+        raise InvalidTraining(
+            "unknown-algorithm", field="algorithm", expected=f"one of {', '.join(ALGORITHMS)}", found=repr(name)
+        )
+    module, kind = _FITTED[name]
+    found: Algorithm = getattr(import_module(module), kind)()
+    return found
+
+
+def hyperparameters_of(name: str, given: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return all hyperparameters of an algorithm, the given ones checked.
+
+    Raises:
+        InvalidTraining: ``unknown-algorithm``, ``unknown-hyperparameter`` or ``invalid-hyperparameter``.
+    """
+    found = algorithm(name)
+    return resolve(() if found is None else found.hyperparameters, given, name)

@@ -1,0 +1,342 @@
+"""From observations to examples: which rows are fitted, validated, calibrated and tested on, and the draft recipe.
+
+    rows   | fit ............. | validation | calibration | test |
+Each part is a range of cutoffs in time. A target never reaches beyond the first cutoff of the next part, in any series,
+so nothing that is estimated in one part has seen the outcomes of a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from forecasting.artefact import FeatureRecipe, IntervalRecipe, Recipe, Setting, VolatilityRecipe
+from forecasting.calendars import season_length
+from forecasting.errors import InvalidObservations, InvalidTraining, TooLittleHistory
+from forecasting.features import feature_of
+from forecasting.inputs import InputBuilder
+from forecasting.intervals import folds_needed
+from forecasting.models.baselines import SEASONAL_NAIVE, is_baseline
+from forecasting.models.fitting import Examples
+from forecasting.panel import FloatArray, IntArray, Observations, complete_rows
+from schemas.trainings import TrainingRequested
+
+#: Shares of the history of the later parts. A long part is thinned to every second, third, ... cutoff as long as this
+#: many remain.
+_VALIDATION_SHARE, _MAX_VALIDATION = 0.10, 500
+_FOLD_SHARE, _FOLDS = 0.15, 250
+_MIN_FIT, _MIN_VALIDATION, _MIN_TEST = 30, 10, 10
+_VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
+#: Columns that are prices of the same thing as the target.
+_PRICES = frozenset({"open", "high", "low", "close"})
+_AMOUNTS = frozenset({"volume"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """What to train; mirrors `TrainingRequested`.
+
+    Attributes:
+        algorithm: A name of `models.registry.ALGORITHMS`.
+        target: The column that is forecast.
+        columns: Raw columns that the model sees, in order; empty is the target alone.
+        horizon: Steps ahead.
+        window_size: Rows of a window.
+        levels: Central levels that the release must support, in percent, ascending.
+        hyperparameters: What differs from the algorithm's defaults.
+        features: Inputs of the graph; empty takes the default ones of the columns. Their scaler values are fitted.
+        seed: Of all randomness.
+    """
+
+    algorithm: str = "lstm"
+    target: str = "close"
+    columns: tuple[str, ...] = ()
+    horizon: int = 10
+    window_size: int = 20
+    levels: tuple[float, ...] = (80.0, 95.0)
+    hyperparameters: Mapping[str, Setting] = field(default_factory=dict)
+    features: tuple[FeatureRecipe, ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def of(cls, request: TrainingRequested) -> TrainingSpec:
+        """Return the spec in a request."""
+        return cls(
+            algorithm=request.algorithm,
+            target=request.target,
+            columns=request.columns,
+            horizon=request.horizon,
+            window_size=request.window_size,
+            levels=request.levels,
+            hyperparameters=request.hyperparameters,
+            seed=request.seed,
+        )
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """The raw columns, the target among them."""
+        return self.columns or (self.target,)
+
+
+class Part(NamedTuple):
+    """The cutoffs of one part in one series, as rows, ascending."""
+
+    series: int
+    cutoffs: IntArray
+
+
+class Parts(NamedTuple):
+    """The cutoffs of every part, by series."""
+
+    fit: list[Part]
+    validation: list[Part]
+    calibration: list[Part]
+    test: list[Part]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """The series of a training: complete rows of the raw columns.
+
+    Attributes:
+        series: As given, without incomplete rows.
+        values: Raw values of each, shape (rows, columns).
+        rows_skipped: Incomplete rows that were left out, over all series.
+    """
+
+    series: list[Observations]
+    values: list[FloatArray]
+    rows_skipped: int
+
+
+def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
+    """Return the series that a training learns from, checked.
+
+    Raises:
+        InvalidObservations: ``no-observations``, ``unknown-column``, ``mixed-freq`` or ``mixed-calendar``.
+        InvalidTraining: ``invalid-training``.
+    """
+    _check(spec)
+    if not observations:
+        raise InvalidObservations("no-observations", field="observations", expected="at least one series", found="none")
+    for one in observations[1:]:
+        for what, expected, found in (
+            ("freq", observations[0].freq, one.freq),
+            ("calendar", observations[0].calendar, one.calendar),
+        ):
+            if expected != found:
+                raise InvalidObservations(
+                    f"mixed-{what}",
+                    field=f"observations.{one.series_id}.{what}",
+                    expected=f"{expected} as in {observations[0].series_id}",
+                    found=found,
+                )
+    series = [complete_rows(one, spec.all_columns) for one in observations]
+    return Panel(
+        series=series,
+        values=[one.matrix(spec.all_columns) for one in series],
+        rows_skipped=sum(len(given) - len(kept) for given, kept in zip(observations, series, strict=True)),
+    )
+
+
+def _check(spec: TrainingSpec) -> None:
+    def refuse(field: str, expected: str, found: object) -> InvalidTraining:
+        return InvalidTraining("invalid-training", field=field, expected=expected, found=str(found))
+
+    if spec.target not in spec.all_columns:
+        raise refuse("columns", f"to contain the target {spec.target}", ", ".join(spec.columns))
+    if len(set(spec.all_columns)) != len(spec.all_columns):
+        raise refuse("columns", "without repeats", ", ".join(spec.columns))
+    if spec.horizon < 1:
+        raise refuse("horizon", "at least 1", spec.horizon)
+    if spec.window_size < 2:  # noqa: PLR2004  # one change
+        raise refuse("window_size", "at least 2: a window must show one change", spec.window_size)
+    if not spec.levels or not all(0 < level < 100 for level in spec.levels):  # noqa: PLR2004  # percent
+        raise refuse("levels", "central levels in percent, above 0 and below 100", spec.levels)
+
+
+def split(spec: TrainingSpec, panel: Panel, season: int) -> Parts:
+    """Return the cutoffs of every part. The first series sets the boundaries in time, all series keep to them.
+
+    Raises:
+        TooLittleHistory: With the rows that are needed and the rows there are.
+    """
+    first_row = max(spec.window_size, season) - 1
+    rows, horizon = len(panel.series[0]), spec.horizon
+    needs_fit = not is_baseline(spec.algorithm)
+    min_calibration = max(folds_needed(level) for level in spec.levels)
+    least = min_calibration + _MIN_TEST + (_MIN_FIT + _MIN_VALIDATION if needs_fit else 1)
+    needed = first_row + least + (4 * horizon - 3 if needs_fit else 3 * horizon - 2)
+    if rows < needed:
+        raise TooLittleHistory(
+            "too-little-history",
+            field="observations",
+            expected=f"at least {needed} complete rows of {panel.series[0].series_id} for window_size "
+            f"{spec.window_size}, horizon {horizon}, season {season} and levels "
+            f"{', '.join(f'{level:g}' for level in spec.levels)}",
+            found=str(rows),
+            advice="load more history, or ask for a shorter horizon, a smaller window_size or lower levels",
+        )
+    spare = rows - needed
+    span = min(int(_FOLD_SHARE * rows), max(rows // 4, 1))
+    test_span = _MIN_TEST + min(max(span - _MIN_TEST, 0), spare // 4)
+    calibration_span = min_calibration + min(max(span - min_calibration, 0), spare // 4)
+    validation_span = _MIN_VALIDATION + min(max(int(_VALIDATION_SHARE * rows) - _MIN_VALIDATION, 0), spare // 4)
+    test_start = rows - horizon - test_span
+    calibration_start = test_start - horizon - calibration_span + 1
+    validation_start = calibration_start - horizon - validation_span + 1
+    if not needs_fit:
+        validation_start = calibration_start
+    time = panel.series[0].time
+    bounds = [int(time[row]) for row in (validation_start, calibration_start, test_start)]
+    folds = max(_FOLDS, min_calibration)
+    strides = (
+        1,
+        max(validation_span // _MAX_VALIDATION, 1),
+        max(calibration_span // folds, 1),
+        max(test_span // _FOLDS, 1),
+    )
+    found: list[list[Part]] = [[], [], [], []]
+    for index, series in enumerate(panel.series):
+        for part, (start, end, stride) in enumerate(zip([None, *bounds], [*bounds, None], strides, strict=True)):
+            cutoffs = _cutoffs(series.time, first_row, horizon, start, end)
+            # Counted from the end, so that the newest cutoff is always used.
+            kept = cutoffs[::-1][::stride][::-1]
+            if len(kept):
+                found[part].append(Part(index, kept))
+    return Parts(*found)
+
+
+def _cutoffs(time: IntArray, first_row: int, horizon: int, start: int | None, end: int | None) -> IntArray:
+    """Return the rows in [start, end) whose targets all lie at or before the time ``end``."""
+    rows = np.arange(first_row, max(len(time) - horizon, first_row), dtype=np.int64)
+    if start is not None:
+        rows = rows[time[rows] >= start]
+    if end is not None:
+        rows = rows[time[rows + horizon] <= end]
+    return rows
+
+
+def draft_recipe(
+    spec: TrainingSpec, panel: Panel, parts: Parts, hyperparameters: dict[str, Setting], quantiles: tuple[float, ...]
+) -> Recipe:
+    """Return the recipe with everything that is estimated from the fit part alone, its intervals still empty."""
+    columns = spec.all_columns
+    target = columns.index(spec.target)
+    is_positive = all((values[:, target] > 0).all() for values in panel.values)
+    if not is_positive and len(panel.series) > 1:
+        raise InvalidTraining(
+            "invalid-training",
+            field="series_ids",
+            expected="one series, or several whose target is always positive: only ratios compare between series",
+            found=f"{len(panel.series)} series with values that are not",
+        )
+    transform = "log-return" if is_positive else "difference"
+    seen = [_seen(panel, part, spec.horizon) for part in parts.fit]
+    changes = np.concatenate(
+        [np.diff(np.log(values[:, target]) if is_positive else values[:, target]) for values in seen]
+    )
+    first = panel.series[0]
+    recipe = Recipe(
+        algorithm=spec.algorithm,
+        target=spec.target,
+        columns=columns,
+        freq=first.freq,
+        calendar=first.calendar,
+        season_length=season_length(first.freq, first.calendar),
+        window_size=spec.window_size,
+        horizon=spec.horizon,
+        transform="log-return" if transform == "log-return" else "difference",
+        volatility=VolatilityRecipe(
+            decay=_VOLATILITY_DECAY,
+            shrinkage=_VOLATILITY_SHRINKAGE,
+            long_run=float(np.sqrt(np.mean(changes**2))) if len(changes) else 0.0,
+        ),
+        drift=float(np.mean(changes)) if len(changes) else 0.0,
+        quantiles=quantiles,
+        intervals=IntervalRecipe(is_symmetric=True, scores=((0.0,),) * spec.horizon),
+        hyperparameters=hyperparameters,
+        seed=spec.seed,
+    )
+    if not quantiles:
+        return recipe
+    features = spec.features or default_features(columns, spec.target, is_log=is_positive)
+    scaled = tuple(_with_scaler(feature, columns, seen) for feature in features)
+    return msgspec.structs.replace(recipe, features=scaled, has_volatility_input=True)
+
+
+def _seen(panel: Panel, part: Part, horizon: int) -> FloatArray:
+    """Return the rows that the fit part of a series sees, targets included."""
+    return panel.values[part.series][: int(part.cutoffs[-1]) + horizon + 1]
+
+
+def default_features(columns: Sequence[str], target: str, *, is_log: bool) -> tuple[FeatureRecipe, ...]:
+    """Return one input for each raw column: how it moves, never its level alone where a ratio says more."""
+    return tuple(_default_feature(name, target, is_log=is_log) for name in columns)
+
+
+def _default_feature(name: str, target: str, *, is_log: bool) -> FeatureRecipe:
+    if name == target:
+        return FeatureRecipe(name="log-return" if is_log else "difference", columns=(name,), scaling="volatility")
+    if name == "adj_close" and is_log:
+        return FeatureRecipe(name="ratio-change", columns=(name, target), scaling="volatility")
+    if name in _PRICES:
+        return FeatureRecipe(name="log-ratio" if is_log else "spread", columns=(name, target), scaling="volatility")
+    if name in _AMOUNTS:
+        return FeatureRecipe(name="log-change", columns=(name,), scaling="standard")
+    return FeatureRecipe(name="level", columns=(name,), scaling="standard")
+
+
+def _with_scaler(feature: FeatureRecipe, columns: Sequence[str], seen: Sequence[FloatArray]) -> FeatureRecipe:
+    if feature.scaling == "volatility":
+        return feature
+    compute = feature_of(feature).transform
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.concatenate([compute({n: rows[:, i] for i, n in enumerate(columns)}) for rows in seen])
+    known = values[np.isfinite(values)]
+    scale = float(np.std(known)) if len(known) else 0.0
+    return msgspec.structs.replace(
+        feature, mean=float(np.mean(known)) if len(known) else 0.0, scale=scale if scale > 0 else 1.0
+    )
+
+
+def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:
+    """Return the examples of one part, windows as the served model will see them.
+
+    Raises:
+        InvalidWindow: A row that a feature is not defined for, e.g. a negative volume.
+    """
+    builder = InputBuilder(recipe)
+    root = np.sqrt(np.arange(1, recipe.horizon + 1))
+    target = recipe.columns.index(recipe.target)
+    inputs, targets, units = [], [], []
+    for series, cutoffs in part:
+        values = panel.values[series]
+        working = builder.working(values[:, target])
+        for cutoff in cutoffs:
+            window = values[cutoff - recipe.window_size + 1 : cutoff + 1]
+            volatility = builder.volatility(window)
+            unit = volatility.recent * root
+            inputs.append(builder.build(window, volatility))
+            targets.append((working[cutoff + 1 : cutoff + 1 + recipe.horizon] - working[cutoff]) / unit)
+            units.append(unit)
+    return Examples(np.stack(inputs), np.array(targets, dtype=np.float32), np.array(units))
+
+
+def require_seasonal_window(spec: TrainingSpec, season: int) -> None:
+    """Refuse a seasonal-naive model whose window is shorter than one season.
+
+    Raises:
+        InvalidTraining: ``invalid-training``.
+    """
+    if spec.algorithm == SEASONAL_NAIVE and spec.window_size < season:
+        raise InvalidTraining(
+            "invalid-training",
+            field="window_size",
+            expected=f"at least {season}, one season, for {SEASONAL_NAIVE}",
+            found=str(spec.window_size),
+        )
