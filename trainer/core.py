@@ -104,6 +104,16 @@ class Trainer:
             partition for partition, tracker in self._trackers.items() if tracker.unfinished >= self._read_ahead
         )
 
+    @property
+    def waiting(self) -> int:
+        """Return how many trainings wait for their turn."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """Return how many jobs run, those included whose partition was taken."""
+        return sum(training.has_job for training in self._trainings.values()) + len(self._orphans)
+
     def committable(self) -> dict[int, int]:
         """Return for each partition the next offset to read after a restart; no unfinished message lies below it."""
         return {
@@ -120,31 +130,38 @@ class Trainer:
         Raises:
             InvalidMessage: The record contradicts an earlier one; hand the message to ``skip`` after its dead letter.
         """
-        if not self._trackers[partition].received(offset):
+        tracker = self._trackers[partition]
+        if tracker.knows(offset):
             return
         if isinstance(record, TrainingRequested):
+            self._refuse_contradiction(record)
+            tracker.received(offset)
             self._request(partition, offset, record, traceparent)
         elif isinstance(record, TrainingCancelRequested):
+            tracker.received(offset)
             self._cancel(record)
-            self._trackers[partition].finished(offset)
+            tracker.finished(offset)
         else:
             raise InvalidMessage(f"a request or its cancellation was expected, found a {type(record).__name__}")
 
     def skip(self, partition: int, offset: int) -> None:
         """Finish a message that can never be handled, once its dead letter is acknowledged."""
         tracker = self._trackers[partition]
-        tracker.received(offset)
-        tracker.finished(offset)
+        if not tracker.knows(offset):
+            tracker.received(offset)
+            tracker.finished(offset)
+
+    def _refuse_contradiction(self, request: TrainingRequested) -> None:
+        known = self._trainings.get(request.training_id)
+        if known is not None and known.request != request:
+            raise InvalidMessage(
+                f"training_id {request.training_id} already stands for another request at partition "
+                f"{known.partition}, offset {known.offset}: ask again under a new id"
+            )
 
     def _request(self, partition: int, offset: int, request: TrainingRequested, traceparent: str | None) -> None:
         training_id = request.training_id
-        known = self._trainings.get(training_id)
-        if known is not None and known.request != request:
-            raise InvalidMessage(
-                f"training_id {training_id} already stands for another request at partition {known.partition}, "
-                f"offset {known.offset}: ask again under a new id"
-            )
-        if known is not None or self.ledger.has_ended(training_id):
+        if training_id in self._trainings or self.ledger.has_ended(training_id):
             self._trackers[partition].finished(offset)
             return
         training = Training(
@@ -212,10 +229,8 @@ class Trainer:
 
     def orders(self) -> Sequence[Order]:
         """Return what the runner is to do now; each order is given once."""
-        busy = sum(training.has_job for training in self._trainings.values()) + len(self._orphans)
-        while self._queue and busy < self._parallel_trainings:
+        while self._queue and self.running < self._parallel_trainings:
             self._start(self._queue.popleft())
-            busy += 1
         orders, self._orders = self._orders, []
         return orders
 

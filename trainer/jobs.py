@@ -28,7 +28,6 @@ class Progressed(msgspec.Struct, frozen=True, kw_only=True, tag="progressed"):
     fraction: float
     epoch: int | None = None
     losses: dict[str, float] = {}
-    metrics: dict[str, float] = {}
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True, tag="trained"):

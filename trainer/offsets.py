@@ -9,8 +9,9 @@ class OffsetTracker:
     Offsets are received in ascending order and may skip numbers.
 
     >>> tracker = OffsetTracker()
-    >>> tracker.received(4), tracker.received(7), tracker.finished(7)
-    (True, True, None)
+    >>> tracker.received(4)
+    >>> tracker.received(7)
+    >>> tracker.finished(7)
     >>> tracker.committable
     4
     >>> tracker.finished(4)
@@ -22,13 +23,14 @@ class OffsetTracker:
         self._unfinished: set[int] = set()
         self._next: int | None = None
 
-    def received(self, offset: int) -> bool:
-        """Note that a message was read; ``False`` when it is a redelivery of one that is known."""
-        if self._next is not None and offset < self._next:
-            return False
+    def knows(self, offset: int) -> bool:
+        """Say whether a message was read before: then this is a redelivery."""
+        return self._next is not None and offset < self._next
+
+    def received(self, offset: int) -> None:
+        """Note that a message was read that is not known."""
         self._unfinished.add(offset)
         self._next = offset + 1
-        return True
 
     def finished(self, offset: int) -> None:
         """Note that nothing is left to do for a message."""
