@@ -34,6 +34,8 @@ SERVICE = "trainer"
 _DELIVERY_SECONDS = 30.0
 _CATCH_UP_SECONDS = 60.0
 _BACKLOG_EVERY_SECONDS = 5.0
+#: A stop is noticed between two sleeps.
+_LONGEST_SLEEP_SECONDS = 0.5
 
 
 class TrainerService:
@@ -129,9 +131,11 @@ class TrainerService:
             delay = self._backoff.delay_seconds(self._attempt)
             self._metrics.retry()
             _LOG.warning("retry", attempt=self._attempt, delay_seconds=delay, reason=str(error))
-            yield "before-back-off"
-            self._clock.sleep(delay)
-            yield "after-back-off"
+            until = self._clock.monotonic() + delay
+            while (remaining := until - self._clock.monotonic()) > 0:
+                yield "before-back-off"
+                self._clock.sleep(min(remaining, _LONGEST_SLEEP_SECONDS))
+                yield "after-back-off"
         else:
             self._attempt = 0
 
