@@ -17,6 +17,7 @@ from predictor.releases import Releases
 from predictor.sessions import Sessions
 from predictor.windows import ModelInput, input_from_series, input_from_window, issue
 from runtime.broker import TopicPartition
+from runtime.errors import InvalidMessage
 from runtime.incoming import Incoming, Outgoing
 from schemas.forecasts import (
     AsOf,
@@ -132,7 +133,15 @@ class Predictor:
     # --- decisions ---------------------------------------------------------------------------------------------
 
     def handle(self, batch: Sequence[Incoming]) -> list[Outgoing]:
-        """Return what is to be published for messages of `forecast-requests` and `observations`."""
+        """Return what is to be published for messages of `forecast-requests` and `observations`.
+
+        Raises:
+            InvalidMessage: An observation stands in a partition that is not its own; nothing was decided.
+        """
+        for incoming in batch:
+            record, partition = incoming.record, incoming.message.partition
+            if isinstance(record, ObservationBatch) and not self._is_at_home(record.series_id, partition):
+                raise InvalidMessage(f"series {record.series_id} does not belong into partition {partition}")
         return [decision.outgoing for decision in self.decide(batch) if decision.outgoing is not None]
 
     def decide(self, batch: Sequence[Incoming]) -> list[Decision]:

@@ -73,6 +73,8 @@ class Lane:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._handling: list[Taken] = []
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def put(self, taken: Taken) -> None:
         """Take a message in; waits while too many wait."""
@@ -97,16 +99,17 @@ class Lane:
                 self._arrived.clear()
                 while batch := self._next_batch():
                     self._handling = batch
+                    self._is_idle.clear()
                     await self._handle(batch)
                     self._handling = []
+                    self._is_idle.set()
         finally:
             for task in self._waiting.values():
                 task.cancel()
 
     async def drain(self) -> None:
         """Return once nothing is being handled."""
-        while self._handling:
-            await asyncio.sleep(0.01)
+        await self._is_idle.wait()
 
     def _next_batch(self) -> list[Taken]:
         """Take out the messages that can be handled now: in order a partition, stale ones dropped."""

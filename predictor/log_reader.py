@@ -83,17 +83,9 @@ class LogReader:
         self._predictor = predictor
         self._prefix = topic_prefix
         self._on_invalid = on_invalid
-        self._consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            client_id=client_id,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=MODELS.max_message_bytes,
-            fetch_max_wait_ms=500,
-            request_timeout_ms=30_000,
-        )
+        self._bootstrap_servers = bootstrap_servers
+        self._client_id = client_id
+        self._consumer: aiokafka.AIOKafkaConsumer
         self._positions: dict[TopicPartition, int] = {}
         self._owned: frozenset[int] = frozenset()
         self._advanced = asyncio.Condition()
@@ -104,6 +96,15 @@ class LogReader:
 
     async def start(self) -> None:
         """Connect, and follow `models` and `deployments` from their beginning."""
+        self._consumer = aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers,
+            client_id=self._client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            request_timeout_ms=30_000,
+        )
         await self._consumer.start()
         shared = [TopicPartition(topic.full_name(self._prefix), 0) for topic in (MODELS, DEPLOYMENTS)]
         self._predictor.require(await self.end_offsets(shared))
@@ -135,6 +136,8 @@ class LogReader:
         for source, partition in {**observations, **forecasts}.items():
             self._predictor.require({source: ends[source]}, partition)
         self._follow()
+        async with self._advanced:
+            self._advanced.notify_all()
 
     async def run(self) -> None:
         """Learn until cancelled."""
@@ -153,7 +156,13 @@ class LogReader:
 
     async def reach(self, needs: Mapping[TopicPartition, int]) -> None:
         """Return once these next offsets are learned, or all that the log has where it ends before them."""
-        ends = await self.end_offsets(list(needs))
+        while True:
+            try:
+                ends = await self.end_offsets(list(needs))
+                break
+            except aiokafka.errors.KafkaError as error:
+                _log.warning("end_offsets_failed", error=repr(error))
+                await asyncio.sleep(_RETRY_SECONDS)
         targets = {source: min(offset, ends[source]) for source, offset in needs.items()}
         async with self._advanced:
             await self._advanced.wait_for(lambda: self._is_reached(targets))

@@ -33,15 +33,22 @@ class Report:
             self._count(message, decision.outcome, now - taken.taken_at)
         for taken in batch:
             if taken.invalid is not None:
-                self.invalid(taken.message, taken.invalid)
+                self._metrics.dead_letter(taken.message.topic.removeprefix(self._prefix))
+                self._invalid("dead-letter", taken.message, taken.invalid)
                 self._count(taken.message, "dead-letter", now - taken.taken_at)
 
-    def invalid(self, message: Message, error: InvalidRecord) -> None:
-        """Tell of a message that is no record."""
-        topic = message.topic.removeprefix(self._prefix)
-        self._metrics.dead_letter(topic)
+    def ignored(self, message: Message, error: InvalidRecord) -> None:
+        """Tell of a message that is no record, whose dead letter somebody else writes."""
+        self._invalid("ignored", message, error)
+
+    def _invalid(self, outcome: str, message: Message, error: InvalidRecord) -> None:
         _log.warning(
-            "message_invalid", topic=topic, partition=message.partition, offset=message.offset, reason=str(error)
+            "message_invalid",
+            outcome=outcome,
+            topic=message.topic.removeprefix(self._prefix),
+            partition=message.partition,
+            offset=message.offset,
+            reason=str(error),
         )
 
     def retry(self) -> None:

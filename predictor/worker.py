@@ -15,7 +15,7 @@ import asyncio
 import enum
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -25,16 +25,16 @@ from yarl import URL
 
 from predictor.asks import Decision
 from predictor.core import Predictor
-from predictor.driver import PredictorApp
+from predictor.driver import PredictorApp, PredictorConsumer
 from predictor.lane import Lane, Taken
 from predictor.log_reader import LogReader
 from predictor.messages import message_of
 from predictor.report import Report
 from predictor.settings import SERVICE, PredictorSettings
 from predictor.watchdog import Watchdog
-from runtime.broker import Message, TopicPartition
+from runtime.broker import TopicPartition
 from runtime.clock import Clock
-from runtime.dead_letter import DeadLetterLimit, dead_letter_of
+from runtime.dead_letter import DeadLetterLimit, dead_letter
 from runtime.errors import TooManyDeadLetters
 from runtime.health import Health
 from runtime.incoming import Outgoing, decode_message
@@ -95,6 +95,7 @@ class PredictorWorker:
         self._limit = DeadLetterLimit()
         self._end: asyncio.Future[Ending] | None = None
         self._lanes: dict[str, Lane] = {}
+        self._topics = {topic.full_name(settings.topic_prefix): topic for topic in (FORECAST_REQUESTS, OBSERVATIONS)}
         #: Next offset after the last message that was acknowledged.
         self._handled: dict[TopicPartition, int] = {}
         self.app = self._new_app()
@@ -160,7 +161,7 @@ class PredictorWorker:
         for topic in (FORECAST_REQUESTS, OBSERVATIONS):
             self._lanes[topic.name] = self._new_lane()
             self._add_agent(app, topic)
-        app.on_partitions_assigned.connect(self._on_assigned, weak=False)
+        app.on_partitions_assigned.connect(cast("Any", self._on_assigned), weak=False)
         return app
 
     def _new_lane(self) -> Lane:
@@ -203,29 +204,37 @@ class PredictorWorker:
         _log.info("partitions_assigned", partitions=sorted(partitions))
         self._handled = {}
 
+    def _consumer(self) -> PredictorConsumer:
+        return cast("PredictorConsumer", self.app.consumer)
+
     # --- handling ----------------------------------------------------------------------------------------------
 
     async def _handle(self, batch: list[Taken]) -> None:
-        """Decide, publish, and acknowledge once the broker has acknowledged; again until that succeeds."""
+        """Decide, publish, and acknowledge once the broker has acknowledged; publish again until that succeeds."""
+        decisions = self._predictor.decide([taken.incoming for taken in batch if taken.incoming is not None])
+        outgoing = [*self._dead_letters(batch, decisions), *_outgoing(decisions)]
+        if not await self._publish_again_and_again(outgoing, batch):
+            return
+        for taken in batch:
+            self._consumer().acknowledge(taken.source)
+            source = TopicPartition(taken.message.topic, taken.message.partition)
+            self._handled[source] = taken.message.offset + 1
+        self._report.handled(batch, decisions, time.monotonic())
+
+    async def _publish_again_and_again(self, outgoing: Sequence[Outgoing], batch: Sequence[Taken]) -> bool:
+        """Return whether the broker has acknowledged everything; not when the batch was taken from us meanwhile."""
         for attempt in range(1, _MAX_TRIES + 1):
-            decisions = self._predictor.decide([taken.incoming for taken in batch if taken.incoming is not None])
             try:
-                await self._publish([*self._dead_letters(batch, decisions), *_outgoing(decisions)])
-                break
+                await self._publish(outgoing)
             except (KafkaError, FaustError, TimeoutError) as error:
                 _log.warning("publish_failed", error=repr(error), attempt=attempt, messages=len(batch))
                 self._report.retry()
                 await asyncio.sleep(_RETRY_SECONDS)
                 if not all(map(self._is_current, batch)):
-                    return
-        else:
-            raise ConnectionError(f"the broker acknowledged nothing in {_MAX_TRIES} tries")
-        for taken in batch:
-            self.app.consumer.acknowledge(taken.source)
-            source = TopicPartition(taken.message.topic, taken.message.partition)
-            self._handled[source] = taken.message.offset + 1
-        self._limit.handled(sum(taken.incoming is not None for taken in batch))
-        self._report.handled(batch, decisions, time.monotonic())
+                    return False
+            else:
+                return True
+        raise ConnectionError(f"the broker did not acknowledge {len(outgoing)} records in {_MAX_TRIES} tries")
 
     async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
         """Send records and return once the broker has acknowledged all of them."""
@@ -255,17 +264,25 @@ class PredictorWorker:
                 await asyncio.gather(*futures)
 
     def _dead_letters(self, batch: Sequence[Taken], decisions: Sequence[Decision]) -> list[Outgoing]:
-        """Return a dead letter for each message that is no record, or an observation in a partition not its own."""
-        faults: list[tuple[Message, str]] = [(taken.message, str(taken.invalid)) for taken in batch if taken.invalid]
-        faults += [
-            (decision.incoming.message, f"series {decision.series_id} belongs into another partition")
-            for decision in decisions
-            if decision.outcome == "wrong-partition"
-        ]
-        return [
-            Outgoing(topic=DEAD_LETTERS, record=dead_letter_of(message, reason, service=SERVICE))
-            for message, reason in faults
-        ]
+        """Return a dead letter for each message that is no record, or an observation in a partition not its own.
+
+        Raises:
+            TooManyDeadLetters: More than can be the senders' fault.
+        """
+        faults = {id(taken.message): str(taken.invalid) for taken in batch if taken.invalid is not None}
+        for decision in decisions:
+            if decision.outcome == "wrong-partition":
+                message = decision.incoming.message
+                faults[id(message)] = f"series {decision.series_id} does not belong into partition {message.partition}"
+        letters = []
+        for taken in batch:
+            reason = faults.get(id(taken.message))
+            self._limit.observe(is_dead=reason is not None)
+            if reason is not None:
+                topic = self._topics[taken.message.topic]
+                letter = dead_letter(topic, taken.message, reason=reason, service=SERVICE)
+                letters.append(Outgoing(topic=DEAD_LETTERS, record=letter))
+        return letters
 
     # --- watching ----------------------------------------------------------------------------------------------
 
@@ -296,7 +313,7 @@ class PredictorWorker:
 
     def _positions(self) -> dict[TopicPartition, int]:
         """Return how far each partition of ours is handled: below it, everything is."""
-        consumer = self.app.consumer
+        consumer = self._consumer()
         waiting: dict[TopicPartition, int] = {}
         for lane in self._lanes.values():
             waiting.update(lane.unhandled())

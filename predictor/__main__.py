@@ -1,0 +1,61 @@
+"""Run the predictor: read settings, set up logs, build, run, tell by the exit code how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from predictor.compose import build
+from predictor.settings import SERVICE, PredictorSettings
+from predictor.worker import Ending
+from runtime.errors import SettingsError
+from runtime.health import Health
+from runtime.logs import configure
+from runtime.metrics import Metrics, serve
+from runtime.settings import load_settings
+
+EXIT_SETTINGS = 2
+
+
+async def _run(settings: PredictorSettings) -> Ending:
+    metrics, health = Metrics(SERVICE), Health()
+    server = (
+        serve(metrics, health, port=settings.metrics_port, host=settings.metrics_host)
+        if settings.metrics_port
+        else None
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log = structlog.get_logger()
+    log.info("starting")
+    try:
+        ending = await build(settings, metrics=metrics, health=health).run(stop)
+    except KafkaError as error:
+        # The broker is away; whoever supervises us starts us again.
+        log.error("broker_unavailable", error=repr(error))  # noqa: TRY400  # the trace says nothing more
+        ending = Ending.FAILED
+    finally:
+        if server is not None:
+            server.close()
+    log.info("ended", reason=ending.name.lower())
+    return ending
+
+
+def main() -> int:
+    """Run until stopped; return the exit code."""
+    try:
+        settings = load_settings(PredictorSettings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_SETTINGS
+    configure(SERVICE, settings.log_level)
+    return int(asyncio.run(_run(settings)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Put the predictor together from its settings."""
+
+from __future__ import annotations
+
+from predictor.core import Predictor
+from predictor.log_reader import LogReader
+from predictor.report import Report
+from predictor.settings import SERVICE, PredictorSettings
+from predictor.worker import PredictorWorker
+from runtime.clock import Clock, SystemClock
+from runtime.health import Health
+from runtime.metrics import Metrics
+from schemas.topics import FORECAST_REQUESTS
+
+
+def build(
+    settings: PredictorSettings,
+    *,
+    metrics: Metrics | None = None,
+    health: Health | None = None,
+    clock: Clock | None = None,
+    partitions: int = FORECAST_REQUESTS.partitions,
+) -> PredictorWorker:
+    """Return a worker that is not connected yet.
+
+    Args:
+        settings: Where Kafka is, and the limits.
+        metrics: Where it counts; its own when ``None``.
+        health: Told that work goes on; its own when ``None``.
+        clock: Stamps what is published; the machine's when ``None``.
+        partitions: How many partitions the topics have that are keyed by series.
+    """
+    report = Report(metrics or Metrics(SERVICE), settings.topic_prefix)
+    # The predictor asks the reader how far it is, and the reader feeds the predictor.
+    predictor = Predictor(
+        partitions=partitions,
+        positions=lambda: reader.positions(),  # noqa: PLW0108  # there is no reader yet
+        topic_prefix=settings.topic_prefix,
+        answered_limit=settings.answered_limit,
+        session_limit=settings.session_limit,
+    )
+    reader = LogReader(
+        predictor,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=f"foretopic-{SERVICE}-log",
+        topic_prefix=settings.topic_prefix,
+        on_invalid=report.ignored,
+    )
+    return PredictorWorker(
+        settings,
+        predictor=predictor,
+        reader=reader,
+        report=report,
+        health=health or Health(),
+        clock=clock or SystemClock(),
+    )
