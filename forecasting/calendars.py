@@ -89,6 +89,31 @@ def next_times(calendar: str, freq: str, cutoff: datetime, horizon: int) -> tupl
     return times
 
 
+def interval_end(calendar: str, freq: str, time: datetime) -> datetime:
+    """Return the moment at which the observation that starts at ``time`` is complete (UTC, exclusive).
+
+    A daily bar is complete at its session's close, a bar within a day at its end or the session's, whichever comes
+    first. A bar that no session explains (a special trading day) is complete after its whole length.
+
+    Raises:
+        CalendarError: ``unknown-calendar``, ``unknown-freq``, ``beyond-calendar``.
+    """
+    count, unit = parse_freq(freq)
+    if unit in _MONTHS:
+        return next(_months(count * _MONTHS[unit], time))
+    length = timedelta(seconds=count * _SECONDS[unit])
+    if calendar == ALWAYS or unit == "w" or (unit == "d" and count > 1):
+        return time + length
+    start = int(time.timestamp())
+    for year in sorted({(time - timedelta(days=2)).year, (time + timedelta(days=2)).year}):
+        sessions = _sessions(calendar, year)
+        explained = sessions.date == start if unit == "d" else (sessions.open <= start) & (start < sessions.close)
+        if explained.any():
+            close = datetime.fromtimestamp(int(sessions.close[int(np.argmax(explained))]), UTC)
+            return close if unit == "d" else min(close, time + length)
+    return time + length
+
+
 def season_length(freq: str, calendar: str) -> int:
     """Return how many steps make one season: a day within days, a week of days, a year of longer freqs.
 

@@ -22,12 +22,17 @@ class Incoming:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outgoing:
-    """A record that is to be published; ``partition`` ``None`` lets the key decide."""
+    """A record that is to be published; ``partition`` ``None`` lets the key decide.
+
+    With ``after_acknowledged`` it is sent only once everything before it is acknowledged: whoever reads it may rely on
+    that, also when it stands in another topic.
+    """
 
     topic: Topic
     record: Record
     traceparent: str | None = None
     partition: int | None = None
+    after_acknowledged: bool = False
 
 
 def decode_message(topic: Topic, message: Message) -> Incoming:

@@ -74,6 +74,8 @@ class Worker:
         service: Name of the service; with ``topic_prefix`` before it, also of the consumer group.
         topics: What it consumes.
         handler: Decides.
+        prepare: Called with the messages, once the follower has caught up and before they are handled, for what the
+            handler needs from outside (an effect of its own: ``prepare``). A `TransientError` backs off.
         follower: Brought to ``handler.needs`` before each `Handler.handle`, and kept up to date in between. The
             callbacks decide what it follows.
         dead_letter_limit: When to stop because too much is refused.
@@ -93,6 +95,7 @@ class Worker:
         handler: Handler,
         clock: Clock,
         topic_prefix: str = "",
+        prepare: Callable[[Sequence[Incoming]], None] | None = None,
         follower: Follower | None = None,
         dead_letter_limit: DeadLetterLimit | None = None,
         writes_dead_letters: bool = True,
@@ -112,6 +115,7 @@ class Worker:
         self._topics = {topic.full_name(topic_prefix): topic for topic in topics}
         self._topic_prefix = topic_prefix
         self._handler = handler
+        self._prepare = prepare
         self._clock = clock
         self._follower = follower
         self._limit = dead_letter_limit or DeadLetterLimit()
@@ -158,8 +162,8 @@ class Worker:
         """Do one cycle, effect by effect: yield ``before-...`` just before and ``after-...`` just after each.
 
         Whoever drops the iterator stops the worker between two effects, as a crash does. Effects: ``poll``,
-        ``catch-up``, ``handle``, ``publish`` (one a record), ``acknowledge``, ``commit`` and, when something may work
-        later, ``back-off``, after which the cycle goes on where it failed.
+        ``catch-up``, ``prepare``, ``handle``, ``publish`` (one a record), ``acknowledge``, ``commit`` and, when
+        something may work later, ``back-off``, after which the cycle goes on where it failed.
         """
         while True:
             try:
@@ -198,6 +202,10 @@ class Worker:
             yield "before-catch-up"
             self._catch_up(batch, self._follower)
             yield "after-catch-up"
+        if batch.todo and self._prepare is not None:
+            yield "before-prepare"
+            self._prepare(list(batch.todo))
+            yield "after-prepare"
         if not batch.is_judged:
             yield "before-handle"
             self._handle(batch)
@@ -266,6 +274,10 @@ class Worker:
     def _publish(self, batch: Batch) -> Iterator[str]:
         publisher = self._opened_publisher()
         for outgoing in batch.outgoing:
+            if outgoing.after_acknowledged:
+                yield "before-acknowledge"
+                publisher.flush(self._delivery_timeout)
+                yield "after-acknowledge"
             yield "before-publish"
             publisher.send(
                 outgoing.topic, outgoing.record, traceparent=outgoing.traceparent, partition=outgoing.partition
