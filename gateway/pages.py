@@ -12,9 +12,7 @@ from runtime.version import CODE_VERSION
 DEFAULT_SERIES_ID = "market/AAPL@1d"
 _PLOTLY = PackageFile("plotly", "package_data/plotly.min.js", "text/javascript")
 
-blueprint = Blueprint(
-    "pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
-)
+blueprint = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets")
 blueprint.after_request(add_headers(policy()))
 
 

@@ -1,0 +1,122 @@
+// One training on the page: asked for, followed by server-sent events (or by asking, where those fail), cancelled.
+import * as api from "./api.js";
+import { number, percent } from "./format.js";
+import { element, hideProblem, say, show, showProblem } from "./elements.js";
+
+const FINAL = new Set(["succeeded", "failed", "cancelled"]);
+const POLL_MILLISECONDS = 2000;
+
+let followed = null; // { trainingId, stream, timer, isOver }
+let onEnd = () => {};
+
+export const isRunning = () => followed !== null && !followed.isOver;
+export const isFinal = (event) => FINAL.has(event.state);
+export const followedId = () => followed?.trainingId ?? null;
+
+/** Return what an event says, as one sentence. */
+export function sentence(event) {
+  const name = event.model;
+  if (event.state === "queued") return `Training of ${name} is waiting for the trainer.`;
+  if (event.state === "succeeded") return `Training of ${name} succeeded: version ${event.version || ""}.`;
+  if (event.state === "failed") return `Training of ${name} failed.`;
+  if (event.state === "cancelled") return `Training of ${name} was cancelled.`;
+  return `Training of ${name}: ${percent(event.fraction || 0, 0)}${event.stage ? `, ${event.stage}` : ""}.`;
+}
+
+function detail(event) {
+  const losses = Object.entries(event.losses || {}).map(([name, loss]) => `${name} loss ${number(loss)}`);
+  const epoch = event.epoch === null || event.epoch === undefined ? [] : [`epoch ${event.epoch}`];
+  return [...epoch, ...losses, ...(event.reason ? [event.reason] : [])].join(", ");
+}
+
+function display(event) {
+  const isOver = FINAL.has(event.state);
+  say("training-state", sentence(event));
+  say("training-detail", detail(event));
+  show("training-progress", !isOver);
+  element("training-progress").value = event.fraction || 0;
+  element("cancel").disabled = isOver;
+}
+
+function stop(training) {
+  training.stream?.close();
+  clearTimeout(training.timer);
+}
+
+function take(training, event) {
+  if (training !== followed || training.isOver) return;
+  display(event);
+  if (!FINAL.has(event.state)) return;
+  training.isOver = true;
+  stop(training);
+  onEnd(event);
+}
+
+/** Ask for the newest event now and then: the way when the stream breaks and is not built up again. */
+async function poll(training) {
+  if (training !== followed || training.isOver) return;
+  try {
+    const event = await api.training(training.trainingId);
+    if (event) take(training, event);
+  } catch (error) {
+    if (!(error instanceof api.Problem)) throw error;
+    say("training-detail", error.message);
+  }
+  if (!training.isOver) training.timer = setTimeout(() => poll(training), POLL_MILLISECONDS);
+}
+
+/** Show a training and everything that becomes of it; one that is followed already goes on. */
+export function follow(trainingId, first) {
+  if (followed?.trainingId === trainingId) return;
+  if (followed) stop(followed);
+  const training = { trainingId, stream: null, timer: 0, isOver: false };
+  followed = training;
+  if (first) take(training, first);
+  if (training.isOver) return;
+  training.stream = new EventSource(api.trainingEventsPath(trainingId));
+  for (const kind of ["message", "queued", "running", "progress", "succeeded", "failed", "cancelled"]) {
+    training.stream.addEventListener(kind, (message) => take(training, JSON.parse(message.data)));
+  }
+  training.stream.addEventListener("error", () => {
+    // The browser reconnects by itself unless the server refused; then asking is what is left.
+    if (training.stream.readyState === EventSource.CLOSED && !training.isOver) poll(training);
+  });
+}
+
+async function guarded(button, work) {
+  hideProblem();
+  button.disabled = true;
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof api.Problem)) throw error;
+    showProblem(error);
+    button.disabled = false;
+  }
+}
+
+/** Wire the form; `seriesId()` says what is trained on, `ended(event)` hears of the end of a training. */
+export function start(seriesId, ended) {
+  onEnd = ended;
+  element("train").addEventListener("submit", (submitted) => {
+    submitted.preventDefault();
+    const button = submitted.submitter ?? element("train").querySelector("[type=submit]");
+    guarded(button, async () => {
+      const body = {
+        series_id: seriesId(),
+        algorithm: element("algorithm").value,
+        window_size: element("window-size").valueAsNumber,
+        horizon: element("horizon").valueAsNumber,
+      };
+      const asked = await api.startTraining(body);
+      follow(asked.training_id, { fraction: 0, ...asked, state: asked.state || "queued" });
+      button.disabled = false;
+    });
+  });
+  element("cancel").addEventListener("click", () =>
+    guarded(element("cancel"), async () => {
+      await api.cancelTraining(followedId());
+      say("training-detail", "Cancellation asked for.");
+    }),
+  );
+}
