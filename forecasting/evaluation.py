@@ -1,4 +1,4 @@
-"""Calibrate a model on folds that its fit did not see, and score it beside the baselines on later ones."""
+"""Forecast folds that a fit did not see, calibrate on them, and score later ones beside the baselines."""
 
 from __future__ import annotations
 
@@ -19,13 +19,39 @@ from forecasting.backtest import (
     score_by_step,
     walk_forward,
 )
+from forecasting.folds import Part
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
 from forecasting.panel import FloatArray
-from forecasting.preparation import Panel, Part
+from forecasting.preparation import Panel
 from forecasting.serving import ForecastNumbers, LoadedModel
 
 MODEL = "model"
+_WEIGHTS = np.linspace(0.0, 1.0, 21)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residuals:
+    """What a model forecast for folds and what happened, in the working unit, shape (folds, horizon) each.
+
+    Attributes:
+        change: The median's change from the anchor, with the whole weight of the graph.
+        outcome: The change from the anchor that happened.
+        spread: What a score of 1 stands for.
+    """
+
+    change: FloatArray
+    outcome: FloatArray
+    spread: FloatArray
+
+    def scores(self, weight: float) -> FloatArray:
+        """Return the conformal scores when the graph's median has this weight."""
+        return (self.outcome - weight * self.change) / self.spread
+
+    def best_weight(self) -> float:
+        """Return the weight of the graph's median with the least absolute error; the rest is the last value."""
+        errors = [float(np.mean(np.abs(self.outcome - weight * self.change))) for weight in _WEIGHTS]
+        return round(float(_WEIGHTS[int(np.argmin(errors))]), 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,34 +77,35 @@ class Evaluation:
     fold_count: int
 
 
-def conformal_scores(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> FloatArray:
-    """Return the scores of a model on the cutoffs of one part, shape (folds, horizon)."""
+def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Residuals:
+    """Return what a model whose median has the weight 1 forecasts for folds."""
     recipe = model.recipe
     target = recipe.columns.index(recipe.target)
-    found = []
+    changes, actual, spreads = [], [], []
     for series, cutoffs in parts:
         values = panel.values[series]
         windows = [values[cutoff - recipe.window_size + 1 : cutoff + 1] for cutoff in cutoffs]
-        y = outcomes(values[:, target], cutoffs, recipe.horizon)
-        found += [model.score(middle, outcome) for middle, outcome in zip(model.middles(windows), y, strict=True)]
-    return np.array(found)
+        middles = model.middles(windows)
+        y = model.working(outcomes(values[:, target], cutoffs, recipe.horizon))
+        actual.append(y - model.working(np.array([middle.anchor for middle in middles])))
+        changes += [middle.change for middle in middles]
+        spreads += [middle.spread for middle in middles]
+    return Residuals(change=np.array(changes), outcome=np.concatenate(actual), spread=np.array(spreads))
 
 
-def median_weight(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> float:
-    """Return the share of the graph's median that made the absolute error on the validation part least."""
-    recipe = model.recipe
-    target = recipe.columns.index(recipe.target)
-    changes, actual = [], []
-    for series, cutoffs in parts:
-        values = panel.values[series]
-        working = model.working(values[:, target])
-        windows = [values[cutoff - recipe.window_size + 1 : cutoff + 1] for cutoff in cutoffs]
-        changes += [middle.change for middle in model.middles(windows)]
-        actual.append(outcomes(working, cutoffs, recipe.horizon) - working[cutoffs][:, None])
-    change, outcome = np.array(changes), np.concatenate(actual)
-    weights = np.linspace(0.0, 1.0, 21)
-    errors = [float(np.mean(np.abs(outcome - weight * change))) for weight in weights]
-    return round(float(weights[int(np.argmin(errors))]), 2)
+def joined(residuals: Sequence[Residuals]) -> Residuals:
+    """Return the folds of several blocks together."""
+    return Residuals(
+        change=np.concatenate([part.change for part in residuals]),
+        outcome=np.concatenate([part.outcome for part in residuals]),
+        spread=np.concatenate([part.spread for part in residuals]),
+    )
+
+
+def calibrated(recipe: Recipe, residuals: Residuals, levels: Sequence[float]) -> Recipe:
+    """Return a recipe with the median's weight and the bands that folds of the backtest support."""
+    weight = residuals.best_weight() if recipe.quantiles else 1.0
+    return msgspec.structs.replace(recipe, median_weight=weight, intervals=calibrate(residuals.scores(weight), levels))
 
 
 def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
@@ -90,37 +117,32 @@ def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
         features=(),
         has_volatility_input=False,
         quantiles=(),
+        median_weight=1.0,
         hyperparameters={},
     )
 
 
 def evaluate(
-    recipe: Recipe,
-    graph: bytes | None,
-    panel: Panel,
-    *,
-    calibration: Sequence[Part],
-    test: Sequence[Part],
-    levels: Sequence[float],
+    model: LoadedModel, panel: Panel, *, calibration: Sequence[Part], test: Sequence[Part], levels: Sequence[float]
 ) -> Evaluation:
-    """Return how a model and the baselines, all calibrated on the calibration part, did on the test part."""
+    """Return how a calibrated model did on the test part, beside baselines that are calibrated on the same folds.
+
+    The baselines' drift and volatility are those of the model's recipe: estimated from all that came before the test.
+    """
     asked = sorted({*levels, *SCORED_LEVELS})
-    methods = {MODEL: (recipe, graph), **{name: (baseline_recipe(recipe, name), None) for name in BASELINES}}
-    folds: dict[str, list[FoldForecasts]] = {}
-    for method, (part, part_graph) in methods.items():
-        draft = LoadedModel.load(part, part_graph)
-        intervals = calibrate(conformal_scores(draft, panel, calibration), levels)
-        calibrated = LoadedModel.load(msgspec.structs.replace(part, intervals=intervals), part_graph)
-        folds[method] = [_fold_forecasts(calibrated, panel, one, asked) for one in test]
-    scales = [_scale(recipe, panel, one, calibration) for one in test]
-    metrics = {
-        method: _mean([score(one, levels, scale) for one, scale in zip(parts, scales, strict=True)])
-        for method, parts in folds.items()
-    }
-    by_step = {
-        method: _mean_by_step([score_by_step(one, levels, scale) for one, scale in zip(parts, scales, strict=True)])
-        for method, parts in folds.items()
-    }
+    methods = {MODEL: model}
+    for name in BASELINES:
+        recipe = baseline_recipe(model.recipe, name)
+        residuals = residuals_of(LoadedModel.load(recipe, None), panel, calibration)
+        methods[name] = LoadedModel.load(calibrated(recipe, residuals, levels), None)
+    folds = {method: [_fold_forecasts(one, panel, part, asked) for part in test] for method, one in methods.items()}
+    scales = [_scale(model.recipe, panel, part) for part in test]
+    metrics, by_step = {}, {}
+    for method, parts in folds.items():
+        pairs = list(zip(parts, scales, strict=True))
+        metrics[method] = _mean([score(one, levels, scale) for one, scale in pairs])
+        steps = zip(*(score_by_step(one, levels, scale) for one, scale in pairs), strict=True)
+        by_step[method] = [_mean(step) for step in steps]
     return Evaluation(
         metrics=metrics,
         metrics_by_step=by_step,
@@ -147,24 +169,19 @@ def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequen
     def forecast(history: FloatArray) -> ForecastNumbers:
         return model.forecast([history[-recipe.window_size :]], recipe.horizon, levels)[0]
 
-    # The fit ended before the calibration part began: there is nothing to learn again.
+    # The model was fitted before the test part began and is not fitted again within it.
     return walk_forward(panel.values[part.series], recipe.columns.index(recipe.target), plan, lambda _: forecast)
 
 
-def _scale(recipe: Recipe, panel: Panel, part: Part, calibration: Sequence[Part]) -> float:
-    """Return the scale of MASE: from what was known before the calibration part, or before the test part."""
-    starts = [int(one.cutoffs[0]) for one in calibration if one.series == part.series] or [int(part.cutoffs[0])]
-    history = panel.values[part.series][: starts[0], recipe.columns.index(recipe.target)]
+def _scale(recipe: Recipe, panel: Panel, part: Part) -> float:
+    """Return the scale of MASE, from what was known before the test part."""
+    history = panel.values[part.series][: int(part.cutoffs[0]), recipe.columns.index(recipe.target)]
     return losses.seasonal_scale(history, recipe.season_length)
 
 
 def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
     names = [name for name in scores[0] if all(name in one for one in scores)]
     return {name: float(np.mean([one[name] for one in scores])) for name in names}
-
-
-def _mean_by_step(scores: Sequence[list[dict[str, float]]]) -> list[dict[str, float]]:
-    return [_mean(step) for step in zip(*scores, strict=True)]
 
 
 def _skill(metrics: dict[str, float], baseline: dict[str, float]) -> float:

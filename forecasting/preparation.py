@@ -1,35 +1,24 @@
-"""From observations to examples: which rows are fitted, validated, calibrated and tested on, and the draft recipe.
-
-    rows   | fit ............. | validation | calibration | test |
-Each part is a range of cutoffs in time. A target never reaches beyond the first cutoff of the next part, in any series,
-so nothing that is estimated in one part has seen the outcomes of a later one.
-"""
+"""From observations to examples: the checked series, the recipe of one fit, and its windows with what followed them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from forecasting.artefact import FeatureRecipe, IntervalRecipe, Recipe, Setting, VolatilityRecipe
 from forecasting.calendars import season_length
-from forecasting.errors import InvalidObservations, InvalidTraining, TooLittleHistory
+from forecasting.errors import InvalidObservations, InvalidTraining
 from forecasting.features import feature_of
+from forecasting.folds import Part
 from forecasting.inputs import InputBuilder
-from forecasting.intervals import folds_needed
-from forecasting.models.baselines import SEASONAL_NAIVE, is_baseline
+from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.fitting import Examples
-from forecasting.panel import FloatArray, IntArray, Observations, complete_rows
+from forecasting.panel import FloatArray, Observations, complete_rows
 from schemas.trainings import TrainingRequested
 
-#: Shares of the history of the later parts. A long part is thinned to every second, third, ... cutoff as long as this
-#: many remain.
-_VALIDATION_SHARE, _MAX_VALIDATION = 0.10, 500
-_FOLD_SHARE, _FOLDS = 0.15, 250
-_MIN_FIT, _MIN_VALIDATION, _MIN_TEST = 30, 10, 10
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
 #: Columns that are prices of the same thing as the target.
 _PRICES = frozenset({"open", "high", "low", "close"})
@@ -80,22 +69,6 @@ class TrainingSpec:
     def all_columns(self) -> tuple[str, ...]:
         """The raw columns, the target among them."""
         return self.columns or (self.target,)
-
-
-class Part(NamedTuple):
-    """The cutoffs of one part in one series, as rows, ascending."""
-
-    series: int
-    cutoffs: IntArray
-
-
-class Parts(NamedTuple):
-    """The cutoffs of every part, by series."""
-
-    fit: list[Part]
-    validation: list[Part]
-    calibration: list[Part]
-    test: list[Part]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,70 +132,12 @@ def _check(spec: TrainingSpec) -> None:
         raise refuse("levels", "central levels in percent, above 0 and below 100", spec.levels)
 
 
-def split(spec: TrainingSpec, panel: Panel, season: int) -> Parts:
-    """Return the cutoffs of every part. The first series sets the boundaries in time, all series keep to them.
-
-    Raises:
-        TooLittleHistory: With the rows that are needed and the rows there are.
-    """
-    first_row = max(spec.window_size, season) - 1
-    rows, horizon = len(panel.series[0]), spec.horizon
-    needs_fit = not is_baseline(spec.algorithm)
-    min_calibration = max(folds_needed(level) for level in spec.levels)
-    least = min_calibration + _MIN_TEST + (_MIN_FIT + _MIN_VALIDATION if needs_fit else 1)
-    needed = first_row + least + (4 * horizon - 3 if needs_fit else 3 * horizon - 2)
-    if rows < needed:
-        raise TooLittleHistory(
-            "too-little-history",
-            field="observations",
-            expected=f"at least {needed} complete rows of {panel.series[0].series_id} for window_size "
-            f"{spec.window_size}, horizon {horizon}, season {season} and levels "
-            f"{', '.join(f'{level:g}' for level in spec.levels)}",
-            found=str(rows),
-            advice="load more history, or ask for a shorter horizon, a smaller window_size or lower levels",
-        )
-    spare = rows - needed
-    span = min(int(_FOLD_SHARE * rows), max(rows // 4, 1))
-    test_span = _MIN_TEST + min(max(span - _MIN_TEST, 0), spare // 4)
-    calibration_span = min_calibration + min(max(span - min_calibration, 0), spare // 4)
-    validation_span = _MIN_VALIDATION + min(max(int(_VALIDATION_SHARE * rows) - _MIN_VALIDATION, 0), spare // 4)
-    test_start = rows - horizon - test_span
-    calibration_start = test_start - horizon - calibration_span + 1
-    validation_start = calibration_start - horizon - validation_span + 1
-    if not needs_fit:
-        validation_start = calibration_start
-    time = panel.series[0].time
-    bounds = [int(time[row]) for row in (validation_start, calibration_start, test_start)]
-    folds = max(_FOLDS, min_calibration)
-    strides = (
-        1,
-        max(validation_span // _MAX_VALIDATION, 1),
-        max(calibration_span // folds, 1),
-        max(test_span // _FOLDS, 1),
-    )
-    found: list[list[Part]] = [[], [], [], []]
-    for index, series in enumerate(panel.series):
-        for part, (start, end, stride) in enumerate(zip([None, *bounds], [*bounds, None], strides, strict=True)):
-            cutoffs = _cutoffs(series.time, first_row, horizon, start, end)
-            # Counted from the end, so that the newest cutoff is always used.
-            kept = cutoffs[::-1][::stride][::-1]
-            if len(kept):
-                found[part].append(Part(index, kept))
-    return Parts(*found)
-
-
-def _cutoffs(time: IntArray, first_row: int, horizon: int, start: int | None, end: int | None) -> IntArray:
-    """Return the rows in [start, end) whose targets all lie at or before the time ``end``."""
-    rows = np.arange(first_row, max(len(time) - horizon, first_row), dtype=np.int64)
-    if start is not None:
-        rows = rows[time[rows] >= start]
-    if end is not None:
-        rows = rows[time[rows + horizon] <= end]
-    return rows
-
-
 def draft_recipe(
-    spec: TrainingSpec, panel: Panel, parts: Parts, hyperparameters: dict[str, Setting], quantiles: tuple[float, ...]
+    spec: TrainingSpec,
+    panel: Panel,
+    fit: Sequence[Part],
+    hyperparameters: dict[str, Setting],
+    quantiles: tuple[float, ...],
 ) -> Recipe:
     """Return the recipe with everything that is estimated from the fit part alone, its intervals still empty."""
     columns = spec.all_columns
@@ -236,7 +151,7 @@ def draft_recipe(
             found=f"{len(panel.series)} series with values that are not",
         )
     transform = "log-return" if is_positive else "difference"
-    seen = [_seen(panel, part, spec.horizon) for part in parts.fit]
+    seen = [_seen(panel, part, spec.horizon) for part in fit]
     changes = np.concatenate(
         [np.diff(np.log(values[:, target]) if is_positive else values[:, target]) for values in seen]
     )

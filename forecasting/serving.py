@@ -171,15 +171,6 @@ class LoadedModel:
         """Return values of the target in the working unit of the recipe: logarithms, or the values themselves."""
         return self._inputs.working(values)
 
-    def score(self, middle: Middle, y: FloatArray) -> FloatArray:
-        """Return how far outcomes fell from a middle in units of its spread, shape (horizon,).
-
-        Args:
-            middle: Of all steps.
-            y: What happened, in the unit of the target, shape (horizon,).
-        """
-        return (self.working(y) - self.working(middle.anchor) - middle.change) / middle.spread
-
     def baselines(self, window: FloatArray, horizon: int) -> dict[str, FloatArray]:
         """Return the baseline forecasts, shape (horizon,) each.
 

@@ -5,31 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from forecasting.artefact import Artefact, Recipe, Setting
 from forecasting.calendars import season_length
-from forecasting.evaluation import Evaluation, conformal_scores, evaluate, median_weight
-from forecasting.intervals import calibrate
+from forecasting.evaluation import Evaluation, calibrated, evaluate, joined, residuals_of
+from forecasting.folds import Cut, Plan, PlanSize, min_calibration_of, plan_folds
+from forecasting.models.baselines import is_baseline
 from forecasting.models.fitting import Epoch, FitTask, Fitted
 from forecasting.models.registry import algorithm, hyperparameters_of
 from forecasting.panel import IntArray, Observations
 from forecasting.preparation import (
     Panel,
-    Parts,
     TrainingSpec,
     draft_recipe,
     examples_of,
     panel_of,
     require_seasonal_window,
-    split,
 )
 from forecasting.serving import LoadedModel
 
 __all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "train"]
 
-#: Share of the work that is done when a stage begins.
-_STARTS = {"reading": 0.0, "fitting": 0.05, "backtest": 0.85, "calibration": 0.95, "export": 0.99}
+#: Share of the work that is done when the first fit begins, and when the last one has ended.
+_READ, _FITTED = 0.02, 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +34,11 @@ class Progress:
     """How far a training is.
 
     Attributes:
-        stage: `reading`, `fitting`, `backtest`, `calibration` or `export`.
+        stage: `reading`, `fitting` (the released model), `backtest` (the fits before each block of folds),
+            `calibration` or `export`.
         fraction: Part done, in [0, 1], never falling.
-        epoch: Passes over the fit part so far, while fitting.
-        losses: `train` and `validation`, while fitting.
+        epoch: Passes over the fit part so far, in a fit.
+        losses: `train` and `validation`, in a fit.
     """
 
     stage: str
@@ -54,10 +52,10 @@ class Diagnostics:
     """What plots are made from.
 
     Attributes:
-        epochs: Loss curves.
+        epochs: Loss curves of the released model.
         evaluation: Metrics, skill and coverage overall and by step, fold forecasts, calibration curve.
         fold_times: Cutoffs of the folds of the first series in seconds since 1970, shape (folds,).
-        cutoff_counts: Part -> cutoffs in it.
+        cutoff_counts: Cutoffs in `fit` and `validation` of the released model, and in `calibration` and `test`.
         rows_skipped: Rows that were left out as a needed value was missing.
         parameter_count: Fitted numbers of the graph.
         chosen: Hyperparameters that the validation part chose.
@@ -79,8 +77,8 @@ class TrainedModel:
     Attributes:
         recipe: With the calibration of all folds that the fit did not see.
         graph: ONNX; ``None`` for a baseline.
-        metrics: `model` and each baseline -> metric -> value on the test part, from intervals that were calibrated
-            before it. Overall names are those of `backtest.score`; ``-step-1`` is the first step alone.
+        metrics: `model` and each baseline -> metric -> value on the test part, from a fit and bands that knew nothing
+            of it. Overall names are those of `backtest.score`; ``-step-1`` is the first step alone.
         skill: Baseline -> skill, below 0 where the model loses to it.
         folds: Folds of the test part.
         diagnostics: For plots.
@@ -118,80 +116,119 @@ def train(
         ParityBroken: The graph does not compute what was fitted.
         CalendarError: Unknown calendar or freq.
     """
-    progress(Progress(stage="reading", fraction=_STARTS["reading"]))
+    progress(Progress(stage="reading", fraction=0.0))
     hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
     panel = panel_of(spec, observations)
     season = season_length(panel.series[0].freq, panel.series[0].calendar)
     require_seasonal_window(spec, season)
-    parts = split(spec, panel, season)
-    recipe, fitted = _fit(spec, panel, parts, hyperparameters, progress)
-    graph = None if fitted is None else fitted.graph
-    progress(Progress(stage="backtest", fraction=_STARTS["backtest"]))
-    evaluation = evaluate(recipe, graph, panel, calibration=parts.calibration, test=parts.test, levels=spec.levels)
-    progress(Progress(stage="calibration", fraction=_STARTS["calibration"]))
-    # The fit saw neither part, so the release is calibrated on both; what the test part said was measured before.
-    scores = conformal_scores(LoadedModel.load(recipe, graph), panel, [*parts.calibration, *parts.test])
-    recipe = msgspec.structs.replace(recipe, intervals=calibrate(scores, spec.levels))
-    progress(Progress(stage="export", fraction=_STARTS["export"]))
-    LoadedModel.load(recipe, graph)
+    plan = plan_folds([one.time for one in panel.series], _size_of(spec, hyperparameters, season))
+    task = _Training(spec, panel, hyperparameters, progress, fits=len(plan.blocks) + 1)
+    recipe, fitted = task.fit(plan.release, "fitting")
+    blocks = [task.fit(block, "backtest") for block in plan.blocks]
+    residuals = [
+        residuals_of(LoadedModel.load(draft, _graph(part)), panel, block.folds)
+        for (draft, part), block in zip(blocks, plan.blocks, strict=True)
+    ]
+    progress(Progress(stage="calibration", fraction=_FITTED))
+    draft, part = blocks[-1]
+    tested = LoadedModel.load(calibrated(draft, joined(residuals[:-1]), spec.levels), _graph(part))
+    evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels)
+    progress(Progress(stage="export", fraction=0.98))
+    released = LoadedModel.load(calibrated(recipe, joined(residuals), spec.levels), _graph(fitted))
     progress(Progress(stage="export", fraction=1.0))
-    first = parts.test[0]
     return TrainedModel(
-        recipe=recipe,
-        graph=graph,
+        recipe=released.recipe,
+        graph=_graph(fitted),
         metrics=_with_first_step(evaluation),
         skill=evaluation.skill,
         folds=evaluation.fold_count,
-        diagnostics=Diagnostics(
-            epochs=() if fitted is None else fitted.epochs,
-            evaluation=evaluation,
-            fold_times=panel.series[first.series].time[first.cutoffs],
-            cutoff_counts={name: sum(len(p.cutoffs) for p in part) for name, part in parts._asdict().items()},
-            rows_skipped=panel.rows_skipped,
-            parameter_count=0 if fitted is None else fitted.parameter_count,
-            chosen={} if fitted is None else dict(fitted.chosen),
-        ),
+        diagnostics=_diagnostics(panel, plan, fitted, evaluation),
     )
 
 
-def _fit(
-    spec: TrainingSpec,
-    panel: Panel,
-    parts: Parts,
-    hyperparameters: dict[str, Setting],
-    progress: Callable[[Progress], None],
-) -> tuple[Recipe, Fitted | None]:
-    """Return the draft recipe and the fitted graph; ``None`` for a baseline, which has nothing more to fit."""
-    chosen = algorithm(spec.algorithm)
-    if chosen is None:
-        return draft_recipe(spec, panel, parts, hyperparameters, ()), None
-    quantiles = chosen.quantiles(spec.levels, hyperparameters)
-    recipe = draft_recipe(spec, panel, parts, hyperparameters, quantiles)
+def _size_of(spec: TrainingSpec, hyperparameters: dict[str, Setting], season: int) -> PlanSize:
+    return PlanSize(
+        first_row=max(spec.window_size, season) - 1,
+        horizon=spec.horizon,
+        min_calibration=min_calibration_of(spec.levels),
+        refits=int(hyperparameters.get("refits", 1)),
+        needs_fit=not is_baseline(spec.algorithm),
+    )
 
-    def on_epoch(epoch: Epoch) -> None:
-        start, end = _STARTS["fitting"], _STARTS["backtest"]
-        progress(
+
+class _Training:
+    """The fits of one training, which share everything but the rows that they see."""
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        panel: Panel,
+        hyperparameters: dict[str, Setting],
+        progress: Callable[[Progress], None],
+        *,
+        fits: int,
+    ) -> None:
+        self._spec = spec
+        self._panel = panel
+        self._hyperparameters = hyperparameters
+        self._progress = progress
+        self._fits = fits
+        self._done = 0
+
+    def fit(self, cut: Cut, stage: str) -> tuple[Recipe, Fitted | None]:
+        """Return the draft recipe and the fitted graph; ``None`` for a baseline, which has nothing more to fit."""
+        spec, panel = self._spec, self._panel
+        self._tell(stage, 0.0)
+        chosen = algorithm(spec.algorithm)
+        quantiles = () if chosen is None else chosen.quantiles(spec.levels, self._hyperparameters)
+        recipe = draft_recipe(spec, panel, cut.fit, self._hyperparameters, quantiles)
+        fitted = None
+        if chosen is not None:
+            fitted = chosen.fit(
+                FitTask(
+                    fit=examples_of(recipe, panel, cut.fit),
+                    validation=examples_of(recipe, panel, cut.validation),
+                    quantiles=quantiles,
+                    hyperparameters=self._hyperparameters,
+                    seed=spec.seed,
+                    on_epoch=lambda epoch: self._tell(stage, epoch.number / epoch.epochs, epoch),
+                )
+            )
+        self._done += 1
+        return recipe, fitted
+
+    def _tell(self, stage: str, share: float, epoch: Epoch | None = None) -> None:
+        self._progress(
             Progress(
-                stage="fitting",
-                fraction=start + (end - start) * epoch.number / epoch.epochs,
-                epoch=epoch.number,
-                losses={"train": epoch.train_loss, "validation": epoch.validation_loss},
+                stage=stage,
+                fraction=_READ + (_FITTED - _READ) * (self._done + share) / self._fits,
+                epoch=None if epoch is None else epoch.number,
+                losses={} if epoch is None else {"train": epoch.train_loss, "validation": epoch.validation_loss},
             )
         )
 
-    progress(Progress(stage="fitting", fraction=_STARTS["fitting"]))
-    fitted = chosen.fit(
-        FitTask(
-            fit=examples_of(recipe, panel, parts.fit),
-            validation=examples_of(recipe, panel, parts.validation),
-            quantiles=quantiles,
-            hyperparameters=hyperparameters,
-            seed=spec.seed,
-            on_epoch=on_epoch,
-        )
+
+def _graph(fitted: Fitted | None) -> bytes | None:
+    return None if fitted is None else fitted.graph
+
+
+def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Evaluation) -> Diagnostics:
+    first = plan.test[0]
+    parts = {
+        "fit": plan.release.fit,
+        "validation": plan.release.validation,
+        "calibration": plan.calibration,
+        "test": plan.test,
+    }
+    return Diagnostics(
+        epochs=() if fitted is None else fitted.epochs,
+        evaluation=evaluation,
+        fold_times=panel.series[first.series].time[first.cutoffs],
+        cutoff_counts={name: sum(len(part.cutoffs) for part in found) for name, found in parts.items()},
+        rows_skipped=panel.rows_skipped,
+        parameter_count=0 if fitted is None else fitted.parameter_count,
+        chosen={} if fitted is None else dict(fitted.chosen),
     )
-    weight = median_weight(LoadedModel.load(recipe, fitted.graph), panel, parts.validation)
-    return msgspec.structs.replace(recipe, median_weight=weight), fitted
 
 
 def _with_first_step(evaluation: Evaluation) -> dict[str, dict[str, float]]:

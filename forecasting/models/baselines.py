@@ -45,27 +45,25 @@ def centre_of(algorithm: str, recipe: Recipe, target: FloatArray, horizon: int) 
     Raises:
         InvalidWindow: ``window-shape``: fewer rows than one season for seasonal naive.
     """
-    steps = np.arange(1, horizon + 1)
-    anchor: FloatArray = np.full(horizon, target[-1])
-    change: FloatArray = np.zeros(horizon)
-    growth: FloatArray = np.asarray(np.sqrt(steps), dtype=np.float64)
+    steps = np.arange(1, horizon + 1, dtype=np.float64)
+    last = np.full(horizon, target[-1])
+    if algorithm == LAST_VALUE:
+        return Centre(last, np.zeros(horizon), np.sqrt(steps))
     if algorithm == DRIFT:
-        change = steps * recipe.drift
-    elif algorithm == SEASONAL_NAIVE:
-        season = recipe.season_length
-        if len(target) < season:
-            raise InvalidWindow(
-                "window-shape",
-                field="window",
-                expected=f"at least {season} rows, one season",
-                found=f"{len(target)} rows",
-                advice="give more history",
-            )
-        anchor = target[len(target) - season + (steps - 1) % season]
-        growth = np.asarray(np.sqrt((steps - 1) // season + 1), dtype=np.float64)
-    elif algorithm != LAST_VALUE:
+        return Centre(last, steps * recipe.drift, np.sqrt(steps))
+    if algorithm != SEASONAL_NAIVE:
         raise ValueError(f"algorithm must be one of {', '.join(BASELINES)}, was {algorithm!r}")
-    return Centre(anchor, change, growth)
+    season = recipe.season_length
+    if len(target) < season:
+        raise InvalidWindow(
+            "window-shape",
+            field="window",
+            expected=f"at least {season} rows, one season",
+            found=f"{len(target)} rows",
+            advice="give more history",
+        )
+    behind = np.arange(horizon) % season
+    return Centre(target[len(target) - season + behind], np.zeros(horizon), np.sqrt((steps - 1) // season + 1))
 
 
 def is_baseline(algorithm: str) -> bool:

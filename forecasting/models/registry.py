@@ -9,13 +9,19 @@ from forecasting.artefact import Setting
 from forecasting.errors import InvalidTraining
 from forecasting.models.baselines import BASELINES
 from forecasting.models.fitting import Algorithm
-from forecasting.models.hyperparameters import resolve
+from forecasting.models.hyperparameters import Hyperparameter, resolve
 
 #: Name -> module and class.
 _FITTED: Mapping[str, tuple[str, str]] = {
     "lstm": ("forecasting.models.lstm", "Lstm"),
     "linear": ("forecasting.models.linear", "Linear"),
 }
+#: What can be set about every fitted algorithm.
+_COMMON = (
+    Hyperparameter(
+        name="refits", default=3, minimum=1, maximum=50, description="Fits in the calibration part of the backtest"
+    ),
+)
 ALGORITHMS: tuple[str, ...] = (*_FITTED, *BASELINES)
 
 
@@ -43,4 +49,4 @@ def hyperparameters_of(name: str, given: Mapping[str, Setting]) -> dict[str, Set
         InvalidTraining: ``unknown-algorithm``, ``unknown-hyperparameter`` or ``invalid-hyperparameter``.
     """
     found = algorithm(name)
-    return resolve(() if found is None else found.hyperparameters, given, name)
+    return resolve(() if found is None else (*found.hyperparameters, *_COMMON), given, name)
