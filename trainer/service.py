@@ -143,7 +143,9 @@ class TrainerService:
         self._health.beat()
         yield "before-poll"
         consumer = self._member()
-        self._pending.extend(consumer.poll(self._poll_seconds))
+        # Polled first: a rebalance within the poll replaces the queue.
+        polled = consumer.poll(self._poll_seconds)
+        self._pending.extend(polled)
         polled_at = self._clock.monotonic()
         yield "after-poll"
         if self._unlearnt:
