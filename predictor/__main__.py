@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -54,7 +55,12 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_SETTINGS
     configure(SERVICE, settings.log_level)
-    return int(asyncio.run(_run(settings)))
+    code = int(asyncio.run(_run(settings)))
+    sys.stdout.flush()
+    if code:
+        # A thread of the driver may hang where we could not go on, and would keep the process.
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

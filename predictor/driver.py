@@ -54,14 +54,16 @@ class PredictorConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Partition -> offset of the newest message on its way to an agent.
-        self.taken: dict[TP, int] = {}
+        #: Partition -> offsets of the first and the newest message that were taken since it was assigned.
+        self.taken: dict[TP, tuple[int, int]] = {}
 
     def _new_consumer_thread(self) -> PredictorConsumerThread:
         return PredictorConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: Any) -> Any:
-        self.taken[TP(tp.topic, tp.partition)] = record.offset
+        source = TP(tp.topic, tp.partition)
+        first = self.taken[source][0] if source in self.taken else record.offset
+        self.taken[source] = (first, record.offset)
         return super()._to_message(tp, record)
 
     def ack(self, message: Any) -> bool:

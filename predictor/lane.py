@@ -84,6 +84,10 @@ class Lane:
             self._has_room.clear()
             await self._has_room.wait()
 
+    def wake(self) -> None:
+        """Look again at what waits: some of it may not be ours any more."""
+        self._arrived.set()
+
     def unhandled(self) -> dict[TopicPartition, int]:
         """Return the first offset of each partition that was taken and is not acknowledged."""
         first: dict[TopicPartition, int] = {}

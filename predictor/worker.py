@@ -5,7 +5,8 @@ What Faust 0.15.3 does by itself would lose requests, so this is how it is used 
 - The agents only hand messages over (`noack`); no exception can leave their loops, and if one did, the process ends:
   Faust would acknowledge the message and go on.
 - Messages are acknowledged in log order a partition, after the broker has acknowledged all that was published for them.
-- What came before a rebalance is dropped, not acknowledged.
+- What came before a rebalance is dropped, not acknowledged. Only the generation of the group tells: messages of the new
+  generation may come while Faust still says that it is rebalancing.
 - A partition whose messages wait while nothing of it is handled ends the process: its supervisor starts it anew.
 """
 
@@ -14,16 +15,15 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, cast
 
 import structlog
 from aiokafka.errors import KafkaError
-from faust.exceptions import FaustError
 from faust.types import TP
 from yarl import URL
 
-from predictor.asks import Decision
+from predictor.batches import BatchHandler, FaustPublisher
 from predictor.core import Predictor
 from predictor.driver import PredictorApp, PredictorConsumer
 from predictor.lane import Lane, Taken
@@ -34,12 +34,10 @@ from predictor.settings import SERVICE, PredictorSettings
 from predictor.watchdog import Watchdog
 from runtime.broker import TopicPartition
 from runtime.clock import Clock
-from runtime.dead_letter import DeadLetterLimit, dead_letter
+from runtime.dead_letter import DeadLetterLimit
 from runtime.errors import TooManyDeadLetters
 from runtime.health import Health
-from runtime.incoming import Outgoing, decode_message
-from runtime.version import CODE_VERSION
-from schemas.codec import encode
+from runtime.incoming import decode_message
 from schemas.errors import InvalidRecord
 from schemas.topics import DEAD_LETTERS, FORECAST_REQUESTS, OBSERVATIONS, Topic
 
@@ -47,10 +45,9 @@ from schemas.topics import DEAD_LETTERS, FORECAST_REQUESTS, OBSERVATIONS, Topic
 _CAPACITY = 4_096
 #: Largest batch of messages to one partition; a topic takes 1 MiB at once.
 _PRODUCER_BATCH_BYTES = 512 * 1024
-#: Between two tries to publish the same answers, in seconds.
-_RETRY_SECONDS = 0.5
-#: So many tries without one acknowledgement end the process: a producer may have failed for good.
-_MAX_TRIES = 20
+
+#: How long a stop may take at each of its two steps.
+_STOP_SECONDS = 10.0
 
 _log = structlog.get_logger()
 
@@ -90,40 +87,64 @@ class PredictorWorker:
         self._reader = reader
         self._report = report
         self._health = health
-        self._clock = clock
         self._watchdog = Watchdog(settings.stuck_after_seconds)
-        self._limit = DeadLetterLimit()
         self._end: asyncio.Future[Ending] | None = None
-        self._lanes: dict[str, Lane] = {}
-        self._topics = {topic.full_name(settings.topic_prefix): topic for topic in (FORECAST_REQUESTS, OBSERVATIONS)}
+        self._rebalancing_since: float | None = None
+        topics = (FORECAST_REQUESTS, OBSERVATIONS)
+        publisher = FaustPublisher(
+            lambda: self.app.producer,
+            clock=clock,
+            topic_prefix=settings.topic_prefix,
+            timeout_seconds=settings.delivery_timeout_seconds + 5,
+        )
+        self._handler = BatchHandler(
+            predictor=predictor,
+            topics={topic.full_name(settings.topic_prefix): topic for topic in topics},
+            publish=publisher.publish,
+            acknowledge=self._acknowledge,
+            is_current=self._is_current,
+            limit=DeadLetterLimit(),
+            report=report,
+        )
+        self._lanes = {topic.name: self._new_lane() for topic in topics}
         #: Next offset after the last message that was acknowledged.
         self._handled: dict[TopicPartition, int] = {}
         self.app = self._new_app()
+        for topic in topics:
+            self._add_agent(topic, self._lanes[topic.name])
 
     async def run(self, stop: asyncio.Event) -> Ending:
         """Work until ``stop`` is set or it cannot go on; returns why it ended."""
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
         await self._reader.start()
-        tasks = [loop.create_task(self._guarded(self._reader.run()))]
+        self.app.loop = loop
+        parts = [self._reader.run(), self.app.start(), self._watch(), *(lane.run() for lane in self._lanes.values())]
+        tasks = [loop.create_task(self._guarded(part)) for part in parts]
+        tasks.append(loop.create_task(self._end_when(stop.wait(), Ending.STOPPED)))
+        tasks.append(loop.create_task(self._end_when(self.app._crashed.wait(), Ending.FAILED)))  # noqa: SLF001  # mode tells it nowhere else
         try:
-            self.app.loop = loop
-            await self.app.start()
-            tasks += [loop.create_task(self._guarded(lane.run())) for lane in self._lanes.values()]
-            tasks.append(loop.create_task(self._guarded(self._watch())))
-            tasks.append(loop.create_task(self._end_when(stop.wait(), Ending.STOPPED)))
-            tasks.append(loop.create_task(self._end_when(self.app._crashed.wait(), Ending.FAILED)))  # noqa: SLF001  # mode tells it nowhere else
             ending = await self._end
             if ending is Ending.STOPPED:
-                for lane in self._lanes.values():
-                    await lane.drain()
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
+        except TimeoutError:
+            _log.warning("stopped_with_work_in_hand")
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.app.stop()
-            await self._reader.stop()
+            await self._close()
         return ending
+
+    async def _close(self) -> None:
+        """Commit what is acknowledged and leave; a broker that does not answer is waited for a while only."""
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.app.stop()
+                await self._reader.stop()
+        except TimeoutError:
+            _log.warning("left_without_goodbye")
 
     # --- Faust -------------------------------------------------------------------------------------------------
 
@@ -158,9 +179,6 @@ class PredictorWorker:
             value_serializer="raw",
             store="memory://",
         )
-        for topic in (FORECAST_REQUESTS, OBSERVATIONS):
-            self._lanes[topic.name] = self._new_lane()
-            self._add_agent(app, topic)
         app.on_partitions_assigned.connect(cast("Any", self._on_assigned), weak=False)
         return app
 
@@ -171,18 +189,17 @@ class PredictorWorker:
             needs=self._predictor.needs,
             reach=self._reader.reach,
             is_current=self._is_current,
-            handle=self._handle,
+            handle=self._handler.handle,
         )
 
-    def _add_agent(self, app: PredictorApp, topic: Topic) -> None:
-        lane = self._lanes[topic.name]
-        channel = app.topic(topic.full_name(self._settings.topic_prefix), key_type=bytes, value_type=bytes)
+    def _add_agent(self, topic: Topic, lane: Lane) -> None:
+        channel = self.app.topic(topic.full_name(self._settings.topic_prefix), key_type=bytes, value_type=bytes)
 
         async def agent(stream: Any) -> None:
             await self._guarded(self._hand_over(stream, topic, lane))
 
         agent.__name__ = topic.name.replace("-", "_")
-        app.agent(channel, name=topic.name, concurrency=1)(agent)
+        self.app.agent(channel, name=topic.name, concurrency=1)(agent)
 
     async def _hand_over(self, stream: Any, topic: Topic, lane: Lane) -> None:
         async for event in stream.noack().events():
@@ -196,93 +213,24 @@ class PredictorWorker:
             return Taken(source, message, None, error, time.monotonic())
 
     def _is_current(self, taken: Taken) -> bool:
-        return bool(taken.source.generation_id == self.app.consumer_generation_id) and not self.app.rebalancing
+        return bool(taken.source.generation_id == self.app.consumer_generation_id)
 
     async def _on_assigned(self, _app: Any, assigned: Collection[TP], **_: Any) -> None:
         partitions = {source.partition for source in assigned}
         await self._reader.own(partitions)
-        _log.info("partitions_assigned", partitions=sorted(partitions))
         self._handled = {}
+        self._consumer().taken.clear()
+        for lane in self._lanes.values():
+            lane.wake()
+        _log.info("partitions_assigned", partitions=sorted(partitions))
 
     def _consumer(self) -> PredictorConsumer:
         return cast("PredictorConsumer", self.app.consumer)
 
-    # --- handling ----------------------------------------------------------------------------------------------
-
-    async def _handle(self, batch: list[Taken]) -> None:
-        """Decide, publish, and acknowledge once the broker has acknowledged; publish again until that succeeds."""
-        decisions = self._predictor.decide([taken.incoming for taken in batch if taken.incoming is not None])
-        outgoing = [*self._dead_letters(batch, decisions), *_outgoing(decisions)]
-        if not await self._publish_again_and_again(outgoing, batch):
-            return
-        for taken in batch:
-            self._consumer().acknowledge(taken.source)
-            source = TopicPartition(taken.message.topic, taken.message.partition)
-            self._handled[source] = taken.message.offset + 1
-        self._report.handled(batch, decisions, time.monotonic())
-
-    async def _publish_again_and_again(self, outgoing: Sequence[Outgoing], batch: Sequence[Taken]) -> bool:
-        """Return whether the broker has acknowledged everything; not when the batch was taken from us meanwhile."""
-        for attempt in range(1, _MAX_TRIES + 1):
-            try:
-                await self._publish(outgoing)
-            except (KafkaError, FaustError, TimeoutError) as error:
-                _log.warning("publish_failed", error=repr(error), attempt=attempt, messages=len(batch))
-                self._report.retry()
-                await asyncio.sleep(_RETRY_SECONDS)
-                if not all(map(self._is_current, batch)):
-                    return False
-            else:
-                return True
-        raise ConnectionError(f"the broker did not acknowledge {len(outgoing)} records in {_MAX_TRIES} tries")
-
-    async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
-        """Send records and return once the broker has acknowledged all of them."""
-        producer, now = self.app.producer, self._clock.now()
-        futures = []
-        for record in outgoing:
-            encoded = encode(
-                record.topic,
-                record.record,
-                source=f"/foretopic/{SERVICE}",
-                time=now,
-                code_version=CODE_VERSION,
-                traceparent=record.traceparent,
-            )
-            futures.append(
-                await producer.send(
-                    record.topic.full_name(self._settings.topic_prefix),
-                    encoded.key,
-                    encoded.value,
-                    record.partition,
-                    None,
-                    list(encoded.headers),
-                )
-            )
-        if futures:
-            async with asyncio.timeout(self._settings.delivery_timeout_seconds + 5):
-                await asyncio.gather(*futures)
-
-    def _dead_letters(self, batch: Sequence[Taken], decisions: Sequence[Decision]) -> list[Outgoing]:
-        """Return a dead letter for each message that is no record, or an observation in a partition not its own.
-
-        Raises:
-            TooManyDeadLetters: More than can be the senders' fault.
-        """
-        faults = {id(taken.message): str(taken.invalid) for taken in batch if taken.invalid is not None}
-        for decision in decisions:
-            if decision.outcome == "wrong-partition":
-                message = decision.incoming.message
-                faults[id(message)] = f"series {decision.series_id} does not belong into partition {message.partition}"
-        letters = []
-        for taken in batch:
-            reason = faults.get(id(taken.message))
-            self._limit.observe(is_dead=reason is not None)
-            if reason is not None:
-                topic = self._topics[taken.message.topic]
-                letter = dead_letter(topic, taken.message, reason=reason, service=SERVICE)
-                letters.append(Outgoing(topic=DEAD_LETTERS, record=letter))
-        return letters
+    def _acknowledge(self, taken: Taken) -> None:
+        self._consumer().acknowledge(taken.source)
+        source = TopicPartition(taken.message.topic, taken.message.partition)
+        self._handled[source] = taken.message.offset + 1
 
     # --- watching ----------------------------------------------------------------------------------------------
 
@@ -290,7 +238,9 @@ class PredictorWorker:
         while True:
             await asyncio.sleep(min(5.0, self._settings.stuck_after_seconds / 4))
             if self.app.rebalancing:
+                self._watch_rebalance()
                 continue
+            self._rebalancing_since = None
             positions = self._positions()
             try:
                 ends = await self._reader.end_offsets(list(positions))
@@ -311,6 +261,13 @@ class PredictorWorker:
                 )
                 self._finish(Ending.STUCK)
 
+    def _watch_rebalance(self) -> None:
+        now = time.monotonic()
+        self._rebalancing_since = self._rebalancing_since or now
+        if now - self._rebalancing_since >= self._settings.stuck_after_seconds:
+            _log.error("rebalance_stuck", seconds=round(now - self._rebalancing_since, 1))
+            self._finish(Ending.STUCK)
+
     def _positions(self) -> dict[TopicPartition, int]:
         """Return how far each partition of ours is handled: below it, everything is."""
         consumer = self._consumer()
@@ -320,13 +277,10 @@ class PredictorWorker:
         positions = {}
         for source, fetched in consumer.fetch_positions().items():
             key = TopicPartition(source.topic, source.partition)
-            taken, handled = consumer.taken.get(source, -1), self._handled.get(key)
-            if key in waiting:
-                positions[key] = waiting[key]
-            elif handled is not None and taken >= handled:
-                positions[key] = handled  # taken from the broker, and lost on its way to us
-            else:
-                positions[key] = fetched
+            first, last = consumer.taken.get(source, (0, -1))
+            handled = self._handled.get(key, first)
+            # What was taken from the broker and never came to us is lost on the way: the position stands there.
+            positions[key] = waiting.get(key, handled if last >= handled else fetched)
         return positions
 
     async def _guarded(self, work: Any) -> None:
@@ -351,7 +305,3 @@ class PredictorWorker:
         self._health.fail(ending.name.lower())
         if self._end is not None and not self._end.done():
             self._end.set_result(ending)
-
-
-def _outgoing(decisions: Sequence[Decision]) -> list[Outgoing]:
-    return [decision.outgoing for decision in decisions if decision.outgoing is not None]
