@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from forecasting.errors import ForecastingError
@@ -15,7 +15,6 @@ from schemas.topics import MODELS
 from schemas.trainings import TrainingRequested
 from trainer.jobs import Job, JobEvent, Progressed, Recorded, Refused, Trained
 from trainer.observations import read_observations
-from trainer.plots import losses_of, plots_of
 from trainer.releases import release_of
 
 Emit = Callable[[JobEvent], None]
@@ -29,11 +28,9 @@ class Recorder(Protocol):
         self,
         request: TrainingRequested,
         release: ModelReleased,
-        *,
-        losses: Mapping[str, Sequence[float]],
-        plots: Mapping[str, bytes],
+        trained: TrainedModel | None,
     ) -> Recorded:
-        """Record a run, once a training."""
+        """Record a run, once a training; ``trained`` is ``None`` where a restart lost the course of the fit."""
         ...
 
 
@@ -83,10 +80,7 @@ class Execution:
     def _record(self, request: TrainingRequested, release: ModelReleased, trained: TrainedModel | None) -> Recorded:
         if self._recorder is None:
             return Recorded(training_id=request.training_id)
-        if trained is None:
-            # A restart lost the course of the fit; the artefact and its metrics stand in the release.
-            return self._recorder.record(request, release, losses={}, plots={})
-        return self._recorder.record(request, release, losses=losses_of(trained), plots=plots_of(trained))
+        return self._recorder.record(request, release, trained)
 
     def _released(self, offset: int) -> ModelReleased:
         """Read a release from the log again."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
+    from forecasting.training import TrainedModel
+
 TRAINING_ID_TAG = "training_id"
 #: What one call of the MLflow API takes.
 _METRICS_A_CALL = 1_000
@@ -51,21 +53,13 @@ class MlflowRecorder:
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
 
-    def record(
-        self,
-        request: TrainingRequested,
-        release: ModelReleased,
-        *,
-        losses: Mapping[str, Sequence[float]],
-        plots: Mapping[str, bytes],
-    ) -> Recorded:
+    def record(self, request: TrainingRequested, release: ModelReleased, trained: TrainedModel | None) -> Recorded:
         """Record a run, or fill the one that an earlier attempt has begun.
 
         Args:
             request: What was asked.
             release: What came of it.
-            losses: Name -> loss after each epoch, from 1; empty when they are not known any more.
-            plots: File name -> PNG.
+            trained: For loss curves and plots; ``None`` where a restart lost it.
 
         Returns:
             The id of the run, or the warning that there is none: MLflow being away is not an error.
@@ -77,8 +71,7 @@ class MlflowRecorder:
             client = MlflowClient(self._tracking_uri)
             run = _run_of(client, release)
             if run.info.status != _FINISHED:
-                content = _Content(request=request, release=release, losses=losses, plots=plots)
-                _fill(client, run, content)
+                _fill(client, run, _content_of(request, release, trained))
         except (MlflowException, OSError) as error:
             # OSError: what `requests` raises, and a local store that cannot be written.
             warning = f"the run is not recorded in MLflow: {str(error).splitlines()[0][:500]}"
@@ -129,6 +122,14 @@ class _Content:
     release: ModelReleased
     losses: Mapping[str, Sequence[float]]
     plots: Mapping[str, bytes]
+
+
+def _content_of(request: TrainingRequested, release: ModelReleased, trained: TrainedModel | None) -> _Content:
+    if trained is None:
+        return _Content(request=request, release=release, losses={}, plots={})
+    from trainer.plots import losses_of, plots_of  # noqa: PLC0415  # needs numpy
+
+    return _Content(request=request, release=release, losses=losses_of(trained), plots=plots_of(trained))
 
 
 def _fill(client: MlflowClient, run: Run, content: _Content) -> None:
