@@ -13,6 +13,8 @@ from schemas.topics import Topic
 
 #: A gap at the end of a partition wakes nobody, so a wait looks at the position again after so long.
 _POLL_SECONDS = 0.05
+#: While messages come without a pause, the positions are compared with the reader's after so long.
+_LOOK_SECONDS = 0.5
 
 
 class Follower:
@@ -47,6 +49,7 @@ class Follower:
         self._positions: dict[TopicPartition, int] = {}
         self._reader: Reader | None = None
         self._must_assign = True
+        self._next_look = 0.0
 
     def assign(self, partitions: Mapping[TopicPartition, int]) -> None:
         """Follow exactly these partitions, each from its offset (0 is the beginning)."""
@@ -85,9 +88,8 @@ class Follower:
         self._must_assign = True
         for message in messages:
             self._take(message)
-        for partition, position in self._positions.items():
-            # The reader also moves past offsets that hold no message.
-            self._positions[partition] = max(position, reader.position(partition))
+        if not messages or self._clock.monotonic() >= self._next_look:
+            self._look_past_gaps(self._positions)
         self._must_assign = False
         return len(messages)
 
@@ -115,7 +117,8 @@ class Follower:
                     f"{partition.topic}-{partition.partition} is read up to {self._positions[partition]}, "
                     f"{end} was to be reached in {timeout_seconds} s"
                 )
-            self.poll(min(remaining, _POLL_SECONDS))
+            if self.poll(min(remaining, _POLL_SECONDS)):
+                self._look_past_gaps(behind)
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -123,6 +126,17 @@ class Follower:
             self._reader.close()
             self._reader = None
             self._must_assign = True
+
+    def _look_past_gaps(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take over where the reader stands: it also moves past offsets that hold no message.
+
+        Asking is dear (kafka-python looks at all partitions for the position of one), so it is done when there is
+        nothing else to do, and now and then.
+        """
+        assert self._reader is not None
+        for partition in partitions:
+            self._positions[partition] = max(self._positions[partition], self._reader.position(partition))
+        self._next_look = self._clock.monotonic() + _LOOK_SECONDS
 
     def _assigned_reader(self) -> Reader:
         if self._reader is None:
