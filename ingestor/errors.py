@@ -1,0 +1,34 @@
+"""Why a source gives no observations.
+
+SourceFault
+├── SourceUnreachable   it does not answer: the next source is asked
+├── UnknownSymbol       it answers that it has no such series: the ingest fails
+└── BadSourceData       what was asked or what came cannot be used: the ingest fails
+"""
+
+from __future__ import annotations
+
+
+class SourceFault(Exception):
+    """Anything that keeps a source from giving observations; ``reason`` is told to whoever asked."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[SourceFault], tuple[str, str]]:
+        """Let it travel between processes."""
+        return type(self), (self.source, self.reason)
+
+
+class SourceUnreachable(SourceFault):
+    """Say that a source does not answer now."""
+
+
+class UnknownSymbol(SourceFault):
+    """Say that a source answers, and has no such series."""
+
+
+class BadSourceData(SourceFault):
+    """Say that what was asked of a source, or what it gave, cannot be used."""

@@ -1,0 +1,184 @@
+"""Source `yahoo`: Yahoo Finance through the `yfinance` package.
+
+One fetch has one deadline for everything that yfinance does on the way (cookie, crumb, time zone, prices): the session
+gives each request what is left of it. What went wrong is judged by what the session saw, since yfinance reports an
+unreachable server and an unknown symbol alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from forecasting.calendars import parse_freq, season_length
+from forecasting.errors import CalendarError
+from ingestor.errors import BadSourceData, SourceFault, SourceUnreachable, UnknownSymbol
+from ingestor.sources import FloatArray, SourceFrame, Wanted
+
+NAME = "yahoo"
+INTERVALS = {
+    "1min": "1m", "2min": "2m", "5min": "5m", "15min": "15m", "30min": "30m", "1h": "1h",
+    "1d": "1d", "1w": "1wk", "1mo": "1mo", "1q": "3mo",
+}  # fmt: skip
+DEFAULT_DAYS = 3653
+#: Yahoo keeps bars within a day for so many days.
+_INTRADAY_DAYS = {"1min": 7, "1h": 729}
+_INTRADAY_DAYS_DEFAULT = 59
+_COLUMNS = {
+    "Open": "open", "High": "high", "Low": "low", "Close": "close", "Adj Close": "adj_close", "Volume": "volume",
+    "Dividends": "dividends", "Stock Splits": "splits", "Capital Gains": "capital_gains",
+}  # fmt: skip
+_NOT_FOUND = 404
+
+#: Deadline in seconds -> a session of a kind that yfinance takes, and what it saw.
+SessionFactory = Callable[[float], "tuple[Any, Seen]"]
+
+
+class Seen:
+    """What came of the requests of one fetch."""
+
+    def __init__(self) -> None:
+        #: Status of each answer to a request for prices.
+        self.statuses: list[int] = []
+        #: Why requests had no answer.
+        self.failures: list[str] = []
+
+    def answer(self, url: str, status: int) -> None:
+        """Note an answer."""
+        if "/chart/" in url:
+            self.statuses.append(status)
+
+    def failure(self, url: str, reason: str) -> None:
+        """Note that a request had no answer."""
+        if "/chart/" in url:
+            self.failures.append(reason)
+
+
+def browser_session(timeout_seconds: float) -> tuple[Any, Seen]:
+    """Return a session that looks like a browser and gives up everything after ``timeout_seconds``."""
+    from curl_cffi import requests  # noqa: PLC0415
+
+    seen = Seen()
+    deadline = time.monotonic() + timeout_seconds
+
+    class DeadlineSession(requests.Session[Any]):
+        def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]  # its forty options
+            options["timeout"] = max(deadline - time.monotonic(), 0.001)
+            try:
+                response = super().request(method, url, **options)
+            except requests.exceptions.RequestException as error:
+                seen.failure(url, str(error).partition(". See ")[0])
+                raise
+            seen.answer(url, response.status_code)
+            return response
+
+    return DeadlineSession(impersonate="chrome"), seen
+
+
+class YahooSource:
+    """Prices, dividends and splits of whatever Yahoo Finance lists."""
+
+    name = NAME
+
+    def __init__(self, timeout_seconds: float = 5.0, session: SessionFactory = browser_session) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._session = session
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        if wanted.freq not in INTERVALS:
+            raise BadSourceData(NAME, f"freq must be one of {', '.join(INTERVALS)}, was {wanted.freq}")
+        try:
+            season_length(wanted.freq, wanted.calendar)
+        except CalendarError as error:
+            raise BadSourceData(NAME, str(error)) from error
+        with _quiet_yfinance() as yfinance:
+            session, seen = self._session(self._timeout_seconds)
+            try:
+                table, unit = self._history(yfinance, session, wanted)
+            except Exception as error:  # yfinance raises whatever its parsing stumbles over
+                raise self._judge(seen, wanted.symbol, error) from error
+        if table.empty:
+            raise BadSourceData(NAME, f"no rows of {wanted.symbol} from {_start(wanted)} to {_end(wanted)}")
+        return _frame(table, unit, wanted)
+
+    def _history(self, yfinance: Any, session: Any, wanted: Wanted) -> tuple[Any, str]:
+        ticker = yfinance.Ticker(wanted.symbol, session=session)
+        table = ticker.history(
+            start=_start(wanted),
+            end=_end(wanted) + timedelta(days=1),
+            interval=INTERVALS[wanted.freq],
+            auto_adjust=wanted.adjust,
+            back_adjust=False,
+            actions=True,
+            repair=False,
+            timeout=self._timeout_seconds,
+        )
+        return table, str(ticker.get_history_metadata().get("currency") or "")
+
+    def _judge(self, seen: Seen, symbol: str, error: Exception) -> SourceFault:
+        if _NOT_FOUND in seen.statuses:
+            return UnknownSymbol(NAME, f"there is no symbol {symbol!r}")
+        bad = [status for status in seen.statuses if status >= 400]  # noqa: PLR2004  # HTTP: errors begin here
+        if bad:
+            return SourceUnreachable(NAME, f"answered with HTTP status {bad[-1]}")
+        if not seen.statuses:
+            why = seen.failures[-1] if seen.failures else f"{type(error).__name__}: {error}"
+            return SourceUnreachable(NAME, f"could not be reached within {self._timeout_seconds:g} s: {why}")
+        return BadSourceData(NAME, f"the answer for {symbol!r} cannot be read: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def _quiet_yfinance() -> Iterator[Any]:
+    """Give yfinance with exceptions instead of log lines, no retries, and its caches in a directory that goes away."""
+    with warnings.catch_warnings():
+        # yfinance 1.7 uses what pandas 3 says will change.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        import yfinance  # noqa: PLC0415  # 2 s and 140 MB that only a fetch needs
+
+        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # what it tells there, we raise
+        yfinance.config.debug.hide_exceptions = False
+        yfinance.config.network.retries = 0
+        with tempfile.TemporaryDirectory(prefix="foretopic-yahoo-") as caches:
+            yfinance.cache.set_cache_location(caches)
+            try:
+                yield yfinance
+            finally:
+                for manager in (yfinance.cache._TzDBManager, yfinance.cache._CookieDBManager):  # noqa: SLF001
+                    manager.close_db()
+
+
+def _start(wanted: Wanted) -> date:
+    if wanted.start is not None:
+        return wanted.start
+    if parse_freq(wanted.freq)[1] in ("min", "h"):
+        days = _INTRADAY_DAYS.get(wanted.freq, _INTRADAY_DAYS_DEFAULT)
+        return wanted.now.date() - timedelta(days=days)
+    default = wanted.now.date() - timedelta(days=DEFAULT_DAYS)
+    return default if wanted.known_since is None else min(default, wanted.known_since)
+
+
+def _end(wanted: Wanted) -> date:
+    return wanted.end or wanted.now.date()
+
+
+def _frame(table: Any, unit: str, wanted: Wanted) -> SourceFrame:
+    index = table.index
+    if parse_freq(wanted.freq)[1] in ("min", "h"):
+        moments = index.tz_convert("UTC").tz_localize(None)
+    else:
+        moments = index.tz_localize(None).normalize()  # the day at the exchange
+    columns: dict[str, FloatArray] = {
+        ours: table[theirs].to_numpy(dtype=np.float64) for theirs, ours in _COLUMNS.items() if theirs in table.columns
+    }
+    return SourceFrame(
+        source=NAME, unit=unit, time=moments.to_numpy().astype("datetime64[s]").astype(np.int64), columns=columns
+    )
