@@ -32,11 +32,13 @@ class KafkaBroker:
     Args:
         bootstrap_servers: Brokers to ask first, ``host:port``, separated by commas.
         client_id: How the broker's logs name this process.
+        max_poll_interval_seconds: A consumer that does not poll for so long loses its partitions.
     """
 
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+    def __init__(self, bootstrap_servers: str, client_id: str, *, max_poll_interval_seconds: float = 300.0) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
+        self._max_poll_interval_seconds = max_poll_interval_seconds
         self._lock = threading.Lock()
         self._admin_client: KafkaAdminClient | None = None
         self._admin_process = 0
@@ -62,6 +64,7 @@ class KafkaBroker:
             topics=topics,
             on_assigned=on_assigned,
             on_revoked=on_revoked,
+            max_poll_interval_seconds=self._max_poll_interval_seconds,
         )
 
     def reader(self, positions: Mapping[TopicPartition, int]) -> KafkaReader:

@@ -142,6 +142,7 @@ class KafkaGroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # un
         topics: Sequence[str],
         on_assigned: PartitionsCallback | None,
         on_revoked: PartitionsCallback | None,
+        max_poll_interval_seconds: float,
     ) -> None:
         self._client = client(
             bootstrap_servers,
@@ -151,6 +152,7 @@ class KafkaGroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # un
             # A crashed member's partitions stand still for so long.
             session_timeout_ms=10 * _SECOND,
             heartbeat_interval_ms=3 * _SECOND,
+            max_poll_interval_ms=int(max_poll_interval_seconds * _SECOND),
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
         self._on_assigned = on_assigned
