@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import msgspec
 from flask import Blueprint, Response, abort, render_template
 
+from gateway import openapi
+from gateway.answers import json_bytes
 from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
+from gateway.problems import not_found
+from schemas import asyncapi, jsonschema
 
 #: ReDoc's footer loads its logo from a host of its maker; an empty picture stands in for it.
 _NO_LOGO = (
@@ -37,6 +44,52 @@ def swagger_ui() -> str:
 def redoc() -> str:
     """Return the page on which the API can be read."""
     return render_template("redoc.html")
+
+
+@blueprint.get("/openapi.json")
+def openapi_document() -> Response:
+    """Return the HTTP API as OpenAPI 3.1."""
+    return json_bytes(_openapi())
+
+
+@blueprint.get("/asyncapi.json")
+def asyncapi_document() -> Response:
+    """Return the topics as AsyncAPI 3."""
+    return json_bytes(_asyncapi())
+
+
+@blueprint.get("/schemas.json")
+def all_schemas() -> Response:
+    """Return every record as one JSON Schema."""
+    return json_bytes(_schemas())
+
+
+@blueprint.get("/schemas/<name>")
+def one_schema(name: str) -> Response:
+    """Return one record as JSON Schema; what it holds stands below ``$defs``."""
+    known = {record.__name__: record for record in jsonschema.record_types().values()}
+    if name not in known:
+        raise not_found("schema", name, f"known are {', '.join(sorted(known))}")
+    definitions = jsonschema.components([known[name]], "#/$defs/{name}")
+    schema = {"$schema": jsonschema.DIALECT, "title": name, "$ref": f"#/$defs/{name}", "$defs": definitions}
+    response = json_bytes(msgspec.json.encode(schema))
+    response.content_type = "application/schema+json"
+    return response
+
+
+@cache
+def _openapi() -> bytes:
+    return msgspec.json.encode(openapi.document())
+
+
+@cache
+def _asyncapi() -> bytes:
+    return msgspec.json.encode(asyncapi.document())
+
+
+@cache
+def _schemas() -> bytes:
+    return msgspec.json.encode(jsonschema.document())
 
 
 @blueprint.get("/docs/files/<name>")

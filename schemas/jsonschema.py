@@ -72,7 +72,7 @@ def _with_field_comment(schema: JsonObject, comment: str) -> JsonObject:
     return {**schema, "description": f"{comment} ({of_type})" if of_type else comment}
 
 
-def components(records: Iterable[type[Record]], ref_template: str) -> dict[str, JsonObject]:
+def components(records: Iterable[type[msgspec.Struct]], ref_template: str) -> dict[str, JsonObject]:
     """Return class name -> schema of ``records`` and of every struct that they hold.
 
     Args:

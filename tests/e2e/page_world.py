@@ -76,7 +76,9 @@ def answer(request: ForecastRequested) -> ForecastIssued:
         median = last * (1 + 0.0004 * step)
         width = last * 0.014 * math.sqrt(step)
         quantiles = {repr(p): median + width * math.log(p / (1 - p)) / 1.7 for p in probabilities}
-        steps.append(ForecastStep(time=day, median=median, quantiles=quantiles, direction_probability=0.5 + 0.004 * step))
+        steps.append(
+            ForecastStep(time=day, median=median, quantiles=quantiles, direction_probability=0.5 + 0.004 * step)
+        )
     horizon = len(steps)
     return factories.forecast_issued(
         request.request_id,

@@ -1,0 +1,119 @@
+"""The OpenAPI 3.1 document, made from the records, the request bodies and the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import msgspec
+
+from gateway import openapi_examples as examples
+from gateway.openapi_answers import AnyObject, ProblemDocument
+from gateway.openapi_operations import OPERATIONS, TAGS
+from gateway.openapi_parts import HEADER_NAMES, HEADERS, PARAMETERS, PROBLEMS, JsonObject, Operation, Sent
+from gateway.problems import PROBLEM_TYPE
+from runtime.version import CODE_VERSION
+from schemas.jsonschema import components
+from schemas.trainings import TrainingEvent
+
+_REF = "#/components/schemas/{name}"
+_EVERYWHERE = ("XRequestID", "traceparent")
+_DESCRIPTION = """Forecasts as a stream, over HTTP.
+
+Times are UTC, numbers are JSON numbers, every error is a problem document (RFC 9457) whose `type` names its kind and
+whose `errors` name the fields at fault. A request with an `Idempotency-Key` can be sent again without doing it twice.
+The topics behind this are described at [/asyncapi.json](/asyncapi.json)."""
+
+
+def _ref(kind: str, name: str) -> JsonObject:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _headers(names: Iterable[str]) -> JsonObject:
+    return {HEADER_NAMES.get(name, name): _ref("headers", name) for name in names}
+
+
+def _sent(sent: Sent) -> JsonObject:
+    schema: JsonObject = {"type": "string"} if sent.type is None else _ref("schemas", sent.type.__name__)
+    content: JsonObject = {"schema": schema}
+    if sent.example is not None:
+        content["example"] = sent.example
+    return {
+        "description": sent.description,
+        "headers": _headers((*sent.headers, *_EVERYWHERE)),
+        "content": {sent.media_type: content},
+    }
+
+
+def _refused(status: int, kinds: Iterable[str]) -> JsonObject:
+    described = {
+        kind: {"summary": PROBLEMS[kind], "value": examples.problem(status, kind, PROBLEMS[kind])} for kind in kinds
+    }
+    listed = "\n".join(f"- `{kind}`: {PROBLEMS[kind]}" for kind in described)
+    headers = ("RetryAfter",) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
+    return {
+        "description": f"{HTTPStatus(status).phrase}:\n\n{listed}",
+        "headers": _headers((*headers, *_EVERYWHERE)),
+        "content": {PROBLEM_TYPE: {"schema": _ref("schemas", "ProblemDocument"), "examples": described}},
+    }
+
+
+def _operation(operation: Operation) -> JsonObject:
+    parameters = [*operation.parameters, *_EVERYWHERE]
+    described: JsonObject = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": [_ref("parameters", name) for name in parameters],
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body is not None:
+        content: JsonObject = {"schema": _ref("schemas", operation.body.__name__)}
+        content["examples"] = {name: {"value": value} for name, value in operation.examples.items()}
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
+    problems = {500: ("internal-server-error",), **operation.problems}
+    responses |= {str(status): _refused(status, kinds) for status, kinds in sorted(problems.items())}
+    described["responses"] = dict(sorted(responses.items()))
+    return described
+
+
+def _types() -> list[type[msgspec.Struct]]:
+    """Return every type that a body or an answer has, each once."""
+    found: dict[str, type[msgspec.Struct]] = {"ProblemDocument": ProblemDocument, "TrainingEvent": TrainingEvent}
+    for operation in OPERATIONS:
+        for type_ in (operation.body, *(sent.type for sent in operation.answers.values())):
+            if type_ is not None:
+                found[type_.__name__] = type_
+    return list(found.values())
+
+
+def document() -> JsonObject:
+    """Return the document; it has every route of the gateway but the files that the pages load."""
+    paths: JsonObject = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    schemas = components(_types(), _REF)
+    schemas[AnyObject.__name__]["additionalProperties"] = True
+    described = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Foretopic",
+            "version": CODE_VERSION,
+            "summary": "Event-driven forecasting on Apache Kafka",
+            "description": _DESCRIPTION + "\n\nKinds of problem:\n\n" + _kinds(),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This gateway"}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": schemas, "parameters": PARAMETERS, "headers": HEADERS},
+    }
+    # As it will be read: a default that is a tuple here is an array there.
+    plain: JsonObject = msgspec.json.decode(msgspec.json.encode(described))
+    return plain
+
+
+def _kinds() -> str:
+    return "\n".join(f"- `{kind}`: {meaning}" for kind, meaning in PROBLEMS.items())

@@ -1,0 +1,256 @@
+"""The answers of the HTTP API that are no records, as types for the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gateway.problems import FieldFault
+from schemas.ingests import IngestState
+from schemas.models import Role, Version
+from schemas.record import Digest, Freq, Id, Level, ModelName, SeriesId
+from schemas.trainings import TrainingState
+
+Count = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON object that the gateway sends; new fields may come, so readers ignore what they do not know."""
+
+
+class ProblemDocument(Answer, frozen=True, kw_only=True):
+    """Why a request was refused (RFC 9457): what was expected, what was found, what to do."""
+
+    #: `/problems/` and the kind of problem.
+    type: str
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    #: Path of the request.
+    instance: str
+    #: Stands in the log of the gateway beside what happened.
+    x_request_id: str
+    #: The forecast request, where there is one already.
+    request_id: str = ""
+    #: The fields at fault.
+    errors: tuple[FieldFault, ...]
+
+
+class SeriesLine(Answer, frozen=True, kw_only=True):
+    """One series."""
+
+    series_id: SeriesId
+    freq: Freq
+    #: Exchange calendar code, or `24/7`.
+    calendar: str
+    unit: str
+    #: Where the newest batch came from: `yahoo`, `sample`, `file`, `mock`.
+    source: str
+    rows: Count
+    first_time: datetime | None
+    last_time: datetime | None
+
+
+class SeriesList(Answer, frozen=True, kw_only=True):
+    """Every series, by name."""
+
+    series: tuple[SeriesLine, ...]
+
+
+class Columns(Answer, frozen=True, kw_only=True):
+    """Observations column by column; all arrays have one length."""
+
+    #: UTC start of each interval, in the order asked for.
+    time: tuple[datetime, ...]
+    #: Column name -> values; null is a missing value.
+    columns: dict[str, tuple[float | None, ...]]
+
+
+class ObservationsPage(Answer, frozen=True, kw_only=True):
+    """Some observations of a series, and where the next ones are."""
+
+    series_id: SeriesId
+    freq: Freq
+    unit: str
+    observations: Columns
+    #: Path of the next page; null on the last one.
+    next: str | None
+
+
+class PendingForecast(Answer, frozen=True, kw_only=True):
+    """A forecast that is on its way."""
+
+    request_id: Id
+    state: Literal["pending"]
+
+
+class TrainingAccepted(Answer, frozen=True, kw_only=True):
+    """A training that has been asked for."""
+
+    training_id: Id
+    state: Literal["queued"]
+    model: ModelName
+
+
+class Training(Answer, frozen=True, kw_only=True):
+    """A training, as its newest event tells it."""
+
+    training_id: Id
+    model: ModelName
+    series_id: SeriesId
+    state: TrainingState
+    is_cancel_requested: bool
+    sequence: Count = 0
+    fraction: Fraction = 0.0
+    stage: str = ""
+    epoch: int | None = None
+    losses: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    #: Why it failed or was cancelled.
+    reason: str = ""
+    version: str | None = None
+    mlflow_run_id: str | None = None
+
+
+class TrainingList(Answer, frozen=True, kw_only=True):
+    """Trainings, the newest first."""
+
+    trainings: tuple[Training, ...]
+
+
+class ModelVersion(Answer, frozen=True, kw_only=True):
+    """A released model version and the skill that it showed."""
+
+    version: Version
+    #: The part that it has now; null for none.
+    role: Role | None
+    training_id: Id
+    algorithm: str
+    series_ids: tuple[SeriesId, ...]
+    target: str
+    #: Raw columns, in the order in which a `window` must give them.
+    columns: tuple[str, ...]
+    freq: Freq
+    calendar: str
+    unit: str | None
+    window_size: int
+    horizon: int
+    levels: tuple[Level, ...]
+    #: Method -> metric -> value; `model` stands beside the baselines on the same folds.
+    metrics: dict[str, dict[str, float]]
+    #: Baseline -> 1 - loss / loss of the baseline; below 0 the model loses to it.
+    skill: dict[str, float]
+    folds: int
+    artefact_digest: Digest
+    code_version: str
+
+
+class Model(Answer, frozen=True, kw_only=True):
+    """A model with its versions, the newest first."""
+
+    model: ModelName
+    #: The version that answers; null as long as there is none.
+    champion: Version | None
+    versions: tuple[ModelVersion, ...]
+
+
+class ModelList(Answer, frozen=True, kw_only=True):
+    """Every model."""
+
+    models: tuple[Model, ...]
+
+
+class IngestAccepted(Answer, frozen=True, kw_only=True):
+    """An ingest that has been asked for."""
+
+    ingest_id: Id
+    series_id: SeriesId
+    state: Literal["queued"]
+
+
+class Ingest(Answer, frozen=True, kw_only=True):
+    """An ingest, as its newest event tells it."""
+
+    ingest_id: Id
+    series_id: SeriesId
+    state: IngestState | Literal["queued"]
+    #: The source that delivered.
+    source: str | None = None
+    rows_received: Count = 0
+    rows_published: Count = 0
+    first_time: datetime | None = None
+    last_time: datetime | None = None
+    #: Why it failed, or which source was passed over.
+    reason: str = ""
+
+
+class IngestList(Answer, frozen=True, kw_only=True):
+    """Ingests, the newest first."""
+
+    ingests: tuple[Ingest, ...]
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """Whether the process works."""
+
+    status: Literal["ok", "unavailable"]
+    version: str = ""
+    reason: str = ""
+
+
+class Readiness(Answer, frozen=True, kw_only=True):
+    """Whether a champion can answer, and what is waited for otherwise."""
+
+    status: Literal["ok", "unavailable"]
+    waiting_for: tuple[str, ...] = ()
+
+
+class ServiceState(Answer, frozen=True, kw_only=True):
+    """One service."""
+
+    name: str
+    state: Literal["up", "down", "waiting"]
+    #: Instances in its consumer group.
+    members: Count
+    #: Messages that wait for it.
+    backlog: Count
+    last_record_time: datetime | None
+
+
+class TopicState(Answer, frozen=True, kw_only=True):
+    """One topic; `end_offsets` is the sum over its partitions."""
+
+    topic: str
+    partitions: Count
+    end_offsets: Count
+    last_record_time: datetime | None
+
+
+class AlarmLine(Answer, frozen=True, kw_only=True):
+    """One id that stands over two contents: something that must never happen."""
+
+    topic: str
+    partition: Count
+    log_offset: Count
+    kind: str
+    subject: str
+
+
+class Status(Answer, frozen=True, kw_only=True):
+    """Everything at a glance."""
+
+    version: str
+    is_ready: bool
+    waiting_for: tuple[str, ...]
+    services: tuple[ServiceState, ...]
+    topics: tuple[TopicState, ...]
+    trainings: tuple[Training, ...]
+    alarms: tuple[AlarmLine, ...]
+
+
+class AnyObject(Answer, frozen=True, kw_only=True):
+    """A document that describes itself."""

@@ -1,0 +1,160 @@
+"""Example requests and answers of the OpenAPI document; a test holds each against its schema."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from schemas.golden import golden_messages
+
+JsonObject = dict[str, Any]
+
+SERIES_ID = "market/AAPL@1d"
+MODEL_NAME = "market/AAPL-1d"
+VERSION = "0123456789abcdef"
+
+
+@cache
+def forecast() -> JsonObject:
+    """Return the forecast of the golden message `forecasts/v1/forecast-issued`."""
+    golden = next(message for message in golden_messages() if message.case == "forecast-issued")
+    found: JsonObject = json.loads(golden.value)
+    return found
+
+
+FORECAST_BODY: JsonObject = {"series_id": SERIES_ID, "horizon": 10, "levels": [80, 95]}
+FORECAST_WINDOW_BODY: JsonObject = {
+    "window": [[round(240 + 0.5 * row, 1)] for row in range(20)],
+    "cutoff": "2025-01-02T00:00:00Z",
+    "horizon": 5,
+    "model": f"{MODEL_NAME}:{VERSION}",
+}
+PENDING: JsonObject = {"request_id": "request-1", "state": "pending"}
+SERIES_LINE: JsonObject = {
+    "series_id": SERIES_ID,
+    "freq": "1d",
+    "calendar": "XNYS",
+    "unit": "USD",
+    "source": "yahoo",
+    "rows": 2514,
+    "first_time": "2015-01-05T00:00:00Z",
+    "last_time": "2025-01-02T00:00:00Z",
+}
+OBSERVATIONS: JsonObject = {
+    "series_id": SERIES_ID,
+    "freq": "1d",
+    "unit": "USD",
+    "observations": {
+        "time": ["2024-12-31T00:00:00Z", "2025-01-02T00:00:00Z"],
+        "columns": {"close": [250.42, 243.85], "volume": [39480700.0, None]},
+    },
+    "next": f"/api/v1/series/{SERIES_ID}/observations?limit=2&after=2025-01-02T00%3A00%3A00Z",
+}
+TRAINING_BODY: JsonObject = {"series_id": SERIES_ID, "algorithm": "lstm", "horizon": 10, "window_size": 20}
+TRAINING_ACCEPTED: JsonObject = {"training_id": "training-1", "state": "queued", "model": MODEL_NAME}
+TRAINING: JsonObject = {
+    "training_id": "training-1",
+    "model": MODEL_NAME,
+    "series_id": SERIES_ID,
+    "state": "progress",
+    "is_cancel_requested": False,
+    "sequence": 14,
+    "fraction": 0.42,
+    "stage": "fitting",
+    "epoch": 12,
+    "losses": {"train": 0.0123, "validation": 0.0131},
+}
+EVENT_STREAM = (
+    "id: 17\nevent: progress\n"
+    'data: {"training_id":"training-1","model":"market/AAPL-1d","series_id":"market/AAPL@1d","sequence":14,'
+    '"state":"progress","fraction":0.42,"stage":"fitting","epoch":12}\n\n'
+)
+MODEL: JsonObject = {
+    "model": MODEL_NAME,
+    "champion": VERSION,
+    "versions": [
+        {
+            "version": VERSION,
+            "role": "champion",
+            "training_id": "training-1",
+            "algorithm": "lstm",
+            "series_ids": [SERIES_ID],
+            "target": "close",
+            "columns": ["close"],
+            "freq": "1d",
+            "calendar": "XNYS",
+            "unit": "USD",
+            "window_size": 20,
+            "horizon": 10,
+            "levels": [80.0, 95.0],
+            "metrics": {"model": {"mae": 2.31}, "last-value": {"mae": 2.28}},
+            "skill": {"last-value": -0.013},
+            "folds": 250,
+            "artefact_digest": VERSION + "0" * 48,
+            "code_version": "0.1.0",
+        }
+    ],
+}
+DEPLOY_BODY: JsonObject = {"version": VERSION, "role": "champion", "reason": "better on the last quarter"}
+DEPLOYMENT: JsonObject = {
+    "deployment_id": "deployment-1",
+    "model": MODEL_NAME,
+    "version": VERSION,
+    "role": "champion",
+    "previous": "fedcba9876543210",
+    "reason": "better on the last quarter",
+}
+INGEST_BODY: JsonObject = {"symbol": "AAPL", "sources": ["yahoo", "sample"], "freq": "1d", "calendar": "XNYS"}
+INGEST_ACCEPTED: JsonObject = {"ingest_id": "ingest-1", "series_id": SERIES_ID, "state": "queued"}
+INGEST: JsonObject = {
+    "ingest_id": "ingest-1",
+    "series_id": SERIES_ID,
+    "state": "succeeded",
+    "source": "yahoo",
+    "rows_received": 2514,
+    "rows_published": 2514,
+    "first_time": "2015-01-05T00:00:00Z",
+    "last_time": "2025-01-02T00:00:00Z",
+}
+NOT_READY: JsonObject = {
+    "status": "unavailable",
+    "waiting_for": ["a champion: no model has been deployed yet"],
+}
+STATUS: JsonObject = {
+    "version": "0.1.0",
+    "is_ready": True,
+    "waiting_for": [],
+    "services": [
+        {
+            "name": "predictor",
+            "state": "up",
+            "members": 3,
+            "backlog": 0,
+            "last_record_time": "2025-01-02T21:05:03.250000Z",
+        }
+    ],
+    "topics": [
+        {
+            "topic": "observations",
+            "partitions": 12,
+            "end_offsets": 7,
+            "last_record_time": "2025-01-02T21:05:03.250000Z",
+        }
+    ],
+    "trainings": [TRAINING],
+    "alarms": [],
+}
+
+
+def problem(status: int, kind: str, detail: str) -> JsonObject:
+    """Return the document of a problem of this kind."""
+    return {
+        "type": f"/problems/{kind}",
+        "title": kind.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "instance": "/api/v1/forecasts",
+        "x_request_id": "caller-17",
+        "errors": [],
+    }

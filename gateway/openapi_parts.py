@@ -1,0 +1,197 @@
+"""The pieces of which the operations are made: parameters, response headers, problems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+JsonObject = dict[str, Any]
+TEXT: JsonObject = {"type": "string"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A successful answer: a JSON type, or text of another media type."""
+
+    description: str
+    type: type[msgspec.Struct] | None = None
+    media_type: str = "application/json"
+    example: Any = None
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str = ""
+    parameters: tuple[str, ...] = ()
+    body: type[msgspec.Struct] | None = None
+    #: Name -> example body.
+    examples: dict[str, JsonObject] = field(default_factory=dict)
+    answers: dict[int, Sent]
+    #: Status -> kinds of problem.
+    problems: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _parameter(name: str, where: str, description: str, schema: JsonObject, example: Any = None) -> JsonObject:
+    parameter: JsonObject = {"name": name, "in": where, "description": description, "schema": schema}
+    if where == "path":
+        parameter["required"] = True
+    if example is not None:
+        parameter["example"] = example
+    return parameter
+
+
+_ID: JsonObject = {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"}
+_KEY = (
+    'A key of the caller, e.g. a UUID, bare or as a string in double quotes (`"key"`). A repeat with the same key and '
+)
+_KEY += "body is the same request; with another body it is refused with 422 `idempotency-key-reused`."
+_TIME: JsonObject = {"type": "string", "format": "date-time"}
+
+PARAMETERS: dict[str, JsonObject] = {
+    "IdempotencyKey": _parameter(
+        "Idempotency-Key",
+        "header",
+        _KEY,
+        {"type": "string", "pattern": '^("[A-Za-z0-9._~-]{1,128}"|[A-Za-z0-9._~-]{1,128})$'},
+        "0d0a2f3c-6a0f-4f3e-9a3b-3f1f6a1c2b4d",
+    ),
+    "Prefer": _parameter(
+        "Prefer",
+        "header",
+        "`wait=SECONDS` (RFC 7240): how long to wait before 202 is answered; what is not understood is ignored.",
+        TEXT,
+        "wait=5",
+    ),
+    "XRequestID": _parameter(
+        "X-Request-ID", "header", "An id of the caller that comes back and stands in the logs.", _ID, "caller-17"
+    ),
+    "traceparent": _parameter(
+        "traceparent",
+        "header",
+        "W3C trace context; it travels on through the topics.",
+        TEXT,
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+    "LastEventID": _parameter(
+        "Last-Event-ID", "header", "The last event that was received: the stream goes on behind it.", TEXT, "17"
+    ),
+    "series_id": _parameter(
+        "series_id", "path", "`project/name@freq`; the slash stands as it is.", TEXT, "market/AAPL@1d"
+    ),
+    "model": _parameter("model", "path", "`project/name`; the slash stands as it is.", TEXT, "market/AAPL-1d"),
+    "training_id": _parameter("training_id", "path", "The id that the request for it was answered with.", _ID, "first"),
+    "ingest_id": _parameter("ingest_id", "path", "The id that the request for it was answered with.", _ID, "first"),
+    "forecast_or_request_id": _parameter(
+        "forecast_or_request_id", "path", "A request id or a forecast id.", _ID, "request-1"
+    ),
+    "limit": _parameter(
+        "limit",
+        "query",
+        "Most lines that are returned.",
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
+    ),
+    "rows": _parameter(
+        "limit",
+        "query",
+        "Most observations that are returned.",
+        {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000},
+    ),
+    "after": _parameter("after", "query", "Only observations later than this.", _TIME, "2025-01-02T00:00:00Z"),
+    "before": _parameter("before", "query", "Only observations earlier than this.", _TIME, "2026-01-02T00:00:00Z"),
+    "order": _parameter(
+        "order",
+        "query",
+        "Which observations come first.",
+        {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"},
+    ),
+    "schema_name": _parameter("name", "path", "A record type, e.g. `ForecastIssued`.", TEXT, "ForecastIssued"),
+}
+
+HEADERS: dict[str, JsonObject] = {
+    "XRequestID": {"description": "The caller's id, or a new one.", "schema": _ID},
+    "traceparent": {"description": "The trace context under which this was done.", "schema": TEXT},
+    "Location": {"description": "Where the outcome will be.", "schema": TEXT},
+    "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
+    "Allow": {"description": "The methods that the path knows.", "schema": TEXT},
+}
+HEADER_NAMES = {"XRequestID": "X-Request-ID", "RetryAfter": "Retry-After"}
+
+#: Kind of problem -> what it says; the last part of the `type` of a problem document.
+PROBLEMS: dict[str, str] = {
+    "empty-body": "The body is empty.",
+    "malformed-json": "The body is not JSON in UTF-8.",
+    "invalid-idempotency-key": "The header Idempotency-Key has other characters or more than it may.",
+    "unknown-series": "No observations of the series are known.",
+    "unknown-forecast": "Neither a request nor a forecast has this id.",
+    "unknown-training": "No training has this id.",
+    "unknown-ingest": "No ingest has this id.",
+    "unknown-model": "No version of the model is released.",
+    "unknown-version": "The model has no such version.",
+    "unknown-schema": "No record type has this name.",
+    "no-forecast-yet": "The series has no forecast yet.",
+    "no-such-path": "There is no such path.",
+    "method-not-allowed": "The path knows other methods only.",
+    "training-ended": "The training has ended and cannot be cancelled.",
+    "no-champion": "The model has no champion yet.",
+    "body-too-large": "The body has more bytes than the gateway takes.",
+    "request-too-large": "The request does not fit into a message.",
+    "unsupported-media-type": "The body must be application/json.",
+    "invalid-body": "A field, or how fields go together, is not what is asked for; `errors` names each.",
+    "invalid-parameter": "A query parameter is unknown or not what is asked for.",
+    "idempotency-key-reused": "The key came before with another body.",
+    "as-of-beyond-log": "The request may read further than the log goes.",
+    "beyond-calendar": "The exchange calendar does not reach that far.",
+    "forecast-too-large": "The forecast does not fit into a message.",
+    "freq-mismatch": "The series has another frequency than the model was trained for.",
+    "horizon-too-long": "The model does not forecast that many steps.",
+    "level-not-calibrated": "The model has not been calibrated for one of the levels.",
+    "not-finite": "The model gave a number that is not finite.",
+    "too-little-history": "The series has fewer observations than the model reads.",
+    "unknown-column": "The series lacks a column that the model reads.",
+    "window-not-finite": "The window has a number that is not finite.",
+    "window-shape": "The window has another shape than the model reads.",
+    "window-not-positive": "The window has a number that must be above 0 and is not.",
+    "cutoff-off-calendar": "The cutoff is no session of the model's exchange calendar.",
+    "unknown-calendar": "The exchange calendar has a code that is not known.",
+    "unknown-freq": "The freq is not one of the grammar.",
+    "no-observations": "The series has no observations as far as the request may read.",
+    "invalid-recipe": "The model version has a recipe that this code cannot serve; train it again.",
+    "invalid-graph": "The model version has a graph that this code cannot serve; train it again.",
+    "wrong-partition": "The request stands in another partition than its key says.",
+    "internal-server-error": "An error of ours; the log has it under the x_request_id.",
+    "broker-unavailable": "The event log does not answer or does not acknowledge; the same request can be sent again.",
+    "busy": "More requests wait than may; come again.",
+    "starting": "The gateway still reads the log.",
+}
+#: What the predictor may say of a request that the gateway let through.
+REFUSALS = (
+    "as-of-beyond-log",
+    "beyond-calendar",
+    "cutoff-off-calendar",
+    "forecast-too-large",
+    "freq-mismatch",
+    "horizon-too-long",
+    "invalid-graph",
+    "invalid-recipe",
+    "level-not-calibrated",
+    "no-observations",
+    "not-finite",
+    "too-little-history",
+    "unknown-calendar",
+    "unknown-column",
+    "unknown-freq",
+    "window-not-finite",
+    "window-not-positive",
+    "window-shape",
+    "wrong-partition",
+)
