@@ -64,7 +64,7 @@ def clean(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
 
 def told_times(frame: SourceFrame, which: Mask) -> str:
     """Return the first few times of rows, for a note."""
-    times = [f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%dT%H:%MZ}" for time in frame.time[which]]
+    times = [f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%dT%H:%MZ}" for time in np.unique(frame.time[which])]
     rest = f" and {len(times) - _TOLD_ROWS} more" if len(times) > _TOLD_ROWS else ""
     return ", ".join(time.removesuffix("T00:00Z") for time in times[:_TOLD_ROWS]) + rest
 
@@ -90,7 +90,7 @@ def _without_repeats(frame: SourceFrame) -> SourceFrame:
     if conflicts.any():
         raise BadSourceData(
             frame.source,
-            f"each time must stand once, but {told_times(frame, conflicts)} stands twice with different values; "
+            f"each time must stand once, but {told_times(frame, conflicts)} came again with different values; "
             "give one series only",
         )
     return _dropped(frame, is_repeat, "given twice")

@@ -27,6 +27,8 @@ from ingestor.sources import FloatArray, SourceFrame, Wanted, within_days
 
 NAME = "file"
 MAX_BYTES = 256 * 1024 * 1024
+#: Of Parquet, whose few bytes may hold very many equal rows.
+MAX_ROWS = 5_000_000
 _TIME_NAMES = ("date", "datetime", "time", "timestamp", "month", "ds")
 _YAHOO_NAMES = {"stock splits": "splits"}
 _MISSING = frozenset({"", "null", "nan", "na", "n/a", "none", "-"})
@@ -118,6 +120,9 @@ def _parquet(raw: IO[bytes]) -> tuple[list[str], Rows]:
     from pyarrow import ArrowException, parquet  # noqa: PLC0415  # 30 MB that only Parquet needs
 
     try:
+        rows = parquet.ParquetFile(raw).metadata.num_rows
+        if rows > MAX_ROWS:
+            raise BadSourceData(NAME, f"at most {MAX_ROWS} rows are expected, the file has {rows}")
         table = parquet.read_table(raw)
     except ArrowException as error:
         raise BadSourceData(NAME, f"no Parquet: {error}") from error

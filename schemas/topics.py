@@ -89,7 +89,7 @@ INGEST_EVENTS = Topic(
     records={IngestEvent: 1},
     key=lambda event: event.series_id,
     producers=("ingestor",),
-    consumers=("gateway",),
+    consumers=("ingestor", "gateway"),
     retention=timedelta(days=30),
     description="What became of each wish for data.",
 )
@@ -176,4 +176,11 @@ TOPICS: tuple[Topic, ...] = (
 )
 TOPIC_BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in TOPICS}
 #: Topics that must have the same number of partitions, so that one instance owns a series whole.
-COPARTITIONED: tuple[Topic, ...] = (OBSERVATIONS, INGEST_REQUESTS, TRAINING_REQUESTS, FORECAST_REQUESTS, FORECASTS)
+COPARTITIONED: tuple[Topic, ...] = (
+    OBSERVATIONS,
+    INGEST_REQUESTS,
+    INGEST_EVENTS,
+    TRAINING_REQUESTS,
+    FORECAST_REQUESTS,
+    FORECASTS,
+)

@@ -1,0 +1,43 @@
+"""What the ingestor knows of its partitions: the series as the log has them, and which requests have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from forecasting.panel import Observations, SeriesHistory
+from runtime.incoming import Incoming
+from schemas.ingests import IngestEvent
+from schemas.observations import ObservationBatch
+
+
+class IngestLog:
+    """Learns from `observations` and `ingest-events`; every partition can be forgotten and learned again."""
+
+    def __init__(self) -> None:
+        self._series: dict[int, dict[str, SeriesHistory]] = {}
+        self._ended: dict[int, set[str]] = {}
+
+    def learn(self, incoming: Incoming) -> None:
+        """Take in a record of the log."""
+        partition, record = incoming.message.partition, incoming.record
+        if isinstance(record, ObservationBatch):
+            histories = self._series.setdefault(partition, {})
+            history = histories.setdefault(record.series_id, SeriesHistory(record.series_id))
+            history.append(incoming.message.offset, record)
+        elif isinstance(record, IngestEvent) and record.state != "running":
+            self._ended.setdefault(partition, set()).add(record.ingest_id)
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Drop all that is known of these partitions."""
+        for partition in partitions:
+            self._series.pop(partition, None)
+            self._ended.pop(partition, None)
+
+    def has_ended(self, partition: int, ingest_id: str) -> bool:
+        """Return whether the log has the final event of an ingest."""
+        return ingest_id in self._ended.get(partition, ())
+
+    def known(self, partition: int, series_id: str) -> Observations | None:
+        """Return the latest view of a series; ``None`` when the log has none."""
+        history = self._series.get(partition, {}).get(series_id)
+        return None if history is None or len(history) == 0 else history.view()
