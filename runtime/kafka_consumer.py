@@ -104,6 +104,13 @@ class KafkaReader:
                 self._client.seek(theirs(partition), offset)
 
     def position(self, partition: TopicPartition) -> int:
+        wanted = theirs(partition)
+        # A reader's positions are set by `assign`, so they are always known; the public method would look at all
+        # partitions, and at the broker, for the position of one: 15 ms for our 75.
+        if self._client._subscription.is_assigned(wanted):  # noqa: SLF001  # kafka-python is pinned exactly
+            known = self._client._subscription.position(wanted)  # noqa: SLF001
+            if known is not None:
+                return int(known.offset)
         return _position(self._client, partition)
 
     def close(self) -> None:
