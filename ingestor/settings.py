@@ -8,7 +8,6 @@ from pydantic import Field
 
 from runtime.settings import ServiceSettings, settings_config
 
-
 SERVICE = "ingestor"
 
 
