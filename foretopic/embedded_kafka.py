@@ -23,7 +23,7 @@ from foretopic.java import Java, find_java
 from foretopic.kafka_archive import ClassArchive
 from foretopic.kafka_config import LOGGING_PROPERTIES, BrokerPlace, server_properties
 from foretopic.kafka_jars import JarCache, Notice, cache_directory
-from foretopic.processes import start_child, stop_child, tail, wait_until
+from foretopic.processes import describe_exit, start_child, stop_child, tail, wait_until
 from runtime.clock import Clock, SystemClock
 
 PORT_VARIABLE = "FORETOPIC_KAFKA_PORT"
@@ -222,9 +222,10 @@ class EmbeddedKafka:
         finally:
             admin.close()
 
-    def explain(self, broker_index: int = 0) -> ForetopicError:
-        """Return why a broker ended, as its log tells it."""
-        text = tail(self.log_path(broker_index), lines=400, after=self._log_starts.get(broker_index, 0))
+    def explain(self, broker_index: int = 0, *, log_start: int | None = None) -> ForetopicError:
+        """Return why a broker ended, as its log tells it from byte ``log_start`` on, else from its last start on."""
+        after = self._log_starts.get(broker_index, 0) if log_start is None else log_start
+        text = tail(self.log_path(broker_index), lines=400, after=after)
         process = self._processes.get(broker_index)
         place = self._places[broker_index]
         if any(phrase in text for phrase in _DISK_FULL_PHRASES):
@@ -233,8 +234,8 @@ class EmbeddedKafka:
             return PortBusy(place.port, "Kafka", PORT_VARIABLE)
         if _LOG_LOCKED_PHRASE in text:
             return HomeBusy(self._home, None)
-        exit_code = None if process is None else process.poll()
-        return ProcessDied("Kafka", exit_code, self.log_path(broker_index), "\n".join(text.splitlines()[-15:]))
+        end = describe_exit(None if process is None else process.poll())
+        return ProcessDied("Kafka", end, self.log_path(broker_index), "\n".join(text.splitlines()[-15:]))
 
     def _spawn(self, broker_index: int) -> None:
         log_path = self.log_path(broker_index)

@@ -109,10 +109,9 @@ class StartFailed(ForetopicError):
 class ProcessDied(ForetopicError):
     """Say that a child process ended, with the end of its log."""
 
-    def __init__(self, name: str, exit_code: int | None, log_path: Path, tail: str) -> None:
-        super().__init__(f"{name} ended with exit code {exit_code}; its log {log_path} ends with:\n{tail}")
+    def __init__(self, name: str, end: str, log_path: Path, tail: str) -> None:
+        super().__init__(f"{name} ended with {end}; its log {log_path} ends with:\n{tail}")
         self.name = name
-        self.exit_code = exit_code
         self.log_path = log_path
 
 

@@ -102,3 +102,21 @@ def describe_owner(port: int) -> str:
             except psutil.Error:
                 return f"process {connection.pid}"
     return ""
+
+
+def describe_exit(code: int | None) -> str:
+    """Return how a process ended: its exit code, or the signal that killed it.
+
+    >>> describe_exit(-9)
+    'SIGKILL'
+    >>> describe_exit(1)
+    'exit code 1'
+    """
+    if code is None:
+        return "no exit code"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,205 @@
+"""The ``foretopic`` command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from foretopic.cli_log import dead_letters, subscribe, topics
+from foretopic.cli_requests import deploy, forecast, ingest, models, series, train
+from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
+from foretopic.errors import ForetopicError, NotRunning, ProcessDied
+from foretopic.first_run import FirstRun, Stopped
+from foretopic.gateway_client import GatewayClient
+from foretopic.log_files import follow
+from foretopic.processes import describe_exit, tail
+from foretopic.reporter import Reporter
+from foretopic.services import NAMES, log_path
+from foretopic.stack import Stack
+from foretopic.stack import down as take_down
+from foretopic.stack_settings import StackSettings
+from foretopic.stack_state import read_state
+from foretopic.status import status as stack_status
+from foretopic.tables import new_table
+from runtime.version import CODE_VERSION
+
+_UP_LOG = "up"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Forecasts on Apache Kafka: run the whole stack on this machine, and talk to it."""
+
+
+@main.command()
+@click.option("-d", "--detach", is_flag=True, help="Leave it running in the background; return once it is ready.")
+@click.option("--without-first-run", is_flag=True, help="Start the services only: load, train and forecast nothing.")
+def up(detach: bool, without_first_run: bool) -> None:
+    """Start Kafka and all services, train on first use, and show a forecast.
+
+    Stays in the foreground until Ctrl-C unless --detach is given.
+
+    Example: FORETOPIC_HOME=/tmp/second FORETOPIC_GATEWAY_PORT=5100 FORETOPIC_MLFLOW_PORT=5101
+    FORETOPIC_KAFKA_PORT=9192 foretopic up --detach
+    """
+    found = settings()
+    if detach:
+        _detach(found, without_first_run=without_first_run)
+        return
+    reporter = Reporter(console())
+    stack = Stack(found, clock=CLOCK, notice=reporter.line)
+
+    def when_up() -> None:
+        if not without_first_run:
+            stack.note_first_run(is_ready=_first_run(found, stack, reporter))
+        if not stack.is_stopping:
+            reporter.line(f"Foretopic: {found.gateway_url}   MLflow: {found.mlflow_url}   Ctrl-C stops everything.")
+
+    stack.run(when_up)
+
+
+def _first_run(found: StackSettings, stack: Stack, reporter: Reporter) -> bool:
+    """Go from nothing to a forecast; return whether that was reached."""
+    try:
+        with GatewayClient(found.gateway_url) as client:
+            FirstRun(client, reporter, clock=CLOCK, is_stopped=lambda: stack.is_stopping).run()
+    except Stopped:
+        return False
+    except ForetopicError as error:
+        if not stack.is_stopping:
+            reporter.line(f"No forecast yet: {error}")
+        return False
+    return True
+
+
+def _detach(found: StackSettings, *, without_first_run: bool) -> None:
+    """Start ``foretopic up`` in a session of its own and show its output until it is ready."""
+    path = log_path(found.home.absolute(), _UP_LOG)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = path.stat().st_size if path.exists() else 0
+    command = [sys.executable, "-m", "foretopic.cli", "up"]
+    command += ["--without-first-run"] if without_first_run else []
+    with path.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603  # ourselves
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    goals = ("running",) if without_first_run else ("ready", "unready")
+
+    def has_settled() -> bool:
+        state = read_state(found.home)
+        is_ours = state is not None and state.supervisor.pid == process.pid
+        return process.poll() is not None or (is_ours and state is not None and state.phase in goals)
+
+    for line in follow(path, lines=0, clock=CLOCK, is_stopped=has_settled, start=start):
+        click.echo(line)
+    if process.poll() is not None:
+        raise ProcessDied("foretopic up", describe_exit(process.returncode), path, tail(path, lines=15, after=start))
+    state = read_state(found.home)
+    if state is not None and state.phase == "unready":
+        raise ForetopicError(f"the stack runs, but there is no forecast; see {path}")
+
+
+@main.command()
+def down() -> None:
+    """Stop the stack of this home, also one that is half dead.
+
+    Example: foretopic down
+    """
+    home = settings().home.absolute()
+    if not take_down(home, clock=CLOCK, notice=click.echo):
+        raise NotRunning(home)
+    click.echo("Stopped.")
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show each service: process, state, uptime, restarts, memory, port. Exit code 1 unless all of them run.
+
+    Example: foretopic status --json
+    """
+    found = stack_status(settings().home.absolute())
+    if as_json:
+        print_json(asdict(found))
+    else:
+        names = ["service", "pid", "state", "uptime", "restarts", "resident", "port", "last end"]
+        table = new_table(f"{found.gateway_url} ({found.phase})", names)
+        for line in found.services:
+            table.add_row(
+                line.service,
+                str(line.pid or "-"),
+                line.state,
+                _duration(line.uptime_seconds),
+                str(line.restarts),
+                "-" if line.resident_mebibytes is None else f"{line.resident_mebibytes:.0f} MiB",
+                str(line.port or "-"),
+                line.last_end or "-",
+            )
+        Reporter(console()).show(table)
+    sys.exit(0 if found.is_whole else 1)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+@main.command()
+@click.argument("service", type=click.Choice([*NAMES, _UP_LOG]), required=False)
+@click.option("-f", "--follow", "is_following", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(0), help="Lines from the end.")
+def logs(service: str | None, is_following: bool, lines: int) -> None:
+    """Show the log of a service, or the end of every log.
+
+    Example: foretopic logs predictor -f
+    """
+    home = settings().home.absolute()
+    if service is None:
+        if is_following:
+            raise click.UsageError("name the service to follow, e.g. `foretopic logs predictor -f`")
+        for name in NAMES:
+            text = tail(log_path(home, name), lines=lines)
+            if text:
+                click.echo(f"==> {name} <==\n{text}\n")
+        return
+    path = log_path(home, service)
+    if not path.exists():
+        raise ForetopicError(f"{path} does not exist: {service} has not run on this home")
+    if not is_following:
+        click.echo(tail(path, lines=lines))
+        return
+    try:
+        for line in follow(path, lines=lines, clock=CLOCK, is_stopped=lambda: False):
+            click.echo(line)
+    except KeyboardInterrupt:
+        return
+
+
+@main.command()
+def version() -> None:
+    """Print the version.
+
+    Example: foretopic version
+    """
+    click.echo(f"foretopic {CODE_VERSION} (Python {sys.version.split()[0]}, {Path(sys.executable)})")
+
+
+for command in (topics, subscribe, ingest, train, forecast, deploy, models, series, dead_letters):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

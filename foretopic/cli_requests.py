@@ -1,0 +1,278 @@
+"""Commands that ask the gateway for something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from foretopic.cli_shared import CLOCK, console, json_option, print_json, settings
+from foretopic.errors import ForetopicError
+from foretopic.first_run import describe_training
+from foretopic.gateway_client import GatewayClient
+from foretopic.reporter import Reporter
+from foretopic.tables import forecast_table, metrics_table, new_table, number, skill_line
+from schemas.trainings import FINAL_TRAINING_STATES
+
+_POLL_SECONDS = 0.3
+_FINAL_INGEST_STATES = frozenset({"succeeded", "failed"})
+
+key_option = click.option("--key", help="Idempotency key: the same key never asks twice.")
+
+
+def _client() -> GatewayClient:
+    return GatewayClient(settings().gateway_url)
+
+
+@click.command()
+@click.argument("symbol")
+@click.option(
+    "--source", "sources", multiple=True, default=("yahoo",), show_default=True, help="Tried in order; repeat."
+)
+@click.option("--series", "series_id", help="Series id; `market/SYMBOL@FREQ` unless given.")
+@click.option("--freq", default="1d", show_default=True, help="Length of one observation: 1d, 1h, 15min.")
+@click.option("--calendar", default="XNYS", show_default=True, help="Exchange calendar code, or 24/7.")
+@click.option("--start", help="First day wanted, e.g. 2020-01-01.")
+@click.option("--end", help="Last day wanted.")
+@click.option("--adjust", is_flag=True, help="Adjust prices for dividends too, not for splits alone.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
+@key_option
+@json_option
+def ingest(
+    *,
+    symbol: str,
+    sources: tuple[str, ...],
+    series_id: str | None,
+    freq: str,
+    calendar: str,
+    start: str | None,
+    end: str | None,
+    adjust: bool,
+    no_wait: bool,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Load or update a series.
+
+    Example: foretopic ingest MSFT --source yahoo --source sample
+    """
+    body = {
+        "symbol": symbol,
+        "sources": list(sources),
+        "series_id": series_id or f"market/{symbol}@{freq}",
+        "freq": freq,
+        "calendar": calendar,
+        "start": start,
+        "end": end,
+        "adjust": adjust,
+    }
+    with _client() as client:
+        asked = client.ask_ingest(body, key=key)
+        if no_wait:
+            _tell(asked, f"Asked: ingest {asked['ingest_id']}.", as_json=as_json)
+            return
+        done = _wait(lambda: client.ingest(asked["ingest_id"]), _FINAL_INGEST_STATES)
+    _require_success("ingest", done)
+    note = f" Note: {done['reason']}." if done.get("reason") else ""
+    _tell(
+        done,
+        f"{done['series_id']}: {done['rows_received']} rows from {done['source']}, "
+        f"{done['rows_published']} new or changed.{note}",
+        as_json=as_json,
+    )
+
+
+@click.command()
+@click.argument("series_ids", nargs=-1, required=True)
+@click.option("--model", help="Name of the model; the one named after the first series unless given.")
+@click.option("--algorithm", default="lstm", show_default=True, help="lstm, linear, last-value, drift, seasonal-naive.")
+@click.option("--target", default="close", show_default=True, help="Column that is forecast.")
+@click.option("--column", "columns", multiple=True, help="Raw column that the model sees; repeat.")
+@click.option("--horizon", default=10, show_default=True, type=click.IntRange(1, 1000), help="Steps ahead.")
+@click.option("--window-size", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Observations seen.")
+@click.option("--level", "levels", multiple=True, type=float, default=(80.0, 95.0), show_default=True, help="Percent.")
+@click.option("--set", "hyperparameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeat.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of all randomness.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
+@key_option
+@json_option
+def train(
+    series_ids: tuple[str, ...],
+    hyperparameters: tuple[str, ...],
+    no_wait: bool,
+    key: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a model version on series.
+
+    Example: foretopic train market/AAPL@1d --algorithm linear
+    """
+    body = {name: value for name, value in options.items() if value is not None}
+    body |= {"series_ids": list(series_ids), "hyperparameters": _hyperparameters(hyperparameters)}
+    body["levels"] = sorted(options["levels"])
+    reporter = Reporter(console())
+    with _client() as client:
+        asked = client.ask_training(body, key=key)
+        if no_wait:
+            _tell(asked, f"Asked: training {asked['training_id']} of {asked['model']}.", as_json=as_json)
+            return
+        if as_json:
+            done = _wait(lambda: client.training(asked["training_id"]), FINAL_TRAINING_STATES)
+        else:
+            with reporter.work(f"Training {asked['model']}") as work:
+
+                def ask() -> dict[str, Any]:
+                    event = client.training(asked["training_id"])
+                    work.update(event.get("fraction") or 0.0, describe_training(event))
+                    return event
+
+                done = _wait(ask, FINAL_TRAINING_STATES)
+    _require_success("training", done)
+    _tell(done, f"Released {done['model']}:{done['version']}.", as_json=as_json)
+
+
+@click.command()
+@click.argument("series_id")
+@click.option("--horizon", default=10, show_default=True, type=click.IntRange(1, 1000), help="Steps ahead.")
+@click.option("--level", "levels", multiple=True, type=float, default=(80.0, 95.0), show_default=True, help="Percent.")
+@click.option("--model", help="Model name, or name:version; the one named after the series unless given.")
+@click.option("--wait", "wait_seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds.")
+@key_option
+@json_option
+def forecast(
+    *,
+    series_id: str,
+    horizon: int,
+    levels: tuple[float, ...],
+    model: str | None,
+    wait_seconds: float,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Forecast a series.
+
+    Example: foretopic forecast market/AAPL@1d --horizon 5 --level 90
+    """
+    body: dict[str, object] = {"series_id": series_id, "horizon": horizon, "levels": sorted(levels)}
+    if model is not None:
+        body["model"] = model
+    with _client() as client:
+        answer = client.forecast(body, wait_seconds=wait_seconds, key=key)
+    if as_json:
+        print_json(answer)
+        return
+    reporter = Reporter(console())
+    reporter.show(forecast_table(answer))
+    used = answer["model"]
+    reporter.line(f"Model: {used['name']}:{used['version']} ({used['algorithm']}, {used['role']}).")
+    reporter.line(f"Forecast {answer['forecast_id']}, request {answer['request_id']}.")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@click.option(
+    "--role",
+    default="champion",
+    show_default=True,
+    type=click.Choice(["champion", "challenger", "shadow"]),
+    help="Role.",
+)
+@click.option("--reason", default="", help="Why, for whoever reads the log.")
+@key_option
+@json_option
+def deploy(*, model: str, version: str, role: str, reason: str, key: str | None, as_json: bool) -> None:
+    """Give a model version a role; the champion answers.
+
+    Example: foretopic deploy market/AAPL-1d 0123456789abcdef --reason "better on volatile days"
+    """
+    with _client() as client:
+        done = client.deploy(model, {"version": version, "role": role, "reason": reason}, key=key)
+    _tell(done, f"{model}:{version} is {role} now.", as_json=as_json)
+
+
+@click.command()
+@click.option("--model", help="Only this one, with its whole backtest.")
+@json_option
+def models(model: str | None, as_json: bool) -> None:
+    """List models, their versions and their skill.
+
+    Example: foretopic models --model market/AAPL-1d
+    """
+    with _client() as client:
+        found = [entry for entry in client.models() if model in (None, entry["model"])]
+    if as_json:
+        print_json(found)
+        return
+    reporter = Reporter(console())
+    baselines = sorted({name for entry in found for version in entry["versions"] for name in version["skill"] or {}})
+    table = new_table("Models", ["model", "version", "role", "algorithm", *(f"skill / {name}" for name in baselines)])
+    for entry in found:
+        for version in entry["versions"]:
+            skill = version["skill"] or {}
+            told = (f"{skill[name]:+.1%}" if name in skill else "-" for name in baselines)
+            table.add_row(entry["model"], version["version"], version["role"] or "", version["algorithm"], *told)
+    reporter.show(table)
+    if model is not None:
+        for version in (version for entry in found for version in entry["versions"]):
+            reporter.line(f"{version['version']}: {skill_line(version)}")
+            reporter.show(metrics_table(version))
+
+
+@click.command()
+@json_option
+def series(as_json: bool) -> None:
+    """List the series.
+
+    Example: foretopic series
+    """
+    with _client() as client:
+        found = client.series()
+    if as_json:
+        print_json(found)
+        return
+    table = new_table("Series", ["series", "freq", "calendar", "unit", "source", "rows", "first", "last"])
+    for entry in found:
+        texts = (entry[name] or "" for name in ("series_id", "freq", "calendar", "unit", "source"))
+        table.add_row(*texts, number(entry["rows"], digits=0), *_days(entry))
+    Reporter(console()).show(table)
+
+
+def _days(entry: Mapping[str, Any]) -> tuple[str, str]:
+    first, last = (str(entry[name] or "").removesuffix("T00:00:00Z") for name in ("first_time", "last_time"))
+    return first, last
+
+
+def _hyperparameters(assignments: tuple[str, ...]) -> dict[str, object]:
+    """Return NAME=VALUE pairs, each value as JSON where it is JSON and as text otherwise."""
+    found: dict[str, object] = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not name or not separator:
+            raise click.BadParameter(f"NAME=VALUE is expected, found {assignment!r}", param_hint="--set")
+        try:
+            found[name] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            found[name] = text
+    return found
+
+
+def _wait(ask: Callable[[], dict[str, Any]], final: frozenset[str]) -> dict[str, Any]:
+    while (state := ask())["state"] not in final:
+        CLOCK.sleep(_POLL_SECONDS)
+    return state
+
+
+def _require_success(what: str, document: Mapping[str, Any]) -> None:
+    if document["state"] != "succeeded":
+        raise ForetopicError(f"the {what} {document['state']}: {document.get('reason') or 'no reason given'}")
+
+
+def _tell(document: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(line)

@@ -1,0 +1,150 @@
+"""The gateway's HTTP API as the command line uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import requests
+
+from foretopic.errors import GatewayError
+
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 90.0
+
+Document = dict[str, Any]
+
+
+class GatewayClient:
+    """Calls one gateway. Every method raises ``GatewayError`` for an error status and for no answer at all.
+
+    Args:
+        url: Base URL, e.g. ``http://127.0.0.1:5000``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        # The gateway is meant, whatever proxy the environment names.
+        self._session.trust_env = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._session.close()
+
+    def is_ready(self) -> bool:
+        """Tell whether a champion can answer."""
+        try:
+            self._call("GET", "/ready")
+        except GatewayError:
+            return False
+        return True
+
+    def is_caught_up(self) -> bool:
+        """Tell whether the gateway has read the whole log; before that its lists are not whole."""
+        services = self._call("GET", "/status")["services"]
+        return any(service["name"] == "gateway" and service["state"] == "up" for service in services)
+
+    def series(self) -> list[Document]:
+        """Return every known series."""
+        return list(self._call("GET", "/api/v1/series")["series"])
+
+    def models(self) -> list[Document]:
+        """Return every model with its versions, newest first."""
+        return list(self._call("GET", "/api/v1/models")["models"])
+
+    def ask_ingest(self, body: Mapping[str, object], *, key: str | None = None) -> Document:
+        """Ask for data; return ``ingest_id`` and state."""
+        return self._call("POST", "/api/v1/ingests", body=body, key=key)
+
+    def ingest(self, ingest_id: str) -> Document:
+        """Return how an ingest goes; ``queued`` where the gateway has not read of it yet."""
+        return self._progress(f"/api/v1/ingests/{quote(ingest_id)}")
+
+    def ask_training(self, body: Mapping[str, object], *, key: str | None = None) -> Document:
+        """Ask for a training; return ``training_id``, state and model."""
+        return self._call("POST", "/api/v1/trainings", body=body, key=key)
+
+    def training(self, training_id: str) -> Document:
+        """Return how a training goes; ``queued`` where the gateway has not read of it yet."""
+        return self._progress(f"/api/v1/trainings/{quote(training_id)}")
+
+    def cancel_training(self, training_id: str) -> Document:
+        """Ask for the end of a training."""
+        return self._call("DELETE", f"/api/v1/trainings/{quote(training_id)}")
+
+    def forecast(self, body: Mapping[str, object], *, wait_seconds: float = 60.0, key: str | None = None) -> Document:
+        """Return a forecast, waiting for it as long as the gateway may; one that takes longer is asked for again."""
+        answer = self._call("POST", "/api/v1/forecasts", body=body, key=key, prefer=f"wait={wait_seconds:g}")
+        if "steps" not in answer:
+            raise GatewayError(
+                f"no forecast within {wait_seconds:g} s; the request stands: GET {self._url}/api/v1/forecasts/"
+                f"{answer.get('request_id', '')} answers once the predictor has",
+                status=202,
+            )
+        return answer
+
+    def deploy(self, model: str, body: Mapping[str, object], *, key: str | None = None) -> Document:
+        """Give a version a role."""
+        return self._call("POST", f"/api/v1/models/{quote(model)}/deploy", body=body, key=key)
+
+    def _progress(self, path: str) -> Document:
+        try:
+            return self._call("GET", path)
+        except GatewayError as error:
+            if error.status == requests.codes.not_found:
+                # The gateway acknowledged the request before its reader came by it.
+                return {"state": "queued"}
+            raise
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, object] | None = None,
+        key: str | None = None,
+        prefer: str | None = None,
+    ) -> Document:
+        headers = {"Idempotency-Key": key, "Prefer": prefer}
+        try:
+            response = self._session.request(
+                method,
+                f"{self._url}{path}",
+                json=body,
+                headers={name: value for name, value in headers.items() if value is not None},
+                timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+            )
+        except requests.RequestException as error:
+            raise GatewayError(
+                f"the gateway at {self._url} does not answer ({type(error).__name__}); "
+                "start a stack with `foretopic up`, or set FORETOPIC_GATEWAY_PORT"
+            ) from error
+        if not response.ok:
+            raise GatewayError(_problem(response), status=response.status_code)
+        return dict(response.json())
+
+
+def _problem(response: requests.Response) -> str:
+    """Return the sentence of a problem document, and its fields where the sentence leaves them out."""
+    try:
+        problem = response.json()
+    except requests.JSONDecodeError:
+        return f"the gateway answered {response.status_code}: {response.text[:200]}"
+    detail = str(problem.get("detail") or problem.get("title") or response.reason)
+    faults = [
+        f"  {fault.get('field') or 'body'}: {fault.get('expected')} expected, found {fault.get('found')}"
+        for fault in problem.get("errors", ())
+        if isinstance(fault, dict)
+    ]
+    return "\n".join([detail, *faults])

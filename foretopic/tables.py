@@ -1,0 +1,82 @@
+"""Forecasts, models and services as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+LAST_VALUE = "last-value"
+Document = Mapping[str, Any]
+
+
+def new_table(title: str, columns: Sequence[str], *, numbers_from: int = 1) -> Table:
+    """Return an empty table; columns from ``numbers_from`` on are aligned to the right."""
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index >= numbers_from else "left", no_wrap=True)
+    return table
+
+
+def forecast_table(forecast: Document) -> Table:
+    """Return the steps of a forecast: date, median, a band for each level, and the last value beside them."""
+    steps = forecast["steps"]
+    bands = _bands(steps[0]["quantiles"])
+    title = f"{forecast['series_id'] or 'window'}: {forecast['target']} after {_day(forecast['cutoff'])}"
+    table = new_table(title, ["date", "median", *(f"{level:g} % band" for level, _, _ in bands), LAST_VALUE])
+    baseline = forecast["baselines"].get(LAST_VALUE, [None] * len(steps))
+    for step, last_value in zip(steps, baseline, strict=True):
+        quantiles = step["quantiles"]
+        table.add_row(
+            _day(step["time"]),
+            number(step["median"]),
+            *(f"{number(quantiles[low])} … {number(quantiles[high])}" for _, low, high in bands),
+            number(last_value),
+        )
+    return table
+
+
+def skill_line(version: Document) -> str:
+    """Return how a model version did beside the baselines, in one or two sentences."""
+    skill = version.get("skill") or {}
+    told = ", ".join(f"{value:+.1%} against {name}" for name, value in sorted(skill.items()))
+    losers = [name for name, value in skill.items() if value < 0]
+    verdict = f" It loses to {' and '.join(sorted(losers))} on these folds." if losers else ""
+    return f"Skill over {version.get('folds')} walk-forward folds (above 0 is better): {told or 'none told'}.{verdict}"
+
+
+def metrics_table(version: Document) -> Table:
+    """Return the metrics of a version beside those of the baselines on the same folds."""
+    metrics: Document = version.get("metrics") or {}
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    table = new_table("Backtest", ["method", *names])
+    for method, values in metrics.items():
+        table.add_row(method, *(number(values.get(name), digits=4) for name in names))
+    return table
+
+
+def number(value: float | None, *, digits: int = 2) -> str:
+    """Return a number for people; ``-`` for none."""
+    if value is None:
+        return "-"
+    # A price of 0.00001234 must not become 0.00.
+    return f"{value:,.{digits}f}" if value == 0 or abs(value) >= 10 ** (1 - digits) else f"{value:.{digits + 1}g}"
+
+
+def _bands(quantiles: Mapping[str, float]) -> list[tuple[float, str, str]]:
+    """Return (level in percent, lower key, upper key), the narrowest band first."""
+    by_probability = {float(key): key for key in quantiles}
+    lower = sorted((probability for probability in by_probability if probability < 0.5), reverse=True)  # noqa: PLR2004  # the median parts them
+    found = []
+    for low in lower:
+        high = min(by_probability, key=lambda probability: abs(probability - (1 - low)))
+        found.append((round((high - low) * 100, 6), by_probability[low], by_probability[high]))
+    return found
+
+
+def _day(time: str | None) -> str:
+    """Return the date of a UTC time, with the time of day where it is not midnight."""
+    if time is None:
+        return "the last row"
+    return time.removesuffix("T00:00:00Z")
