@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -161,7 +162,7 @@ class Artefact:
     recipe: Recipe
     graph: bytes | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the recipe, a NUL and the graph, as 64 hexadecimal digits."""
         form = canonical_bytes(recipe_to_json(self.recipe))

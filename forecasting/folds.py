@@ -117,7 +117,8 @@ def plan_folds(times: Sequence[IntArray], size: PlanSize) -> Plan:
             "too-little-history",
             field="observations",
             expected=f"at least {size.rows} complete rows: {size.first_row + 1} for the first window, {horizon} "
-            f"targets after each part, {size.min_calibration} calibration folds for the highest level, {MIN_TEST} test folds",
+            f"targets after each part, {size.min_calibration} calibration folds for the highest level and "
+            f"{MIN_TEST} test folds",
             found=str(len(first)),
             advice="load more history, or ask for a shorter horizon, a smaller window_size or lower levels",
         )

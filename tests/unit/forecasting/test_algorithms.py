@@ -1,0 +1,31 @@
+"""Every algorithm, held to `check_forecaster`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from forecasting.artefact import Setting
+from forecasting.models.registry import ALGORITHMS
+from tests.unit.forecasting.check_forecaster import check_forecaster
+
+#: Small nets: what is tested does not depend on size.
+CASES = [
+    ("lstm", {"layers": "6,5", "dense": 4, "epochs": 3, "refits": 1}),
+    ("lstm", {"layers": "6", "dense": 0, "epochs": 2, "refits": 2}),
+    ("linear", {"refits": 1}),
+    ("linear", {"loss": "quantile", "refits": 1}),
+    ("last-value", {}),
+    ("drift", {}),
+    ("seasonal-naive", {}),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "hyperparameters"), CASES)
+def test_algorithm_passes_check_forecaster(algorithm: str, hyperparameters: Mapping[str, Setting]) -> None:
+    check_forecaster(algorithm, hyperparameters)
+
+
+def test_every_algorithm_is_checked() -> None:
+    assert {name for name, _ in CASES} == set(ALGORITHMS)

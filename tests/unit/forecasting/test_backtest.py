@@ -1,0 +1,172 @@
+"""Walk-forward backtests and the cutoffs of a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from forecasting.backtest import RollingOrigin, gather, score, score_by_step, walk_forward
+from forecasting.errors import InvalidTraining, TooLittleHistory
+from forecasting.folds import MIN_FIT, MIN_TEST, MIN_VALIDATION, Plan, PlanSize, min_calibration_of, plan_folds
+from forecasting.intervals import probabilities_of
+from forecasting.serving import ForecastNumbers
+from tests.unit.forecasting.series import DAY
+
+VALUES = np.arange(100.0)[:, None]
+
+
+def flat(history: np.ndarray, horizon: int) -> ForecastNumbers:
+    median = np.full(horizon, history[-1, 0])
+    return ForecastNumbers(median, {p: median + (p - 0.5) for p in probabilities_of([80])}, None)
+
+
+def test_cutoffs_end_with_the_last_and_keep_the_stride() -> None:
+    plan = RollingOrigin(first_cutoff=50, last_cutoff=60, stride=4, horizon=3)
+
+    np.testing.assert_array_equal(plan.cutoffs, [52, 56, 60])
+
+
+def test_each_forecast_sees_the_rows_up_to_its_cutoff_and_no_more() -> None:
+    seen = []
+
+    def forecast(history):
+        seen.append(history.copy())
+        return flat(history, 3)
+
+    folds = walk_forward(VALUES, 0, RollingOrigin(first_cutoff=50, last_cutoff=52, horizon=3), lambda _: forecast)
+
+    assert [len(history) for history in seen] == [51, 52, 53]
+    np.testing.assert_array_equal(folds.y, [[51, 52, 53], [52, 53, 54], [53, 54, 55]])
+    np.testing.assert_array_equal(folds.median[:, 0], [50, 51, 52])
+
+
+@pytest.mark.parametrize(("refit_every", "fits"), [(None, [46]), (1, [46, 47, 48, 49, 50]), (2, [46, 48, 50])])
+def test_fits_end_before_the_embargo_and_come_as_often_as_asked(refit_every: int | None, fits: list[int]) -> None:
+    ends = []
+
+    def fit(known):
+        ends.append(len(known))
+        return lambda history: flat(history, 3)
+
+    plan = RollingOrigin(first_cutoff=50, last_cutoff=54, horizon=3, embargo=5, refit_every=refit_every)
+    walk_forward(VALUES, 0, plan, fit)
+
+    assert ends == fits
+
+
+def test_a_forecaster_cannot_change_the_history_of_the_next() -> None:
+    def forecast(history):
+        history[:] = -1
+        return flat(np.ones((1, 1)), 3)
+
+    values = VALUES.copy()
+    walk_forward(values, 0, RollingOrigin(first_cutoff=50, last_cutoff=52, horizon=3), lambda _: forecast)
+
+    np.testing.assert_array_equal(values, VALUES)
+
+
+def test_cutoff_without_its_outcomes_is_refused() -> None:
+    with pytest.raises(InvalidTraining, match="last_cutoff must be at most 96, 3 steps before the end, was 97"):
+        walk_forward(VALUES, 0, RollingOrigin(first_cutoff=50, last_cutoff=97, horizon=3), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stride": 0}, {"horizon": 0}, {"embargo": -1}, {"refit_every": -1}, {"last_cutoff": 9}],
+)
+def test_plan_that_cannot_be_is_refused_by_field(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidTraining) as caught:
+        RollingOrigin(**({"first_cutoff": 10, "last_cutoff": 20, "horizon": 3} | wrong))
+    assert caught.value.field == next(iter(wrong))
+
+
+def test_scores_stand_for_all_steps_and_for_each_alone() -> None:
+    folds = gather(np.array([0, 1]), np.array([[1.0, 2.0], [2.0, 3.0]]), [flat(np.full((1, 1), x), 2) for x in (1.0, 2.0)])
+
+    whole, steps = score(folds, [80], 1.0), score_by_step(folds, [80], 1.0)
+
+    assert whole["mae"] == 0.5
+    assert [step["mae"] for step in steps] == [0.0, 1.0]
+    assert whole["coverage-80"] == 50
+    assert whole["width-80"] == pytest.approx(0.8)
+    assert whole["mase"] == 0.5
+
+
+def test_loss_that_is_not_defined_is_left_out() -> None:
+    folds = gather(np.array([0]), np.zeros((1, 2)), [flat(np.ones((1, 1)), 2)])
+
+    assert {"mape", "mase", "r2"}.isdisjoint(score(folds, [80], float("nan")))
+
+
+def times(rows: int, start: int = 0) -> np.ndarray:
+    return DAY * np.arange(start, start + rows, dtype=np.int64)
+
+
+def size(**changes) -> PlanSize:
+    return PlanSize(
+        **({"first_row": 19, "horizon": 10, "min_calibration": 19, "refits": 3, "needs_fit": True} | changes)
+    )
+
+
+def assert_nothing_is_known_early(plan: Plan, series: list[np.ndarray], horizon: int) -> None:
+    """Fail if a part that is estimated from knows an outcome after the first cutoff of what is judged by it."""
+
+    def first(parts):
+        return min(series[part.series][part.cutoffs[0]] for part in parts)
+
+    def last_outcome(parts):
+        return max(series[part.series][part.cutoffs[-1] + horizon] for part in parts)
+
+    for block in plan.blocks:
+        assert last_outcome(block.fit) <= first(block.validation)
+        assert last_outcome(block.validation) <= first(block.folds)
+    assert last_outcome(plan.calibration) <= first(plan.test)
+    assert last_outcome(plan.release.fit) <= first(plan.release.validation)
+
+
+@pytest.mark.parametrize("rows", [126, 127, 200, 1_000, 1_883, 20_000])
+def test_parts_never_know_the_outcomes_they_are_judged_by(rows: int) -> None:
+    series = [times(rows), times(rows // 2, start=rows // 2 + 3), times(40, start=rows)]
+    plan = plan_folds(series, size())
+
+    assert_nothing_is_known_early(plan, series, 10)
+    first_fit = sum(len(part.cutoffs) for part in plan.blocks[0].fit if part.series == 0)
+    assert first_fit >= MIN_FIT
+    assert sum(len(part.cutoffs) for part in plan.calibration if part.series == 0) >= 19
+    assert sum(len(part.cutoffs) for part in plan.test if part.series == 0) >= MIN_TEST
+    assert all(sum(len(p.cutoffs) for p in block.validation) >= MIN_VALIDATION for block in plan.blocks)
+    assert int(plan.test[0].cutoffs[-1]) == rows - 1 - 10
+
+
+def test_a_plan_without_embargo_is_caught() -> None:
+    # A planted leak: fit cutoffs up to the first fold, their outcomes beyond it.
+    series = [times(1_000)]
+    plan = plan_folds(series, size())
+    block = plan.blocks[0]
+    late = block.validation[0]._replace(cutoffs=np.arange(block.validation[0].cutoffs[0], block.folds[0].cutoffs[0]))
+    leaky = plan._replace(blocks=[block._replace(validation=[late]), *plan.blocks[1:]])
+
+    with pytest.raises(AssertionError):
+        assert_nothing_is_known_early(leaky, series, 10)
+
+
+@pytest.mark.parametrize("needs_fit", [True, False])
+def test_one_row_less_than_needed_is_refused_with_both_numbers(needs_fit: bool) -> None:
+    needed = size(needs_fit=needs_fit).rows
+
+    plan_folds([times(needed)], size(needs_fit=needs_fit))
+    with pytest.raises(TooLittleHistory, match=f"at least {needed} complete rows: .* was {needed - 1}") as caught:
+        plan_folds([times(needed - 1)], size(needs_fit=needs_fit))
+    assert caught.value.code == "too-little-history"
+
+
+def test_the_highest_level_sets_the_calibration_folds() -> None:
+    assert min_calibration_of([80, 95]) == 19
+    assert min_calibration_of([99]) == 99
+
+
+def test_long_histories_are_thinned() -> None:
+    plan = plan_folds([times(65_000)], size())
+
+    assert 400 <= sum(len(part.cutoffs) for part in plan.calibration) <= 420
+    assert 250 <= len(plan.test[0].cutoffs) <= 260
