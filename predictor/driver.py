@@ -1,22 +1,24 @@
 """Faust's aiokafka driver, with what it does not do by itself.
 
-Three protections live here; `tests/unit/predictor/test_driver.py` holds each:
+Four protections live here; `tests/unit/predictor/test_driver.py` holds each:
 
 - Forecasts are produced idempotently and acknowledged by all in-sync replicas; messages are read committed.
 - Nothing is acknowledged but by `acknowledge`. Faust acknowledges by itself where it must not: a message that is still
   in a stream's buffer when a rebalance starts is skipped *and* acknowledged, one whose agent raised is acknowledged.
   Either would commit past a request that nobody answered.
+- The state of a partition is asked for before its messages are taken, not while they come.
 - What was taken from the broker is noted, so that the watchdog sees a message that got lost on the way to the agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import aiokafka
 import faust
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -34,6 +36,7 @@ class PredictorConsumerThread(driver.AIOKafkaConsumerThread):
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
@@ -82,8 +85,9 @@ class PredictorConsumer(driver.Consumer):
 
     def fetch_positions(self) -> Mapping[TP, int]:
         """Return the next offset to be fetched of each assigned partition that has one."""
-        consumer = self._thread._ensure_consumer()  # noqa: SLF001  # the driver offers no view of it that needs no thread call
-        assignment = consumer._subscription.subscription.assignment if consumer._subscription.subscription else None  # noqa: SLF001
+        consumer = self._thread._consumer  # noqa: SLF001  # the driver offers no view that needs no call into its thread
+        subscription = None if consumer is None else consumer._subscription.subscription  # noqa: SLF001
+        assignment = None if subscription is None else subscription.assignment
         if assignment is None:
             return {}
         states = {tp: assignment.state_value(tp) for tp in assignment.tps}
@@ -109,7 +113,19 @@ class PredictorTransport(driver.Transport):
 
 
 class PredictorApp(faust.App):
-    """A Faust app on `PredictorTransport`."""
+    """A Faust app on `PredictorTransport` that asks before it reads newly assigned partitions."""
+
+    #: Called with the partitions that are ours from now on, before any message of theirs is taken. Faust's own signal
+    #: `on_partitions_assigned` comes while messages may flow already.
+    before_assigned: Callable[[Collection[TP]], Awaitable[None]]
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        try:
+            await self.before_assigned(assigned)
+        except KafkaError as error:
+            await self.crash(error)
+        else:
+            await super()._on_partitions_assigned(assigned, generation_id)
 
     def _new_transport(self) -> PredictorTransport:
         return PredictorTransport(self.conf.broker_consumer, self)

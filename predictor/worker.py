@@ -179,7 +179,7 @@ class PredictorWorker:
             value_serializer="raw",
             store="memory://",
         )
-        app.on_partitions_assigned.connect(cast("Any", self._on_assigned), weak=False)
+        app.before_assigned = self._before_assigned
         return app
 
     def _new_lane(self) -> Lane:
@@ -215,7 +215,7 @@ class PredictorWorker:
     def _is_current(self, taken: Taken) -> bool:
         return bool(taken.source.generation_id == self.app.consumer_generation_id)
 
-    async def _on_assigned(self, _app: Any, assigned: Collection[TP], **_: Any) -> None:
+    async def _before_assigned(self, assigned: Collection[TP]) -> None:
         partitions = {source.partition for source in assigned}
         await self._reader.own(partitions)
         self._handled = {}
