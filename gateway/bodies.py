@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from flask import request
 from msgspec import Meta
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.problems import FieldFault, Problem
 from schemas.forecasts import DEFAULT_LEVELS
@@ -16,6 +17,7 @@ from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId
 from schemas.trainings import Hyperparameter
 
 MAX_SHOWN = 120
+MAX_UNSAID_BYTES = 1024 * 1024
 Levels = Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)]
 Horizon = Annotated[int, Meta(ge=1, le=1000, description="Steps ahead, 1 to 1000; at most the horizon of the model")]
 
@@ -89,7 +91,7 @@ def _shown(value: Any) -> str:
 
 def _expected(message: str) -> str:
     """Return the rule in a msgspec message such as ``Expected `int` <= 1000 - at `$.horizon` ``."""
-    return message.split(" - at `")[0].removeprefix("Expected ")
+    return message.split(" - at `", maxsplit=1)[0].removeprefix("Expected ")
 
 
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
@@ -124,7 +126,8 @@ def invalid(detail: str, faults: list[FieldFault]) -> Problem:
 def rule_broken(error: ValueError, body: Body) -> Problem:
     """Return the 422 for a rule over several fields; its sentence starts with, or names, the field."""
     text = str(error)
-    names = [name for name in body.__struct_fields__ if name in text.replace("[", " ").split()]
+    words = text.replace("[", " ").split()
+    names = sorted((name for name in body.__struct_fields__ if name in words), key=words.index)
     found = {name: getattr(body, name) for name in names}
     faults = [FieldFault(field=name, expected=text, found=_shown(value)) for name, value in found.items()]
     return invalid(text, faults[:1])
@@ -145,18 +148,21 @@ def read_body(decoder: msgspec.json.Decoder[B]) -> B:
             headers={"Accept": "application/json"},
         )
     content = request.get_data(cache=False)
+    if request.content_length is None and len(content) >= (request.max_content_length or MAX_UNSAID_BYTES):
+        # A chunked body is cut at the limit without a word.
+        raise RequestEntityTooLarge
     if not content:
         raise Problem(400, "empty-body", "a JSON object was expected, the body is empty")
     try:
         return decoder.decode(content)
-    except (msgspec.ValidationError, UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _fault_of(content, error, decoder.type) from error
 
 
 def _fault_of(content: bytes, error: Exception, body_type: type[B]) -> Problem:
     try:
         raw = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         detail = f"the body must be JSON in UTF-8 (NaN and Infinity are not JSON): {malformed}"
         return Problem(400, "malformed-json", detail)
     faults = field_faults(raw, body_type)

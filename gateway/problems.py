@@ -119,9 +119,9 @@ def install(app: Flask) -> None:
         return response_of(error)
 
     @app.errorhandler(HTTPException)
-    def on_http(error: HTTPException) -> Response:
+    def on_http(error: HTTPException) -> Response | HTTPException:
         if error.response is not None or (error.code or 500) < HTTPStatus.BAD_REQUEST:
-            return Response.force_type(error.get_response())  # a redirect
+            return error  # a redirect
         return response_of(_from_werkzeug(error))
 
     @app.errorhandler(TransientError)

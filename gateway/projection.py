@@ -105,6 +105,7 @@ class Projection:
         self._bury = bury
         self._on_alarms = on_alarms
         self._on_failure = on_failure
+        self._names = {topic.name: topic.full_name(topic_prefix) for topics in _FOLLOWED for topic in topics}
         self.failure: BaseException | None = None
         self._changed = threading.Condition()
         self._buffer = Buffer()
@@ -297,11 +298,10 @@ class Projection:
     def _write_until_done(self, buffer: Buffer) -> bool:
         rows = rows_of(buffer.messages)
         before = {place: self._written[place] for place in buffer.positions if place in self._written}
-        forecasts = FORECASTS.full_name(self._prefix)
         while True:
             try:
                 self._bury(buffer.junk)
-                alarms = self._store.apply(rows, before, buffer.positions, forecasts)
+                alarms = self._store.apply(rows, before, buffer.positions, self._names)
                 break
             except TransientError as error:
                 _LOG.warning("write-interrupted", reason=str(error))

@@ -45,13 +45,17 @@ class Queries:
             answer = self._answer(connection, answers.c.request_id == request_id)
         if wish is None and answer is None:
             return None
-        return StoredRequest(wish, answer and answer["answer"], answer is not None and answer["forecast_id"] is None)
+        return StoredRequest(
+            wish,
+            None if answer is None else answer["answer"],
+            answer is not None and answer["forecast_id"] is None,
+        )
 
     def forecast(self, forecast_id: str) -> bytes | None:
         """Return the first record that issued a forecast id."""
         with translated(), self._engine.connect() as connection:
             answer = self._answer(connection, tables.FORECASTS.c.forecast_id == forecast_id)
-        return answer and bytes(answer["answer"])
+        return None if answer is None else answer["answer"]
 
     def _answer(self, connection: Connection, where: Any) -> Mapped | None:
         table = tables.FORECASTS

@@ -25,8 +25,8 @@ _ENCODER = msgspec.json.Encoder()
 class Rows:
     """What a batch of messages says, by table; in the order of the log within a partition."""
 
-    series: list[Row] = field(default_factory=list)
-    observations: list[Row] = field(default_factory=list)
+    #: With `rows`, the rows of `observations`, besides the columns of `observation_batches` and `series`.
+    observation_batches: list[Row] = field(default_factory=list)
     ingest_requests: list[Row] = field(default_factory=list)
     ingest_events: list[Row] = field(default_factory=list)
     training_requests: list[Row] = field(default_factory=list)
@@ -55,12 +55,26 @@ def rows_of(messages: Iterable[Incoming]) -> Rows:
 
 
 def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> None:
-    series = ("series_id", "freq", "calendar", "unit", "source")
-    rows.series.append({name: getattr(batch, name) for name in series})
     names = list(batch.columns)
-    for time, *values in zip(batch.time, *batch.columns.values(), strict=True):
-        columns = _ENCODER.encode(dict(zip(names, values, strict=True))).decode()
-        rows.observations.append({"series_id": batch.series_id, "time": int(time.timestamp()), "columns": columns})
+    rows.observation_batches.append(
+        {
+            "batch_id": incoming.envelope.id,
+            "series_id": batch.series_id,
+            "log_offset": incoming.message.offset,
+            "freq": batch.freq,
+            "calendar": batch.calendar,
+            "unit": batch.unit,
+            "source": batch.source,
+            "rows": [
+                {
+                    "series_id": batch.series_id,
+                    "time": int(time.timestamp()),
+                    "columns": _ENCODER.encode(dict(zip(names, values, strict=True))).decode(),
+                }
+                for time, *values in zip(batch.time, *batch.columns.values(), strict=True)
+            ],
+        }
+    )
 
 
 def _ingest_request(rows: Rows, incoming: Incoming, request: IngestRequested) -> None:
@@ -77,6 +91,8 @@ def _ingest_request(rows: Rows, incoming: Incoming, request: IngestRequested) ->
 def _ingest_event(rows: Rows, incoming: Incoming, event: IngestEvent) -> None:
     rows.ingest_events.append(
         {
+            "event_id": incoming.envelope.id,
+            "log_offset": incoming.message.offset,
             "ingest_id": event.ingest_id,
             "series_id": event.series_id,
             "event": incoming.message.value,
@@ -98,7 +114,7 @@ def _training_request(rows: Rows, incoming: Incoming, request: TrainingRequested
     )
 
 
-def _training_cancellation(rows: Rows, incoming: Incoming, cancellation: TrainingCancelRequested) -> None:
+def _training_cancellation(rows: Rows, _incoming: Incoming, cancellation: TrainingCancelRequested) -> None:
     rows.training_cancellations.append({"of_training_id": cancellation.training_id})
 
 
@@ -121,6 +137,7 @@ def _model_version(rows: Rows, incoming: Incoming, release: ModelReleased) -> No
         {
             "model": release.model,
             "version": release.version,
+            "training_id": release.training_id,
             "log_offset": incoming.message.offset,
             "release": _ENCODER.encode(msgspec.structs.replace(release, graph=None)),
         }
@@ -161,16 +178,15 @@ def _forecast_requests(rows: Rows, incoming: Incoming, batch: ForecastRequestBat
 
 
 def _forecast(rows: Rows, incoming: Incoming, answer: ForecastIssued | ForecastRefused) -> None:
-    is_issued = isinstance(answer, ForecastIssued)
     rows.forecasts.append(
         {
             "request_id": answer.request_id,
-            "forecast_id": answer.forecast_id if is_issued else None,
+            "forecast_id": answer.forecast_id if isinstance(answer, ForecastIssued) else None,
             "series_id": answer.series_id,
             "log_partition": incoming.message.partition,
             "log_offset": incoming.message.offset,
             "answer": incoming.message.value,
-            "digest": digest_of(answer.content()) if is_issued else "",
+            "digest": digest_of(answer.content()) if isinstance(answer, ForecastIssued) else "",
         }
     )
 

@@ -16,7 +16,7 @@ from gunicorn.app.base import BaseApplication
 from gateway.settings import GatewaySettings
 
 
-class GatewayServer(BaseApplication):
+class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """The arbiter; `run` returns by exiting the process."""
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -30,7 +30,7 @@ class GatewayServer(BaseApplication):
             "workers": 1,
             "worker_class": settings.worker_class,
             "threads": settings.threads,
-            "worker_connections": settings.threads,
+            "worker_connections": 2 * settings.threads,
             "backlog": 1024,
             "keepalive": 15,
             "timeout": 60,
@@ -47,9 +47,10 @@ class GatewayServer(BaseApplication):
 
     def load(self) -> Any:
         """Build the application in the worker, after the fork and after gevent has patched it."""
-        from gateway.app import service_of
-        from gateway.compose import build
-        from runtime.logs import configure
+        # Imported here, in the worker: gevent patches the libraries first.
+        from gateway.app import service_of  # noqa: PLC0415
+        from gateway.compose import build  # noqa: PLC0415
+        from runtime.logs import configure  # noqa: PLC0415
 
         configure("gateway", self._settings.log_level)
         app = build(self._settings, on_failure=_end_arbiter)
@@ -63,7 +64,7 @@ def _end_arbiter() -> None:
 
 
 def _stop(worker: Any) -> None:
-    from gateway.app import service_of
+    from gateway.app import service_of  # noqa: PLC0415  # as in `GatewayServer.load`
 
     app = getattr(worker, "wsgi", None)
     if app is not None:

@@ -14,8 +14,8 @@ from gateway.open_requests import OpenRequests
 from gateway.problems import unavailable
 from gateway.projection import OWNED, Junk, Projection
 from gateway.queries import Queries
-from gateway.settled import Settled
 from gateway.settings import GatewaySettings
+from gateway.settled import Settled
 from gateway.store import Alarm, Store
 from runtime.broker import Broker, TopicPartition, partition_for
 from runtime.clock import Clock

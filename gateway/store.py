@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, create_engine, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -18,6 +19,7 @@ from runtime.broker import TopicPartition
 from runtime.errors import RuntimeFault, TransientError
 
 _CHUNK = 5_000
+_INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class StoreUnavailable(TransientError):
@@ -79,7 +81,8 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[engine.dialect.name]
+        #: Both dialects have the same `ON CONFLICT`, and no type in common that says so.
+        self._insert: Callable[[Table], Any] = _INSERTS[engine.dialect.name]
 
     def positions(self) -> dict[TopicPartition, Position]:
         """Return how far each partition is projected."""
@@ -100,9 +103,15 @@ class Store:
         rows: Rows,
         before: Mapping[TopicPartition, Position],
         after: Mapping[TopicPartition, Position],
-        topic_of_forecasts: str,
+        topics: Mapping[str, str],
     ) -> list[Alarm]:
         """Write ``rows`` and the positions ``after`` them in one transaction; return the broken invariants found.
+
+        Args:
+            rows: What was read.
+            before: The positions that the store has, of the partitions that moved.
+            after: The positions behind ``rows``.
+            topics: Name without prefix -> name in the broker, for alarms.
 
         Raises:
             StoreUnavailable: Nothing was written.
@@ -110,13 +119,11 @@ class Store:
         """
         with translated(), self.engine.begin() as connection:
             self._move(connection, before, after)
-            alarms = self._forecasts(connection, rows.forecasts, topic_of_forecasts)
-            self._observations(connection, rows)
+            alarms = self._forecasts(connection, rows.forecasts, topics["forecasts"])
+            alarms += self._models(connection, rows, topics)
+            self._observations(connection, rows.observation_batches)
+            self._ingests(connection, rows)
             self._trainings(connection, rows)
-            self._last_wins(connection, tables.INGESTS, rows.ingest_requests)
-            self._last_wins(connection, tables.INGESTS, rows.ingest_events)
-            self._last_wins(connection, tables.MODEL_VERSIONS, rows.model_versions)
-            self._first_wins(connection, tables.DEPLOYMENTS, rows.deployments)
             self._requests(connection, rows.forecast_requests)
             self._first_wins(connection, tables.ALARMS, [vars(alarm) for alarm in alarms])
             return alarms
@@ -169,16 +176,34 @@ class Store:
         changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
-    def _observations(self, connection: Connection, rows: Rows) -> None:
-        for start in range(0, len(rows.observations), _CHUNK):
-            self._last_wins(connection, tables.OBSERVATIONS, rows.observations[start : start + _CHUNK])
-        newest = {row["series_id"]: row for row in rows.series}
+    def _new(self, connection: Connection, table: Table, rows: list[Row]) -> list[Row]:
+        """Note the ids of ``rows`` in ``table``; return those that were not known: the others are repeats."""
+        (key,) = table.primary_key.columns
+        known = set(_known(connection, key, key, [row[key.name] for row in rows]))
+        new = []
+        for row in rows:
+            if row[key.name] not in known:
+                known.add(row[key.name])
+                new.append(row)
+        self._first_wins(connection, table, [_only(table, row) for row in new])
+        return new
+
+    def _observations(self, connection: Connection, batches: list[Row]) -> None:
+        newest: dict[str, Row] = {}
+        for batch in self._new(connection, tables.OBSERVATION_BATCHES, batches):
+            self._last_wins(connection, tables.OBSERVATIONS, batch["rows"])
+            newest[batch["series_id"]] = batch
         table = tables.OBSERVATIONS
-        for series_id, row in newest.items():
+        for series_id, batch in newest.items():
             extent = select(func.count(), func.min(table.c.time), func.max(table.c.time))
             count, first, last = connection.execute(extent.where(table.c.series_id == series_id)).one()
-            extended = row | {"rows": count, "first_time": first, "last_time": last}
-            self._last_wins(connection, tables.SERIES, [extended])
+            row = batch | {"rows": count, "first_time": first, "last_time": last}
+            self._last_wins(connection, tables.SERIES, [_only(tables.SERIES, row)])
+
+    def _ingests(self, connection: Connection, rows: Rows) -> None:
+        self._last_wins(connection, tables.INGESTS, rows.ingest_requests)
+        events = self._new(connection, tables.INGEST_EVENTS, rows.ingest_events)
+        self._last_wins(connection, tables.INGESTS, [_only(tables.INGESTS, row) for row in events])
 
     def _trainings(self, connection: Connection, rows: Rows) -> None:
         table = tables.TRAININGS
@@ -190,16 +215,36 @@ class Store:
                 index_elements=["training_id"], set_=changed, where=table.c.request.is_(None)
             )
             connection.execute(first, rows.training_requests)
-        events = [_only(tables.TRAINING_EVENTS, row) for row in rows.training_events]
-        self._first_wins(connection, tables.TRAINING_EVENTS, events)
-        newest = [_only(table, row) | {"is_cancel_requested": False} for row in rows.training_events]
-        if newest:
+        events = self._new(connection, tables.TRAINING_EVENTS, rows.training_events)
+        if events:
             statement = self._insert(table)
             changed = {name: statement.excluded[name] for name in ("event", "event_ms")}
+            newest = [_only(table, row) | {"is_cancel_requested": False} for row in events]
             connection.execute(statement.on_conflict_do_update(index_elements=["training_id"], set_=changed), newest)
         if rows.training_cancellations:
             cancel = update(table).where(table.c.training_id == bindparam("of_training_id"))
             connection.execute(cancel.values(is_cancel_requested=True), rows.training_cancellations)
+
+    def _models(self, connection: Connection, rows: Rows, topics: Mapping[str, str]) -> list[Alarm]:
+        releases, deployments = tables.MODEL_VERSIONS, tables.DEPLOYMENTS
+        alarms = []
+        for row in rows.model_versions:
+            same = (releases.c.model == row["model"]) & (releases.c.version == row["version"])
+            known = connection.scalar(select(releases.c.release).where(same))
+            self._last_wins(connection, releases, [_only(releases, row)])
+            # The version names the artefact; another training that found the same one may release it again.
+            if known is not None and known != row["release"] and _is_by(known, row["training_id"]):
+                subject = f"{row['model']}:{row['version']}"
+                alarms.append(Alarm(topics["models"], 0, row["log_offset"], "one-release-two-contents", subject))
+        for row in rows.deployments:
+            key = row["deployment_id"]
+            known = connection.scalar(select(deployments.c.deployment).where(deployments.c.deployment_id == key))
+            if known is None:
+                self._first_wins(connection, deployments, [row])
+            elif known != row["deployment"]:
+                place = (topics["deployments"], 0, row["log_offset"])
+                alarms.append(Alarm(*place, "one-deployment-two-contents", key))
+        return alarms
 
     def _requests(self, connection: Connection, rows: list[Row]) -> None:
         if not rows:
@@ -252,4 +297,8 @@ def _known(connection: Connection, key: Any, value: Any, keys: list[str]) -> dic
 
 def _only(table: Table, row: Row | RowMapping) -> Row:
     """Return the part of ``row`` that ``table`` has columns for."""
-    return {name: row[name] for name in table.c.keys() if name in row}
+    return {name: row[name] for name in (column.name for column in table.columns) if name in row}
+
+
+def _is_by(release: bytes, training_id: str) -> bool:
+    return bool(msgspec.json.decode(release)["training_id"] == training_id)

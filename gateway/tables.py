@@ -40,6 +40,15 @@ OBSERVATIONS = Table(
     Column("columns", Text, nullable=False),
     sqlite_with_rowid=False,
 )
+#: Every batch that counts, by its `ce_id`: a batch whose id stands here is a repeat and changes nothing.
+OBSERVATION_BATCHES = Table(
+    "observation_batches",
+    METADATA,
+    Column("batch_id", String(40), primary_key=True),
+    Column("series_id", String(200), nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 INGESTS = Table(
     "ingests",
     METADATA,
@@ -50,6 +59,14 @@ INGESTS = Table(
     #: The newest `IngestEvent`.
     Column("event", LargeBinary),
     Column("event_ms", BigInteger),
+)
+INGEST_EVENTS = Table(
+    "ingest_events",
+    METADATA,
+    Column("event_id", String(40), primary_key=True),
+    Column("ingest_id", String(128), nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 TRAININGS = Table(
     "trainings",

@@ -66,6 +66,14 @@ def upgrade() -> None:
     op.create_index("forecasts_by_forecast_id", "forecasts", ["forecast_id"], unique=False)
     op.create_index("forecasts_by_series", "forecasts", ["series_id", "log_offset"], unique=False)
     op.create_table(
+        "ingest_events",
+        sa.Column("event_id", sa.String(length=40), nullable=False),
+        sa.Column("ingest_id", sa.String(length=128), nullable=False),
+        sa.Column("log_offset", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "ingests",
         sa.Column("ingest_id", sa.String(length=128), nullable=False),
         sa.Column("series_id", sa.String(length=200), nullable=False),
@@ -82,6 +90,14 @@ def upgrade() -> None:
         sa.Column("log_offset", sa.BigInteger(), nullable=False),
         sa.Column("release", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("model", "version"),
+    )
+    op.create_table(
+        "observation_batches",
+        sa.Column("batch_id", sa.String(length=40), nullable=False),
+        sa.Column("series_id", sa.String(length=200), nullable=False),
+        sa.Column("log_offset", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "observations",
@@ -142,8 +158,10 @@ def downgrade() -> None:
     op.drop_table("series")
     op.drop_table("positions")
     op.drop_table("observations")
+    op.drop_table("observation_batches")
     op.drop_table("model_versions")
     op.drop_table("ingests")
+    op.drop_table("ingest_events")
     op.drop_index("forecasts_by_series", table_name="forecasts")
     op.drop_index("forecasts_by_forecast_id", table_name="forecasts")
     op.drop_table("forecasts")

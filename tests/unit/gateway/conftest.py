@@ -14,11 +14,23 @@ from tests.unit.gateway.world import Responder, World, running
 def world(tmp_path: Path) -> Iterator[World]:
     """A gateway that has read one series, one release and its deployment."""
     with running(tmp_path) as started:
-        started.publish(OBSERVATIONS, factories.observation_batch())
-        started.publish(MODELS, factories.model_release())
-        started.publish(DEPLOYMENTS, factories.deployment())
-        started.settle()
+        fill(started)
         yield started
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all tests of a module that leave nothing behind."""
+    with running(tmp_path_factory.mktemp("gateway")) as started:
+        fill(started)
+        yield started
+
+
+def fill(world: World) -> None:
+    world.publish(OBSERVATIONS, factories.observation_batch())
+    world.publish(MODELS, factories.model_release())
+    world.publish(DEPLOYMENTS, factories.deployment())
+    world.settle()
 
 
 @pytest.fixture

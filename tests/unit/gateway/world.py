@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from flask import Flask
 
@@ -51,7 +51,7 @@ class Responder:
 
     def __init__(self, broker: MemoryBroker, answer: Callable[[ForecastRequested], Record] | None = None) -> None:
         self._broker = broker
-        self._answer = answer or (lambda request: issued(request))
+        self._answer = answer or issued
         self._stop = threading.Event()
         self.is_paused = threading.Event()
         self.requests: list[ForecastRequested] = []
@@ -59,7 +59,7 @@ class Responder:
         self._answered: set[str] = set()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Responder:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
