@@ -96,13 +96,14 @@ def document() -> JsonObject:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     schemas = components(_types(), _REF)
     schemas[AnyObject.__name__]["additionalProperties"] = True
+    schemas[ProblemDocument.__name__]["properties"]["type"]["description"] = f"`/problems/` and the kind:\n\n{_kinds()}"
     described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Foretopic",
             "version": CODE_VERSION,
             "summary": "Event-driven forecasting on Apache Kafka",
-            "description": _DESCRIPTION + "\n\nKinds of problem:\n\n" + _kinds(),
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "This gateway"}],

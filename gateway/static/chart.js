@@ -22,17 +22,16 @@ function fan(forecast, anchor) {
     traces.push({ ...edge, y: from(band.map((one) => one.lower)), showlegend: false });
     traces.push({ ...edge, y: from(band.map((one) => one.upper)), fill: "tonexty", fillcolor: fill, name: `${level} % band` });
   });
-  for (const [name, values] of Object.entries(forecast.baselines)) {
-    traces.push({
-      x, y: from(values), mode: "lines", name: baselineName(name), visible: name === "last-value" ? true : "legendonly",
-      line: { color: colour("baseline"), width: 1.6, dash: name === "last-value" ? "dash" : "dot" }, hovertemplate: "%{y:,.2f}",
-    });
-  }
-  traces.push({
+  const baselines = Object.entries(forecast.baselines).map(([name, values]) => ({
+    x, y: from(values), mode: "lines", name: baselineName(name), visible: name === "last-value" ? true : "legendonly",
+    line: { color: colour("baseline"), width: 1.8, dash: name === "last-value" ? "dash" : "dot" }, hovertemplate: "%{y:,.2f}",
+  }));
+  const median = {
     x, y: from(forecast.steps.map((step) => step.median)), mode: "lines+markers", name: "Median",
     line: { color: colour("median"), width: 2.4 }, marker: { size: 5 }, hovertemplate: "%{y:,.2f}",
-  });
-  return traces;
+  };
+  // The baselines are drawn last: a median that is no better often lies on the last value.
+  return [...traces, median, ...baselines];
 }
 
 function layout(unit, hasWeekends) {
