@@ -19,6 +19,8 @@ _REQUEST_TIMEOUT_MS = 10 * _SECOND
 _RECEIVE_MAX_BYTES = 128 * 1024 * 1024
 #: A callback of a rebalance waits for the end of a slice, so slices are short; a message does not wait.
 _SLICE_SECONDS = 0.1
+#: During a rebalance a poll waits at least so long: see `KafkaGroupConsumer._keep_joining`.
+_JOIN_SECONDS = 0.5
 
 
 def client(bootstrap_servers: str, client_id: str, **changes: Any) -> KafkaConsumer:
@@ -171,14 +173,16 @@ class KafkaGroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # un
         self._client.subscribe(list(topics), listener=self)
 
     def poll(self, timeout_seconds: float, max_messages: int = 500) -> Sequence[Message]:
-        deadline = time.monotonic() + timeout_seconds
+        started = time.monotonic()
+        remaining = timeout_seconds
         while True:
-            remaining = max(0.0, deadline - time.monotonic())
             with in_our_words("reading"):
                 polled = self._client.poll(
                     timeout_ms=int(min(remaining, _SLICE_SECONDS) * _SECOND), max_records=max_messages
                 )
+            patience = max(timeout_seconds, _JOIN_SECONDS) if self._keep_joining() else timeout_seconds
             self._tell()
+            remaining = started + patience - time.monotonic()
             if polled or remaining <= 0:
                 return _messages(polled)
 
@@ -234,6 +238,19 @@ class KafkaGroupConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # un
                 self._on_revoked(told)
             except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
                 self._callback_error = error
+
+    def _keep_joining(self) -> bool:
+        """Say whether a rebalance is under way, and see to it that the next poll goes on with it.
+
+        A poll of kafka-python 3.0.12 that runs out of time while it joins leaves the attempt in flight for the next
+        poll. But `need_rejoin` may have turned false by then (the leader takes note of the new metadata before it has
+        the answer to its SyncGroup): the next poll forgets the attempt, and the member stays without partitions and
+        without heartbeats for ever.
+        """
+        coordinator = self._client._coordinator  # noqa: SLF001  # nothing public says or does this
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
+        return bool(coordinator.rejoining)
 
     def _tell(self) -> None:
         self._raise_callback_error()

@@ -16,8 +16,10 @@ from runtime.message_size import require_size
 
 _SECOND = 1000
 MAX_REQUEST_BYTES = 68 * 1024 * 1024
-_DELIVERY_TIMEOUT_MS = 30 * _SECOND
-_REQUEST_TIMEOUT_MS = 10 * _SECOND
+_DELIVERY_TIMEOUT_MS = 60 * _SECOND
+#: Time for the largest request on a busy machine.
+_REQUEST_TIMEOUT_MS = 30 * _SECOND
+_START_TIMEOUT_MS = 10 * _SECOND
 _CLOSE_SECONDS = 10.0
 
 
@@ -109,8 +111,8 @@ class KafkaProducer:
                 max_request_size=MAX_REQUEST_BYTES,
                 delivery_timeout_ms=_DELIVERY_TIMEOUT_MS,
                 request_timeout_ms=_REQUEST_TIMEOUT_MS,
-                max_block_ms=_REQUEST_TIMEOUT_MS,
-                bootstrap_timeout_ms=_REQUEST_TIMEOUT_MS,
+                max_block_ms=_START_TIMEOUT_MS,
+                bootstrap_timeout_ms=_START_TIMEOUT_MS,
                 reconnect_backoff_max_ms=_SECOND,
                 allow_auto_create_topics=False,
                 metrics_enabled=False,

@@ -1,14 +1,13 @@
 """A broker in this process: real offsets, groups, rebalances, redelivery and compaction, nothing on disk.
 
 For tests, examples and the simulator. It may be used from several threads. Not done, and refused with
-``NotImplementedError``: transactions and replication.
+``NotImplementedError``: replication.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from runtime.broker import OutgoingMessage, PartitionsCallback, TopicPartition, TopicSpec, partition_for
 from runtime.clock import Clock, SystemClock
@@ -160,10 +159,6 @@ class MemoryBroker:
         """End what `stop_answering` began."""
         self._is_up = True
 
-    def begin_transaction(self) -> Any:
-        """Refuse: nothing here depends on Kafka's transactions."""
-        raise NotImplementedError("the in-memory broker has no transactions")
-
     # --- for the producers, consumers and readers of this module's family ---------------------------------------
 
     def require_up(self) -> None:
@@ -191,8 +186,6 @@ class MemoryBroker:
             self.require_up()
             spec = self._spec(message.topic)
             require_size(message, spec.max_message_bytes)
-            if spec.is_compacted and message.key is None:
-                raise ValueError(f"topic {spec.name} is compacted: a message needs a key")
             if message.partition is not None:
                 partition = TopicPartition(spec.name, message.partition)
                 self.log(partition)
@@ -200,6 +193,10 @@ class MemoryBroker:
             if message.key is None:
                 raise ValueError("a message needs a key or a partition")
             return TopicPartition(spec.name, partition_for(message.key, spec.partitions))
+
+    def is_compacted(self, topic: str) -> bool:
+        """Say whether a topic keeps only the newest message of each key."""
+        return self._spec(topic).is_compacted
 
     def now_ms(self) -> int:
         """Return the time of a message that arrives now, in milliseconds since the epoch."""
@@ -253,6 +250,8 @@ class MemoryBroker:
                     f"topic {spec.name} exists with {known.partitions} partitions, {spec.partitions} are wanted"
                 )
             return
+        if spec.replication_factor > 1:
+            raise NotImplementedError(f"topic {spec.name}: the in-memory broker keeps no replicas")
         if spec.partitions < 1:
             raise ValueError(f"topic {spec.name} must have at least 1 partition, not {spec.partitions}")
         self._specs[spec.name] = spec
@@ -287,7 +286,11 @@ class MemoryProducer:
                 message, partition, self._sent, append=self._append, wait=self._wait, settled=self._on_settled
             )
             self._unsettled.append(sent)
-        self._broker.network.on_send(sent)
+        if message.key is None and self._broker.is_compacted(message.topic):
+            # As in Kafka, it is the broker that refuses this, not the producer.
+            sent.fail("the topic is compacted: a message needs a key")
+        else:
+            self._broker.network.on_send(sent)
         return sent
 
     def flush(self, timeout_seconds: float) -> None:

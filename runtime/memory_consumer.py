@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.broker import Message, PartitionsCallback, TopicPartition
+from runtime.errors import TransientError
 from runtime.memory_groups import Group, Member
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class _Positions:
         readable = sorted(self.positions.keys() - self.paused)
         for partition in self._broker.network.order(readable):
             log = self._broker.log(partition)
+            if self.positions[partition] > log.end:
+                raise TransientError(
+                    f"{partition.topic}-{partition.partition} ends at {log.end}, before offset "
+                    f"{self.positions[partition]}, up to which it was read: was it deleted and made anew?"
+                )
             position = max(self.positions[partition], log.begin)
             messages = log.read(position, limit - len(taken))
             if messages:
