@@ -70,10 +70,12 @@ def told_times(frame: SourceFrame, which: Mask) -> str:
 
 
 def _dropped(frame: SourceFrame, which: Mask, why: str) -> SourceFrame:
-    if not which.any():
-        return frame
+    return frame.rows(~which, _dropped_note(frame, which, why)) if which.any() else frame
+
+
+def _dropped_note(frame: SourceFrame, which: Mask, why: str) -> str:
     count = int(which.sum())
-    return frame.rows(~which, f"{count} row{'s' * (count > 1)} dropped, {why}: {told_times(frame, which)}")
+    return f"{count} row{'s' * (count > 1)} dropped, {why}: {told_times(frame, which)}"
 
 
 def _without_empty_rows(frame: SourceFrame) -> SourceFrame:
@@ -118,7 +120,7 @@ def _without_broken_rows(frame: SourceFrame) -> SourceFrame:
         new = broken & ~is_broken
         is_broken |= broken
         if new.any():
-            notes.append(f"{int(new.sum())} row{'s' * (new.sum() > 1)} dropped, {why}: {told_times(frame, new)}")
+            notes.append(_dropped_note(frame, new, why))
     count = int(is_broken.sum())
     if count > max(MAX_DROPPED_ALWAYS, MAX_DROPPED_FRACTION * len(frame)):
         raise BadSourceData(

@@ -72,11 +72,14 @@ class FileSource:
         root = self._directory.resolve()
         try:
             path = (root / symbol).resolve()
+            is_file = path.is_file()
         except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL
-            raise UnknownSymbol(NAME, f"{symbol!r} is no path: {error}") from error
+            raise UnknownSymbol(
+                NAME, f"{symbol[:100]!r} is no path: {getattr(error, 'strerror', None) or error}"
+            ) from error
         if not path.is_relative_to(root):
             raise UnknownSymbol(NAME, f"the path must lie below the directory of files, was {symbol!r}")
-        if not path.is_file():
+        if not is_file:
             raise UnknownSymbol(NAME, f"there is no file {symbol!r} below the directory of files")
         if path.stat().st_size > self._max_bytes:
             raise BadSourceData(NAME, f"{symbol} must have at most {self._max_bytes} bytes, has {path.stat().st_size}")

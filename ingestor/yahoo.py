@@ -8,7 +8,6 @@ unreachable server and an unknown symbol alike.
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -137,23 +136,21 @@ class YahooSource:
 
 @contextmanager
 def _quiet_yfinance() -> Iterator[Any]:
-    """Give yfinance with exceptions instead of log lines, no retries, and its caches in a directory that goes away."""
+    """Give yfinance with exceptions instead of log lines, no retries, and no memory in files or in the process."""
     with warnings.catch_warnings():
-        # yfinance 1.7 uses what pandas 3 says will change.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.simplefilter("ignore")
         import yfinance  # noqa: PLC0415  # 2 s and 140 MB that only a fetch needs
+        from yfinance import cache, data  # noqa: PLC0415
 
+        # yfinance 1.7 uses what pandas 3 says will change, and its import sets filters of its own.
+        warnings.simplefilter("ignore")
         logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # what it tells there, we raise
         yfinance.config.debug.hide_exceptions = False
         yfinance.config.network.retries = 0
-        with tempfile.TemporaryDirectory(prefix="foretopic-yahoo-") as caches:
-            yfinance.cache.set_cache_location(caches)
-            try:
-                yield yfinance
-            finally:
-                for manager in (yfinance.cache._TzDBManager, yfinance.cache._CookieDBManager):  # noqa: SLF001
-                    manager.close_db()
+        cache._TzCacheManager._tz_cache = cache._TzCacheDummy()  # noqa: SLF001  # its databases in the user's
+        cache._CookieCacheManager._Cookie_cache = cache._CookieCacheDummy()  # noqa: SLF001  # cache: no setting for none
+        data.YfData.cache_get.cache_clear()
+        yield yfinance
 
 
 def _start(wanted: Wanted) -> date:

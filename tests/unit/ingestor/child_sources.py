@@ -1,0 +1,44 @@
+"""Sources that a child process can load."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from ingestor.errors import BadSourceData
+from ingestor.sources import SourceFrame, Wanted
+from tests.unit.ingestor.frames import frame
+
+
+class Talkative:
+    name = "talkative"
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        sys.stdout.write("what a library prints\n")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(b"\x00\xff")
+        os.write(1, b"and what its C code prints")
+        return frame(close=[1.0, 2.0])
+
+
+class Refusing:
+    name = "refusing"
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        raise BadSourceData(self.name, "it is no good")
+
+
+class Hanging:
+    name = "hanging"
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        time.sleep(3600)  # what a library in C does with a server that says nothing
+        return frame(close=[1.0])
+
+
+class Crashing:
+    name = "crashing"
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        os._exit(9)

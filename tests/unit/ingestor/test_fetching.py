@@ -1,0 +1,44 @@
+"""A heavy source in a process of its own: it may print, hang or crash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ingestor.errors import BadSourceData, SourceUnreachable
+from ingestor.fetching import fetch_in_child
+from tests.unit.ingestor.child_sources import Crashing, Hanging, Refusing, Talkative
+from tests.unit.ingestor.frames import wanted
+
+
+def test_what_the_child_fetches_arrives_whatever_it_prints():
+    fetched = fetch_in_child(Talkative(), wanted())
+
+    assert fetched.rows_received == 2
+    assert fetched.frame.columns["close"].tolist() == [1.0, 2.0]
+
+
+def test_what_the_source_refuses_is_refused_here():
+    with pytest.raises(BadSourceData, match="refusing: it is no good") as caught:
+        fetch_in_child(Refusing(), wanted())
+    assert caught.value.source == "refusing"
+
+
+def test_a_child_that_hangs_is_ended_and_counts_as_unreachable():
+    with pytest.raises(SourceUnreachable, match="hanging: gave no answer within 2 s"):
+        fetch_in_child(Hanging(), wanted(), timeout_seconds=2)
+
+
+def test_a_child_that_crashes_counts_as_unreachable():
+    with pytest.raises(SourceUnreachable, match="its process ended with exit code 9"):
+        fetch_in_child(Crashing(), wanted())
+
+
+def test_the_service_itself_loads_nothing_heavy():
+    """What a fetch needs is loaded by the fetch: 150 MB that the idle service would hold."""
+    code = "import sys, ingestor.__main__; print([m for m in ('pandas', 'yfinance', 'pyarrow', 'exchange_calendars') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "[]"
