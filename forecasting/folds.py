@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forecasting.backtest import SCORED_LEVELS
 from forecasting.errors import TooLittleHistory
 from forecasting.intervals import folds_needed
 from forecasting.panel import IntArray
@@ -97,8 +98,8 @@ class PlanSize(NamedTuple):
 
 
 def min_calibration_of(levels: Sequence[float]) -> int:
-    """Return the fewest calibration folds that support every level."""
-    return max(folds_needed(level) for level in levels)
+    """Return the fewest calibration folds that support every level asked for and every level that is scored."""
+    return max(folds_needed(level) for level in (*levels, *SCORED_LEVELS))
 
 
 def plan_folds(times: Sequence[IntArray], size: PlanSize) -> Plan:

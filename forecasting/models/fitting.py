@@ -117,6 +117,12 @@ class Algorithm(Protocol):
         ...
 
 
+def pinball(targets: FloatInput, forecast: npt.NDArray[np.float64], quantile: float) -> float:
+    """Return the mean pinball loss in units of volatility."""
+    errors = targets.astype(np.float64) - forecast
+    return float(np.mean(np.maximum(quantile * errors, (quantile - 1) * errors)))
+
+
 def require_parity(graph_output: FloatInput, fitted_output: FloatInput, algorithm: str) -> float:
     """Return the largest difference between a graph and the model it was made from, in units of volatility.
 

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, QuantileRegressor, Ridge
 
 from forecasting.artefact import Setting
 from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
-from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, require_parity
+from forecasting.models.fitting import Epoch, FitTask, Fitted, pinball, require_parity
 from forecasting.models.hyperparameters import Hyperparameter
 from forecasting.panel import FloatArray
 
@@ -25,6 +26,8 @@ _PARITY_WINDOWS = 256
 _OPSET = {"": 17, "ai.onnx.ml": 3}
 #: Ridge penalties tried, relative to the number of examples; the validation part decides.
 _PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
+#: The L1 penalty that keeps the linear programmes well posed where inputs repeat each other.
+_QUANTILE_PENALTY = 1e-4
 
 
 class Linear:
@@ -40,7 +43,7 @@ class Linear:
             default=-1.0,
             minimum=-1.0,
             maximum=1e6,
-            description="Ridge (squared) or L1 (quantile) penalty; -1 lets the validation part choose the ridge's",
+            description="Of ridge (squared) or L1 (quantile); -1: the validation part chooses, or 0.0001",
         ),
     )
 
@@ -96,25 +99,47 @@ def _epoch(number: int, count: int, model: Ridge, task: FitTask) -> Epoch:
 
 
 def _fit_quantiles(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tuple[Epoch, ...]]:
-    penalty = max(task.number("penalty"), 0.0)
+    given = task.number("penalty")
+    penalty = _QUANTILE_PENALTY if given < 0 else given
     horizon, count = task.fit.targets.shape[1], len(task.quantiles)
     coefficients, intercepts, done = [], [], []
     for step in range(horizon):
         losses = np.zeros(2)
         for quantile in task.quantiles:
-            model = QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
-            model.fit(inputs, task.fit.targets[:, step].astype(np.float64))
-            coefficients.append(model.coef_)
-            intercepts.append(model.intercept_)
-            losses += [_pinball(model, part, step, quantile) / count for part in (task.fit, task.validation)]
+            coefficient, intercept = _fit_quantile(inputs, task.fit.targets[:, step], quantile, penalty)
+            coefficients.append(coefficient)
+            intercepts.append(intercept)
+            for index, part in enumerate((task.fit, task.validation)):
+                forecast = _flat(part.inputs).astype(np.float64) @ coefficient + intercept
+                losses[index] += pinball(part.targets[:, step], forecast, quantile) / count
         done.append(Epoch(step + 1, horizon, float(losses[0]), float(losses[1]), 0.0))
         task.on_epoch(done[-1])
     return _linear(np.array(coefficients), np.array(intercepts)), tuple(done)
 
 
-def _pinball(model: QuantileRegressor, examples: Examples, step: int, quantile: float) -> float:
-    errors = examples.targets[:, step] - model.predict(_flat(examples.inputs).astype(np.float64))
-    return float(np.mean(np.maximum(quantile * errors, (quantile - 1) * errors)))
+def _fit_quantile(inputs: FloatArray, targets: FloatInput, quantile: float, penalty: float) -> tuple[FloatArray, float]:
+    """Return coefficients and intercept of one quantile regression."""
+    coefficient = np.zeros(inputs.shape[1])
+    # An input that never moves says nothing and leaves the linear programme without a unique answer.
+    moving = np.flatnonzero(np.ptp(inputs, axis=0) > 0)
+    wanted = targets.astype(np.float64)
+    if not len(moving) or not np.ptp(wanted):
+        return coefficient, float(np.quantile(wanted, quantile))
+    model = QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            model.fit(inputs[:, moving], wanted)
+        except ConvergenceWarning as error:
+            raise DivergedTraining(
+                "diverged-training",
+                field="loss",
+                expected=f"the least of the linear programme for the quantile {quantile:g}",
+                found=" ".join(str(error).split()),
+                advice="raise penalty or use the loss squared",
+            ) from error
+    coefficient[moving] = model.coef_
+    return coefficient, float(model.intercept_)
 
 
 def _linear(coefficients: FloatArray, intercepts: FloatArray) -> LinearRegression:

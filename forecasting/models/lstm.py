@@ -29,6 +29,8 @@ from forecasting.models.lstm_graph import build_graph
 #: The bands whose distance is the spread of a forecast, and the median.
 _ALWAYS_FORECAST = (0.1, 0.5, 0.9)
 _PARITY_WINDOWS = 256
+#: A fit whose best epoch is so much worse than the net that it began with has run away, finite or not.
+_DIVERGED, _LEAST_LOSS = 3.0, 1e-3
 
 
 class LstmNet(nn.Module):
@@ -145,20 +147,15 @@ def _fit(net: LstmNet, task: FitTask) -> tuple[Epoch, ...]:
     adam = Adam(net.parameters(), task.number("learning_rate"))
     plateau = Plateau(adam, factor=task.number("plateau_factor"), patience=task.whole("plateau_patience"))
     quantiles = torch.tensor(task.quantiles, dtype=torch.float32)
-    best_loss, best_epoch, best_state = float("inf"), 0, {}
+    start_loss = _validate(net, task.validation, quantiles)
+    best_loss, best_epoch, best_state = float("inf"), 0, net.state_dict()
     done: list[Epoch] = []
     for number in range(1, task.whole("epochs") + 1):
         rate = adam.rate
         train_loss = _run_epoch(net, adam, task, quantiles)
         validation_loss = _validate(net, task.validation, quantiles)
         if not np.isfinite(train_loss) or not np.isfinite(validation_loss):
-            raise DivergedTraining(
-                "diverged-training",
-                field="loss",
-                expected="finite in every epoch",
-                found=f"{train_loss:g} (train) and {validation_loss:g} (validation) in epoch {number}",
-                advice=f"lower learning_rate, which was {rate:g}",
-            )
+            raise _diverged("finite in every epoch", f"{train_loss:g} and {validation_loss:g} in epoch {number}", task)
         plateau.step(validation_loss)
         done.append(Epoch(number, task.whole("epochs"), train_loss, validation_loss, rate))
         task.on_epoch(done[-1])
@@ -167,8 +164,22 @@ def _fit(net: LstmNet, task: FitTask) -> tuple[Epoch, ...]:
             best_state = {name: part.clone() for name, part in net.state_dict().items()}
         elif number - best_epoch >= task.whole("patience"):
             break
+    if best_loss > _DIVERGED * start_loss + _LEAST_LOSS:
+        raise _diverged(
+            f"at most {_DIVERGED:g} times the {start_loss:g} before the fit", f"{best_loss:g} at best", task
+        )
     net.load_state_dict(best_state)
     return tuple(done)
+
+
+def _diverged(expected: str, found: str, task: FitTask) -> DivergedTraining:
+    return DivergedTraining(
+        "diverged-training",
+        field="loss",
+        expected=expected,
+        found=found,
+        advice=f"lower learning_rate, which was {task.number('learning_rate'):g}, and look for wild values in the series",
+    )
 
 
 def _run_epoch(net: LstmNet, adam: Adam, task: FitTask, quantiles: Tensor) -> float:

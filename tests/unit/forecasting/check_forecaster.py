@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def _check_training(spec: TrainingSpec, observations: Observations) -> TrainedMo
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
     assert fractions[-1] == 1
-    assert [one.stage for one in told][0] == "reading"
+    assert told[0].stage == "reading"
     assert told[-1].stage == "export"
     return trained
 
@@ -87,7 +88,7 @@ def _check_forecasts(model: LoadedModel, observations: Observations) -> None:
     np.testing.assert_array_equal(shorter.median, whole.median[:2])
     assert list(whole.quantiles) == [0.1, 0.25, 0.75, 0.9]
     ladder = [whole.quantiles[0.1], whole.quantiles[0.25], whole.median, whole.quantiles[0.75], whole.quantiles[0.9]]
-    assert all((a <= b).all() for a, b in zip(ladder, ladder[1:], strict=False)), "quantiles cross"
+    assert all((a <= b).all() for a, b in pairwise(ladder)), "quantiles cross"
     assert np.isfinite(ladder).all()
     assert ((whole.direction_probability > 0) & (whole.direction_probability < 1)).all()
     assert {name: values.shape for name, values in model.baselines(window, 3).items()} == dict.fromkeys(
@@ -135,9 +136,7 @@ def _refused(model: LoadedModel, window: np.ndarray, code: str, expected: str) -
 
 
 def _small(algorithm: str, hyperparameters: Mapping[str, Setting], values: np.ndarray) -> LoadedModel:
-    spec = TrainingSpec(
-        algorithm=algorithm, horizon=2, window_size=8, levels=LEVELS, hyperparameters=hyperparameters
-    )
+    spec = TrainingSpec(algorithm=algorithm, horizon=2, window_size=8, levels=LEVELS, hyperparameters=hyperparameters)
     trained = train(spec, [observations_of({"close": values})])
     return LoadedModel.load(trained.recipe, trained.graph)
 

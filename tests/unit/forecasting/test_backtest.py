@@ -81,7 +81,9 @@ def test_plan_that_cannot_be_is_refused_by_field(wrong: dict[str, int]) -> None:
 
 
 def test_scores_stand_for_all_steps_and_for_each_alone() -> None:
-    folds = gather(np.array([0, 1]), np.array([[1.0, 2.0], [2.0, 3.0]]), [flat(np.full((1, 1), x), 2) for x in (1.0, 2.0)])
+    folds = gather(
+        np.array([0, 1]), np.array([[1.0, 2.0], [2.0, 3.0]]), [flat(np.full((1, 1), x), 2) for x in (1.0, 2.0)]
+    )
 
     whole, steps = score(folds, [80], 1.0), score_by_step(folds, [80], 1.0)
 
@@ -163,6 +165,7 @@ def test_one_row_less_than_needed_is_refused_with_both_numbers(needs_fit: bool) 
 def test_the_highest_level_sets_the_calibration_folds() -> None:
     assert min_calibration_of([80, 95]) == 19
     assert min_calibration_of([99]) == 99
+    assert min_calibration_of([50]) == 9  # the calibration curve reaches 90
 
 
 def test_long_histories_are_thinned() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -96,7 +97,9 @@ def test_the_end_of_time_is_an_error_too() -> None:
 
 
 def test_unknown_calendar_and_freq_are_refused() -> None:
-    with pytest.raises(CalendarError, match="a code of exchange_calendars such as XNYS, BVMF, XLON, was 'NOPE'") as caught:
+    with pytest.raises(
+        CalendarError, match="a code of exchange_calendars such as XNYS, BVMF, XLON, was 'NOPE'"
+    ) as caught:
         times("NOPE", "1d", "2024-01-02", 1)
     assert caught.value.code == "unknown-calendar"
     for freq in ("d", "0d", "1s", "1D", "", "1.5h"):
@@ -135,7 +138,7 @@ def test_calendars_do_not_depend_on_the_day_of_the_run() -> None:
     # exchange_calendars ends a year from now by default: red when the year is not asked for by name.
     far = next_times("XNYS", "1d", utc("2090-01-03"), 5)
     assert len(far) == 5
-    assert all(b - a <= timedelta(days=5) for a, b in zip(far, far[1:], strict=False))
+    assert all(b - a <= timedelta(days=5) for a, b in pairwise(far))
 
 
 def test_the_endless_calendar_does_not_import_pandas() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.errors import LevelNotCalibrated
-from forecasting.intervals import Intervals, calibrate, folds_needed, max_level, probabilities_of, quantile_pair, supports
+from forecasting.intervals import (
+    Intervals,
+    calibrate,
+    folds_needed,
+    max_level,
+    probabilities_of,
+    quantile_pair,
+    supports,
+)
 
 
 def skewed(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -77,7 +86,7 @@ def test_wider_levels_never_cross_narrower_ones(folds: int, levels: list[float],
     possible = [level for level in sorted(levels) if level <= max_level(folds, is_symmetric=folds < 100) - 1e-9]
 
     bounds = [intervals.bounds(level) for level in possible]
-    for (lower, upper), (wider_lower, wider_upper) in zip(bounds, bounds[1:], strict=False):
+    for (lower, upper), (wider_lower, wider_upper) in pairwise(bounds):
         assert (wider_lower <= lower).all()
         assert (upper <= wider_upper).all()
     for lower, upper in bounds:
@@ -86,7 +95,7 @@ def test_wider_levels_never_cross_narrower_ones(folds: int, levels: list[float],
 
 
 def test_level_beyond_the_folds_is_refused_with_the_highest_possible() -> None:
-    with pytest.raises(LevelNotCalibrated, match="at most 95, the highest level that 19 .* support, was 96") as caught:
+    with pytest.raises(LevelNotCalibrated, match=r"at most 95, the highest level that 19 .* support, was 96") as caught:
         Intervals(calibrate(np.zeros((19, 1)))).bounds(96)
     assert caught.value.code == "level-not-calibrated"
     Intervals(calibrate(np.zeros((19, 1)))).bounds(95)
@@ -98,9 +107,7 @@ def test_level_outside_percent_is_refused(level: float) -> None:
         Intervals(calibrate(np.zeros((200, 1)))).require([level])
 
 
-@pytest.mark.parametrize(
-    ("level", "folds"), [(80.0, 4), (90.0, 9), (95.0, 19), (99.0, 99), (99.9, 999), (33.3, 1)]
-)
+@pytest.mark.parametrize(("level", "folds"), [(80.0, 4), (90.0, 9), (95.0, 19), (99.0, 99), (99.9, 999), (33.3, 1)])
 def test_fewest_folds_of_a_level(level: float, folds: int) -> None:
     assert folds_needed(level) == folds
     assert supports(folds, level, is_symmetric=True)

@@ -161,7 +161,9 @@ def test_every_prefix_equals_a_plain_dictionary_of_rows(log) -> None:
 
 
 def test_window_passes_over_rows_with_a_missing_value() -> None:
-    observations = observations_of({"close": np.array([1.0, 2.0, 3.0, np.nan]), "volume": np.array([1.0, np.nan, 3, 4])})
+    observations = observations_of(
+        {"close": np.array([1.0, 2.0, 3.0, np.nan]), "volume": np.array([1.0, np.nan, 3, 4])}
+    )
 
     window = window_of(observations, ("close", "volume"), 2)
 
@@ -171,7 +173,7 @@ def test_window_passes_over_rows_with_a_missing_value() -> None:
 
 
 def test_window_longer_than_the_history_names_both_numbers() -> None:
-    with pytest.raises(TooLittleHistory, match="at least 5 rows of market/HET@1d .*, was 3 of 3"):
+    with pytest.raises(TooLittleHistory, match=r"at least 5 rows of market/HET@1d .*, was 3 of 3"):
         window_of(observations_of({"close": np.ones(3)}), ("close",), 5)
 
 
