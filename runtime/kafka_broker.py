@@ -17,6 +17,7 @@ from kafka.errors import GroupIdNotFoundError, TopicAlreadyExistsError
 
 from runtime.broker import PartitionsCallback, TopicPartition, TopicSpec
 from runtime.errors import TransientError
+from runtime.kafka_connection import addresses, require_reachable
 from runtime.kafka_consumer import KafkaGroupConsumer, KafkaReader, ours, theirs
 from runtime.kafka_errors import in_our_words
 from runtime.kafka_producer import KafkaProducer
@@ -36,6 +37,7 @@ class KafkaBroker:
     """
 
     def __init__(self, bootstrap_servers: str, client_id: str, *, max_poll_interval_seconds: float = 300.0) -> None:
+        addresses(bootstrap_servers)
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._max_poll_interval_seconds = max_poll_interval_seconds
@@ -132,7 +134,7 @@ class KafkaBroker:
         with self._lock:
             if self._admin_client is None or self._admin_process != os.getpid():
                 self._admin_client = KafkaAdminClient(
-                    bootstrap_servers=self._bootstrap_servers.split(","),
+                    bootstrap_servers=require_reachable(self._bootstrap_servers),
                     client_id=f"{self._client_id}-admin",
                     request_timeout_ms=_REQUEST_TIMEOUT_MS,
                     bootstrap_timeout_ms=_REQUEST_TIMEOUT_MS,
@@ -181,5 +183,7 @@ def _as_new_topic(spec: TopicSpec) -> dict[str, object]:
             "retention.ms": "-1" if spec.retention_ms is None else str(spec.retention_ms),
             "max.message.bytes": str(spec.max_message_bytes),
             "min.insync.replicas": str(spec.min_insync_replicas),
+            # The broker unpacks what any client compressed, so that every reader can read it without its codec.
+            "compression.type": "uncompressed",
         },
     }

@@ -12,7 +12,9 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from runtime.broker import Message, PartitionsCallback, TopicPartition
 from runtime.errors import TransientError
+from runtime.kafka_connection import require_reachable
 from runtime.kafka_errors import in_our_words
+from runtime.kafka_records import install
 
 _SECOND = 1000
 _REQUEST_TIMEOUT_MS = 10 * _SECOND
@@ -30,7 +32,7 @@ def client(bootstrap_servers: str, client_id: str, **changes: Any) -> KafkaConsu
         BrokerUnavailable: The broker does not answer.
     """
     settings = {
-        "bootstrap_servers": bootstrap_servers.split(","),
+        "bootstrap_servers": require_reachable(bootstrap_servers),
         "client_id": client_id,
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
@@ -44,6 +46,7 @@ def client(bootstrap_servers: str, client_id: str, **changes: Any) -> KafkaConsu
         "metadata_max_age_ms": 30 * _SECOND,
         "metrics_enabled": False,
     }
+    install()
     with in_our_words("starting a consumer"):
         return KafkaConsumer(**{**settings, **changes})
 

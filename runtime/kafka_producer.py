@@ -11,6 +11,7 @@ from kafka import errors
 
 from runtime.broker import OutgoingMessage
 from runtime.errors import DeliveryFailed, TransientError
+from runtime.kafka_connection import require_reachable
 from runtime.kafka_errors import in_our_words
 from runtime.message_size import require_size
 
@@ -101,7 +102,7 @@ class KafkaProducer:
     def _new_client(self) -> Client:
         with in_our_words("starting a producer"):
             client = Client(
-                bootstrap_servers=self._bootstrap_servers.split(","),
+                bootstrap_servers=require_reachable(self._bootstrap_servers),
                 client_id=self._client_id,
                 acks="all",
                 enable_idempotence=True,

@@ -82,7 +82,8 @@ class Worker:
         writes_dead_letters: False for a topic whose dead letters another service writes: refused messages are then
             logged and counted only.
         on_assigned: Called inside the poll with the partitions that this member has from now on.
-        on_revoked: Called inside the poll with the partitions that it loses, after their work was dropped.
+        on_revoked: Called inside the poll with the partitions that it loses, after their work was dropped. Both must be
+            quick, and must not fail: nothing calls them again.
         log_fields: Gives further fields for the log line of a message.
     """
 
@@ -345,14 +346,12 @@ class Worker:
         self._log.info("assigned", partitions=_names(partitions))
         if self._is_backing_off and self._consumer is not None:
             self._consumer.pause(partitions)
-        if self._assigned_hook is not None:
-            self._assigned_hook(partitions)
+        _call(self._assigned_hook, partitions)
 
     def _on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         dropped = 0 if self._batch is None else self._batch.drop(partitions)
         self._log.info("revoked", partitions=_names(partitions), dropped_messages=dropped)
-        if self._revoked_hook is not None:
-            self._revoked_hook(partitions)
+        _call(self._revoked_hook, partitions)
 
     # --- telling -----------------------------------------------------------------------------------------------
 
@@ -397,6 +396,16 @@ class Worker:
             # A figure that is missing for a while is no reason to stop work.
             self._log.debug("backlog_unknown", reason=str(error))
         self._backlog_at = self._clock.monotonic()
+
+
+def _call(hook: PartitionsCallback | None, partitions: Collection[TopicPartition]) -> None:
+    if hook is None:
+        return
+    try:
+        hook(partitions)
+    except TransientError as error:
+        # Nothing calls it a second time, so it must not pass for something that trying again mends.
+        raise RuntimeError(f"a callback of the rebalance failed and will not be called again: {error}") from error
 
 
 def _names(partitions: Collection[TopicPartition]) -> list[str]:
