@@ -1,0 +1,254 @@
+"""The trainer on a real Kafka: trainings end to end, kills, cancellations, membership, MLflow near and away."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runtime.clock import SystemClock
+from runtime.health import Health
+from runtime.kafka_broker import KafkaBroker
+from schemas.models import Deployment, ModelReleased
+from schemas.topics import TRAINING_REQUESTS
+from tests.factories import training_cancel_request
+from tests.integration.trainer_process import Client, trainer_process
+from trainer.compose import build
+from trainer.metrics import TrainerMetrics
+from trainer.settings import TrainerSettings
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+#: Fits within some seconds, in many small steps of progress.
+TINY_LSTM = {
+    "algorithm": "lstm",
+    "hyperparameters": {"layers": "4", "dense": 0, "epochs": 30, "patience": 30, "refits": 1},
+}
+#: Never fits within a test.
+ENDLESS_LSTM = {
+    "algorithm": "lstm",
+    "hyperparameters": {"layers": "64,64", "epochs": 2000, "patience": 1000, "refits": 1},
+}
+
+
+@pytest.fixture
+def client(kafka: str, topic_prefix: str) -> Iterator[Client]:
+    client = Client(kafka, topic_prefix)
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize("algorithm", ["drift", "linear"])
+def test_training_ends_in_one_release_and_one_deployment(client: Client, tmp_path: Path, algorithm: str) -> None:
+    client.request("training-1", algorithm=algorithm, as_of=client.history())
+
+    with trainer_process(client, tmp_path):
+        end = client.wait_for_end("training-1")
+        client.wait_until(lambda: client.committed() == 1, what="the request is committed")
+
+    assert (end.state, end.reason) == ("succeeded", "")
+    (release,) = client.records(ModelReleased)
+    (deployment,) = client.records(Deployment)
+    assert (release.algorithm, release.version) == (algorithm, end.version)
+    assert deployment.version == release.version
+    assert {"reading", "backtest", "calibration", "export"} <= {event.stage for event in client.events("training-1")}
+
+
+def test_killed_trainer_resumes_with_one_release_one_deployment_and_one_end(client: Client, tmp_path: Path) -> None:
+    # Red without `bind_life_to` in `trainer.child`: the child of the killed trainer trains on.
+    client.request("training-1", **TINY_LSTM, as_of=client.history())
+    with trainer_process(client, tmp_path) as trainer:
+        client.wait_until(
+            lambda: any(event.stage == "fitting" and event.epoch for event in client.events("training-1")),
+            what="the training is under way",
+        )
+        (child,) = trainer.children()
+        trainer.kill()
+        gone, _ = psutil.wait_procs([child], timeout=10)
+        assert gone, "the child dies with its trainer"
+    assert not client.ends("training-1")
+    assert client.committed() == 0
+
+    with trainer_process(client, tmp_path):
+        end = client.wait_for_end("training-1")
+        client.wait_until(lambda: client.committed() == 1, what="the request is committed")
+
+    assert end.state == "succeeded"
+    assert len(client.records(ModelReleased)) == 1
+    assert len(client.records(Deployment)) == 1
+    events = client.events("training-1")
+    assert [event.sequence for event in events] == list(range(len(events)))
+
+
+def test_killed_child_is_tried_again(client: Client, tmp_path: Path) -> None:
+    client.request("training-1", as_of=client.history())
+    with trainer_process(client, tmp_path) as trainer:
+        client.wait_until(lambda: len(client.events("training-1")) >= 2, what="the training runs")
+        trainer.children()[0].kill()
+        end = client.wait_for_end("training-1")
+
+    assert end.state == "succeeded"
+    (warning,) = [event.reason for event in client.events("training-1") if event.reason]
+    assert "killed by SIGKILL" in warning
+    assert "attempt 1 of 3" in warning
+
+
+def test_training_survives_a_stop_for_the_whole_process_group(client: Client, tmp_path: Path) -> None:
+    # Red without the ignored signals in `bind_life_to` and `start_new_session`: the child's death is told as a failure.
+    client.request("training-1", as_of=client.history())
+    with trainer_process(client, tmp_path, max_attempts=1) as trainer:
+        client.wait_until(lambda: len(client.events("training-1")) >= 2, what="the training runs")
+        assert trainer.interrupt(signal.SIGTERM) == 0
+    assert not client.ends("training-1")
+
+    with trainer_process(client, tmp_path, max_attempts=1):
+        assert client.wait_for_end("training-1").state == "succeeded"
+
+
+def test_running_and_queued_trainings_are_cancelled(client: Client, tmp_path: Path) -> None:
+    as_of = client.history(rows=2_000)
+    client.request("running", **ENDLESS_LSTM, as_of=as_of)
+    client.request("queued", as_of=as_of)
+    with trainer_process(client, tmp_path) as trainer:
+        client.wait_until(
+            lambda: any(event.stage == "fitting" for event in client.events("running")), what="the training runs"
+        )
+        (child,) = trainer.children()
+        client.write(TRAINING_REQUESTS, training_cancel_request("queued", reason="second thoughts"))
+        assert client.wait_for_end("queued").reason == "second thoughts"
+        assert child.is_running()
+        assert client.committed() == 0, "nothing is committed past the running one"
+        client.write(TRAINING_REQUESTS, training_cancel_request("running"))
+        assert client.wait_for_end("running").state == "cancelled"
+        gone, _ = psutil.wait_procs([child], timeout=10)
+        assert gone
+        client.wait_until(lambda: client.committed() == 4, what="all four messages are committed")
+
+    assert client.ends("queued")[0].state == "cancelled"
+    assert not client.records(ModelReleased)
+
+
+def test_membership_outlives_a_training_that_is_longer_than_the_poll_interval(client: Client, tmp_path: Path) -> None:
+    # Red when jobs run within the loop (`InProcessRunner`): the group takes the partitions away and begins again.
+    settings = TrainerSettings(kafka_bootstrap_servers=client.bootstrap_servers, topic_prefix=client.prefix)
+    broker = KafkaBroker(client.bootstrap_servers, client_id="trainer", max_poll_interval_seconds=1.0)
+    trainer = build(settings, broker=broker, metrics=TrainerMetrics(), health=Health(SystemClock()))
+    assignments: list[object] = []
+    assigned = trainer._core.assigned
+    trainer._core.assigned = lambda numbers: (assignments.append(numbers), assigned(numbers))[1]  # type: ignore[method-assign]
+    stop = threading.Event()
+    thread = threading.Thread(target=trainer.run, args=(stop,))
+    begin = client.clock.monotonic()
+    client.request("training-1", **TINY_LSTM, as_of=client.history())
+    thread.start()
+    try:
+        assert client.wait_for_end("training-1").state == "succeeded"
+    finally:
+        stop.set()
+        thread.join(20)
+    broker.close()
+
+    assert client.clock.monotonic() - begin > 2.0
+    assert len(assignments) == 1
+
+
+def test_mlflow_away_costs_a_warning_and_nothing_else(client: Client, tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    client.request("training-1", as_of=client.history())
+
+    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri, mlflow_timeout_seconds=1):
+        end = client.wait_for_end("training-1")
+
+    assert (end.state, end.mlflow_run_id) == ("succeeded", None)
+    (warning,) = [event for event in client.events("training-1") if event.reason]
+    assert warning.reason.startswith("the run is not recorded in MLflow: ")
+    assert len(client.records(ModelReleased)) == 1
+
+
+def runs(uri: str, experiment: str) -> list[Any]:
+    """Return the runs of an experiment."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))
+
+
+def begun_runs(store: Path) -> int:
+    """Return how many runs stand in a store, without MLflow's seconds."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: making its tables takes seconds."""
+    from mlflow import MlflowClient
+
+    store = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{store}").search_experiments()
+    return store
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
+
+
+def artefacts(uri: str, run_id: str, folder: str = "") -> set[str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.list_artifacts(run_id, folder)
+    files = {entry.path for entry in found if not entry.is_dir}
+    return files.union(*(artefacts(uri, run_id, entry.path) for entry in found if entry.is_dir))
+
+
+def test_run_in_mlflow_is_one_also_after_a_crash_while_it_was_recorded(
+    client: Client, tmp_path: Path, store: Path
+) -> None:
+    # Red without the search by tag in `_run_of`: the second recording makes a second run.
+    uri = f"sqlite:///{store}"
+    request = client.request("training-1", algorithm="linear", as_of=client.history())
+    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri) as trainer:
+        client.wait_until(lambda: begun_runs(store), what="a run is begun")
+        trainer.kill()
+    assert not client.ends("training-1")
+    assert [run.info.status for run in runs(uri, request.model)] == ["RUNNING"]
+
+    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri):
+        end = client.wait_for_end("training-1")
+
+    (run,) = runs(uri, request.model)
+    (release,) = client.records(ModelReleased)
+    assert (run.info.run_id, run.info.status) == (end.mlflow_run_id, "FINISHED")
+    assert run.data.tags["training_id"] == "training-1"
+    assert run.data.params["algorithm"] == "linear"
+    assert run.data.metrics["model.mae"] == pytest.approx(release.metrics["model"]["mae"])
+    assert {"artefact/recipe.json", "artefact/model.onnx"} <= artefacts(uri, run.info.run_id)
+
+
+def test_run_in_mlflow_has_parameters_metrics_plots_and_the_artefact(
+    client: Client, tmp_path: Path, store: Path
+) -> None:
+    uri = f"sqlite:///{store}"
+    request = client.request("training-1", **TINY_LSTM, as_of=client.history())
+    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri):
+        end = client.wait_for_end("training-1")
+
+    (run,) = runs(uri, request.model)
+    assert (run.info.run_id, end.reason) == (end.mlflow_run_id, "")
+    assert run.data.params["hyperparameters.layers"] == "4"
+    assert {"loss.train", "loss.validation", "model.mae", "last-value.mae", "skill.last-value"} <= set(run.data.metrics)
+    plots = {f"plots/{name}.png" for name in ("loss-curve", "fit", "fan", "calibration", "skill-by-step")}
+    assert plots | {"artefact/recipe.json", "artefact/model.onnx"} == artefacts(uri, run.info.run_id)
