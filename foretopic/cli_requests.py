@@ -13,7 +13,7 @@ from foretopic.errors import ForetopicError
 from foretopic.first_run import describe_training
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
-from foretopic.tables import forecast_table, metrics_table, new_table, number, skill_line
+from foretopic.tables import backtest_table, forecast_table, metrics_table, new_table, number, verdict
 from schemas.trainings import FINAL_TRAINING_STATES
 
 _POLL_SECONDS = 0.3
@@ -218,7 +218,8 @@ def models(model: str | None, as_json: bool) -> None:
     reporter.show(table)
     if model is not None:
         for version in (version for entry in found for version in entry["versions"]):
-            reporter.line(f"{version['version']}: {skill_line(version)}")
+            reporter.line(f"{version['version']}: {verdict(version)}")
+            reporter.show(backtest_table(version))
             reporter.show(metrics_table(version))
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -316,10 +316,12 @@ class EmbeddedKafka:
             "-Djdk.nio.maxCachedBufferSize=262144",
             f"-Djava.io.tmpdir={self._home / 'kafka' / 'tmp'}",
             f"-Djava.util.logging.config.file={self._home / 'kafka' / 'logging.properties'}",
-            "-cp",
-            _class_path(self._jars),
+            # The class path stands in a file: as an argument it would fill every list of processes.
+            f"@{self._class_path_file()}",
         ]
 
-
-def _class_path(jars: Sequence[Path]) -> str:
-    return os.pathsep.join(str(jar) for jar in jars)
+    def _class_path_file(self) -> Path:
+        path = self._home / "kafka" / "class-path"
+        joined = os.pathsep.join(str(jar) for jar in self._jars).replace("\\", "\\\\").replace('"', '\\"')
+        path.write_text(f'-cp "{joined}"\n', encoding="utf-8")
+        return path

@@ -8,7 +8,7 @@ from typing import Any
 from foretopic.errors import ForetopicError, GatewayError, NotReady
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
-from foretopic.tables import forecast_table, metrics_table, skill_line
+from foretopic.tables import backtest_table, forecast_table, verdict
 from runtime.clock import Clock
 from schemas.forecasts import default_model_name
 from schemas.trainings import FINAL_TRAINING_STATES
@@ -122,8 +122,8 @@ class FirstRun:
         series = next(entry for entry in self._client.series() if entry["series_id"] == SERIES_ID)
         self._reporter.show(forecast_table(forecast))
         if champion is not None:
-            self._reporter.show(metrics_table(champion))
-            self._reporter.line(skill_line(champion))
+            self._reporter.show(backtest_table(champion))
+            self._reporter.line(verdict(champion))
         last_day = str(series["last_time"]).partition("T")[0]
         self._reporter.line(f"Prices: {series['source']}, {series['rows']} rows to {last_day}.")
         used = forecast["model"]

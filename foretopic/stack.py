@@ -50,6 +50,7 @@ class Stack:
         self._notice = notice
         self._stopping = threading.Event()
         self._phase: Phase = "starting"
+        self._lock = threading.Lock()
         self._supervisor: Supervisor | None = None
 
     @property
@@ -62,7 +63,10 @@ class Stack:
         self._stopping.set()
 
     def run(self, when_up: Callable[[], None]) -> None:
-        """Start everything, call ``when_up`` in a thread of its own, supervise until asked to stop, stop everything.
+        """Start everything, supervise until asked to stop, stop everything.
+
+        Args:
+            when_up: Called in a thread of its own once the gateway answers.
 
         Raises:
             StartFailed: Everything that stands in the way of a start, told together; nothing was started.
@@ -82,15 +86,14 @@ class Stack:
             )
             undo.callback(state_path(self._home).unlink, missing_ok=True)
             undo.callback(self._stop, self._supervisor)
-            self._start(self._supervisor)
-            if not self.is_stopping:
-                self._supervise(self._supervisor, when_up)
+            self._start(self._supervisor, when_up)
+            while not self._stopping.wait(_TICK_SECONDS):
+                self._supervisor.tick()
 
     def note_first_run(self, *, is_ready: bool) -> None:
         """Note whether the first forecast is shown."""
         if not self.is_stopping:
-            self._phase = "ready" if is_ready else "unready"
-            self._write()
+            self._enter("ready" if is_ready else "unready")
 
     def _prepare_kafka(self) -> EmbeddedKafka:
         """Return Kafka, ready to be started, or tell every fault together."""
@@ -114,7 +117,7 @@ class Stack:
             raise StartFailed(faults)
         return kafka
 
-    def _start(self, supervisor: Supervisor) -> None:
+    def _start(self, supervisor: Supervisor, when_up: Callable[[], None]) -> None:
         started = self._clock.monotonic()
 
         def wait_for(*names: str) -> None:
@@ -128,23 +131,20 @@ class Stack:
         self._notice(f"Kafka runs on {ports.LOOPBACK}:{self._settings.kafka_port}.")
         supervisor.start([*WORKERS, GATEWAY])
         wait_for(GATEWAY)
+        if self.is_stopping:
+            return
+        # What it asks for waits in the log until its service is there.
+        threading.Thread(target=when_up, name="first-run", daemon=True).start()
+        wait_for(*WORKERS)
         # Only the end of a training needs it, and its start would compete with the others'.
         supervisor.start([MLFLOW])
-        wait_for(*WORKERS)
         if not self.is_stopping:
-            self._phase = "running"
-            self._write()
             self._notice(f"All services answer after {self._clock.monotonic() - started:.1f} s.")
-
-    def _supervise(self, supervisor: Supervisor, when_up: Callable[[], None]) -> None:
-        user = threading.Thread(target=when_up, name="first-run", daemon=True)
-        user.start()
-        while not self._stopping.wait(_TICK_SECONDS):
-            supervisor.tick()
+            self._enter("running")
 
     def _stop(self, supervisor: Supervisor) -> None:
-        self._phase = "stopping"
-        self._write()
+        self._stopping.set()
+        self._enter("stopping")
         self._notice("Stopping ...")
         supervisor.stop()
         self._notice("Stopped.")
@@ -155,8 +155,17 @@ class Stack:
             self._supervisor.kill()
         self._stopping.set()
 
+    def _enter(self, phase: Phase) -> None:
+        """Note a phase; ``running`` does not undo what the first run has noted already."""
+        with self._lock:
+            if phase != "running" or self._phase == "starting":
+                self._phase = phase
+        self._write()
+
     def _write(self) -> None:
-        if self._supervisor is not None:
+        if self._supervisor is None:
+            return
+        with self._lock:
             write_state(
                 self._home,
                 StackState(

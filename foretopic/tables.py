@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,23 +38,46 @@ def forecast_table(forecast: Document) -> Table:
     return table
 
 
-def skill_line(version: Document) -> str:
-    """Return how a model version did beside the baselines, in one or two sentences."""
-    skill = version.get("skill") or {}
-    told = ", ".join(f"{value:+.1%} against {name}" for name, value in sorted(skill.items()))
-    losers = [name for name, value in skill.items() if value < 0]
-    verdict = f" It loses to {' and '.join(sorted(losers))} on these folds." if losers else ""
-    return f"Skill over {version.get('folds')} walk-forward folds (above 0 is better): {told or 'none told'}.{verdict}"
+def verdict(version: Document) -> str:
+    """Return in one sentence whether a model version is worth its while."""
+    skill: Document = version.get("skill") or {}
+    losers = sorted(name for name, value in skill.items() if value < 0)
+    if losers:
+        return f"On these folds the model loses to {' and '.join(losers)} (skill below 0)."
+    return "On these folds the model beats every baseline (skill above 0)."
+
+
+def backtest_table(version: Document) -> Table:
+    """Return a model version beside the baselines on the same folds: errors, coverage, and its skill against each."""
+    metrics: Document = version.get("metrics") or {}
+    skill: Document = version.get("skill") or {}
+    coverages = sorted(name for name in metrics.get("model", {}) if re.fullmatch(r"coverage-[0-9.]+", name))
+    levels = [f"in {name.removeprefix('coverage-')} % band" for name in coverages]
+    title = f"Backtest over {version.get('folds')} walk-forward folds"
+    table = new_table(title, ["method", "MAE", "MAPE", "CRPS", *levels, "skill of the model"])
+    for method, values in metrics.items():
+        table.add_row(
+            method,
+            number(values.get("mae")),
+            _percent(values.get("mape")),
+            number(values.get("crps")),
+            *(_percent(values.get(name)) for name in coverages),
+            f"{skill[method]:+.1%}" if method in skill else "",
+        )
+    return table
 
 
 def metrics_table(version: Document) -> Table:
-    """Return the metrics of a version beside those of the baselines on the same folds."""
+    """Return every metric of a version, a row each, with a column for it and each baseline."""
     metrics: Document = version.get("metrics") or {}
-    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    table = new_table("Backtest", ["method", *names])
-    for method, values in metrics.items():
-        table.add_row(method, *(number(values.get(name), digits=4) for name in names))
+    table = new_table("Backtest", ["metric", *metrics])
+    for name in dict.fromkeys(name for values in metrics.values() for name in values):
+        table.add_row(name, *(number(values.get(name), digits=4) for values in metrics.values()))
     return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} %"
 
 
 def number(value: float | None, *, digits: int = 2) -> str:
