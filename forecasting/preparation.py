@@ -239,7 +239,8 @@ def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:
             inputs.append(builder.build(window, volatility))
             targets.append((working[cutoff + 1 : cutoff + 1 + recipe.horizon] - working[cutoff]) / unit)
             units.append(unit)
-    return Examples(np.stack(inputs), np.array(targets, dtype=np.float32), np.array(units))
+    with np.errstate(over="ignore"):  # an outcome beyond float32 becomes infinite, and the fit says that it diverged
+        return Examples(np.stack(inputs), np.array(targets).astype(np.float32), np.array(units))
 
 
 def require_seasonal_window(spec: TrainingSpec, season: int) -> None:

@@ -178,7 +178,7 @@ def _diverged(expected: str, found: str, task: FitTask) -> DivergedTraining:
         field="loss",
         expected=expected,
         found=found,
-        advice=f"lower learning_rate, which was {task.number('learning_rate'):g}, and look for wild values in the series",
+        advice=f"lower learning_rate, which was {task.number('learning_rate'):g}, and look for wild values in the data",
     )
 
 
