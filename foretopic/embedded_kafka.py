@@ -222,11 +222,15 @@ class EmbeddedKafka:
         finally:
             admin.close()
 
-    def explain(self, broker_index: int = 0, *, log_start: int | None = None) -> ForetopicError:
+    def explain(
+        self, broker_index: int = 0, *, log_start: int | None = None, exit_code: int | None = None
+    ) -> ForetopicError:
         """Return why a broker ended, as its log tells it from byte ``log_start`` on, else from its last start on."""
         after = self._log_starts.get(broker_index, 0) if log_start is None else log_start
         text = tail(self.log_path(broker_index), lines=400, after=after)
         process = self._processes.get(broker_index)
+        if exit_code is None and process is not None:
+            exit_code = process.poll()
         place = self._places[broker_index]
         if any(phrase in text for phrase in _DISK_FULL_PHRASES):
             return DiskFull(self._home, self._minimum_free_bytes, shutil.disk_usage(self._home).free)
@@ -234,8 +238,9 @@ class EmbeddedKafka:
             return PortBusy(place.port, "Kafka", PORT_VARIABLE)
         if _LOG_LOCKED_PHRASE in text:
             return HomeBusy(self._home, None)
-        end = describe_exit(None if process is None else process.poll())
-        return ProcessDied("Kafka", end, self.log_path(broker_index), "\n".join(text.splitlines()[-15:]))
+        return ProcessDied(
+            "Kafka", describe_exit(exit_code), self.log_path(broker_index), "\n".join(text.splitlines()[-15:])
+        )
 
     def _spawn(self, broker_index: int) -> None:
         log_path = self.log_path(broker_index)
@@ -281,7 +286,7 @@ class EmbeddedKafka:
 
     def _format(self) -> None:
         """Format the storage of brokers that have none yet; all get the same cluster id."""
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = new_cluster_id(uuid.uuid4().bytes)
         for index, place in enumerate(self._places):
             if (place.log_directory / "meta.properties").exists():
                 continue
@@ -299,8 +304,9 @@ class EmbeddedKafka:
                 log_path = self.log_path(index)
                 log_path.parent.mkdir(parents=True, exist_ok=True)
                 with log_path.open("a", encoding="utf-8") as log:
+                    log_start = log.tell()
                     log.write(result.stdout + result.stderr)
-                raise self.explain(index)
+                raise self.explain(index, log_start=log_start, exit_code=result.returncode)
 
     def _java_command(self, *, heap_mebibytes: int) -> list[str]:
         if self._java is None:
@@ -325,3 +331,13 @@ class EmbeddedKafka:
         joined = os.pathsep.join(str(jar) for jar in self._jars).replace("\\", "\\\\").replace('"', '\\"')
         path.write_text(f'-cp "{joined}"\n', encoding="utf-8")
         return path
+
+
+def new_cluster_id(random_bytes: bytes) -> str:
+    """Return 16 bytes in Kafka's form of an id; never one with a hyphen in front, which Kafka takes for an option.
+
+    >>> new_cluster_id(bytes([0b11111000]) + bytes(15))[0]
+    'e'
+    """
+    lower = bytes([random_bytes[0] & 0b01111111]) + random_bytes[1:]
+    return base64.urlsafe_b64encode(lower).decode().rstrip("=")

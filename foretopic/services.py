@@ -70,7 +70,7 @@ def service_specs(
             log_path=kafka.log_path(),
             is_ready=kafka.is_ready,
             port=settings.kafka_port,
-            explain=lambda log_start: kafka.explain(log_start=log_start),
+            explain=lambda log_start, exit_code: kafka.explain(log_start=log_start, exit_code=exit_code),
             stop_seconds=30.0,
         ),
         ServiceSpec(

@@ -33,7 +33,7 @@ class ServiceSpec:
     Attributes:
         command: Returns the command line; asked anew at every start.
         is_ready: Whether it can do its work; asked until it is, at most once a tick.
-        explain: Returns why it ended, from its log beginning at that byte; where the exit code alone says too little.
+        explain: Returns why it ended, from its log beginning at a byte and its exit code; without it, the log's end does.
         stop_seconds: From the request to end until it is killed.
     """
 
@@ -43,7 +43,7 @@ class ServiceSpec:
     log_path: Path
     is_ready: Callable[[], bool]
     port: int | None = None
-    explain: Callable[[int], ForetopicError] | None = None
+    explain: Callable[[int, int | None], ForetopicError] | None = None
     stop_seconds: float = 15.0
 
 
@@ -58,7 +58,7 @@ class _Service:
     restarts: int = 0
     ends_in_a_row: int = 0
     was_ready: bool = False
-    last_end: str = ""
+    last_exit_code: int | None = None
     log_start: int = field(default=0)
 
 
@@ -98,7 +98,7 @@ class Supervisor:
                 process=service.mark,
                 port=service.spec.port,
                 restarts=service.restarts,
-                last_end=service.last_end,
+                last_end="" if service.last_exit_code is None else describe_exit(service.last_exit_code),
             )
             for service in self._services.values()
         )
@@ -184,10 +184,10 @@ class Supervisor:
             service.ends_in_a_row = 0
         pause = min(_FIRST_PAUSE_SECONDS * 2**service.ends_in_a_row, _LONGEST_PAUSE_SECONDS)
         service.ends_in_a_row += 1
-        service.last_end = describe_exit(exit_code)
+        service.last_exit_code = exit_code
         service.state, service.start_at = "waiting", now + pause
         self._notice(
-            f"{service.spec.name} ended with {service.last_end} after {ran_seconds:.0f} s; "
+            f"{service.spec.name} ended with {describe_exit(exit_code)} after {ran_seconds:.0f} s; "
             f"it starts again in {pause:g} s (log: {service.spec.log_path})"
         )
 
@@ -224,6 +224,6 @@ class Supervisor:
 
     def _why_it_ended(self, service: _Service) -> ForetopicError:
         if service.spec.explain is not None:
-            return service.spec.explain(service.log_start)
+            return service.spec.explain(service.log_start, service.last_exit_code)
         text = tail(service.spec.log_path, lines=15, after=service.log_start)
-        return ProcessDied(service.spec.name, service.last_end, service.spec.log_path, text)
+        return ProcessDied(service.spec.name, describe_exit(service.last_exit_code), service.spec.log_path, text)
