@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := ingestor trainer predictor gateway mlflow stack dev bench
+LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
 .PHONY: help up down demo test test-unit check format bench bench-accuracy docs lock clean

@@ -1,0 +1,54 @@
+"""The first run against a gateway that runs elsewhere: ``python -m foretopic.first_start`` with ``FORETOPIC_URL``.
+
+What ``foretopic up`` does after it has started the services; in containers it is a service of its own that ends with 0
+once there is a forecast, also when there was one before.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pydantic import Field
+from rich.console import Console
+
+from foretopic.errors import ForetopicError
+from foretopic.first_run import FirstRun
+from foretopic.gateway_client import GatewayClient
+from foretopic.reporter import Reporter
+from runtime.clock import SystemClock
+from runtime.errors import SettingsError
+from runtime.settings import ServiceSettings, load_settings, settings_config
+
+
+class FirstStartSettings(ServiceSettings):
+    """Settings of the first start."""
+
+    model_config = settings_config("first_start")
+
+    url: str = Field(
+        default="http://127.0.0.1:5000",
+        pattern=r"^https?://\S+$",
+        validation_alias="FORETOPIC_URL",
+        description="Base URL of the gateway",
+    )
+
+
+def main() -> int:
+    """Run as a process; return its exit code."""
+    try:
+        settings = load_settings(FirstStartSettings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    reporter = Reporter(Console(width=110))
+    try:
+        with GatewayClient(settings.url.rstrip("/")) as client:
+            FirstRun(client, reporter, clock=SystemClock(), is_stopped=lambda: False).run()
+    except ForetopicError as error:
+        reporter.line(f"No forecast yet: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
