@@ -169,6 +169,11 @@ class Projection:
                 self.has_written(ends)
             )
 
+    def write_what_is_seen(self, timeout_seconds: float) -> None:
+        """Wait until the store has what had been read when this was called."""
+        seen = dict(self._seen)
+        self.wait_written({place: position.next_offset for place, position in seen.items()}, timeout_seconds)
+
     def wait_for_write(self, timeout_seconds: float) -> None:
         """Return after the next transaction, or after ``timeout_seconds``."""
         with self._changed:
@@ -195,7 +200,6 @@ class Projection:
             self.failure = error
             _LOG.critical("projection-stopped", exc_info=error)
             self._on_failure()
-            raise
 
     def _partitions(self, topics: Sequence[Topic]) -> list[TopicPartition]:
         places = []

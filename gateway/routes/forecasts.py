@@ -21,6 +21,7 @@ from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
 
 #: A request stands in the log before its answer, so the store has it a transaction or two later.
 _WRITES_AWAITED = 4
+_WRITE_SECONDS = 2.0
 _BODY = msgspec.json.Decoder(ForecastBody)
 
 
@@ -230,10 +231,13 @@ class ForecastDesk:
         if stored is not None or (entry is not None and entry.is_logged):
             return self._pending(sought_id)
         forecast = self._service.queries.forecast(sought_id)
+        if forecast is None:
+            # What is not found may only not have been read or stored yet.
+            self._service.require_caught_up()
+            self._service.projection.write_what_is_seen(_WRITE_SECONDS)
+            forecast = self._service.queries.forecast(sought_id)
         if forecast is not None:
             return json_bytes(forecast)
-        # What is not found may only not have been read yet.
-        self._service.require_caught_up()
         raise not_found("forecast", sought_id, "a request_id or a forecast_id was expected")
 
     def _stored_answer(self, answer: bytes, *, is_refused: bool) -> Response:

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from flask import Flask
+from sqlalchemy import select
 
 from gateway.app import create_app, service_of
 from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
 from gateway.store import Store, open_engine
+from gateway.tables import METADATA
 from runtime.broker import OutgoingMessage, TopicPartition, partition_for
 from runtime.clock import SystemClock
 from runtime.memory_broker import MemoryBroker
+from runtime.memory_delivery import PromptNetwork, SentMessage
 from runtime.topic_specs import specs
+from schemas import topics
 from schemas.codec import decode, encode
 from schemas.forecasts import ForecastRequestBatch, ForecastRequested, ForecastStep, forecast_id_of
 from schemas.record import Record
@@ -46,6 +50,41 @@ def publish(broker: MemoryBroker, topic: Topic, record: Record, partition: int |
     return broker.producer().send(message).result(5.0)
 
 
+class HeldNetwork(PromptNetwork):
+    """Keeps what is sent to one topic until it is let through."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        self._topic = topic
+        self._lock = threading.Lock()
+        self.held: list[SentMessage] = []
+        self.is_open = False
+
+    def on_send(self, sent: SentMessage) -> None:
+        with self._lock:
+            if not self.is_open and sent.partition.topic == self._topic:
+                self.held.append(sent)
+                return
+        super().on_send(sent)
+
+    def release(self) -> None:
+        """Let everything through, now and from now on."""
+        with self._lock:
+            self.is_open = True
+            held, self.held = self.held, []
+        for sent in held:
+            sent.append()
+            sent.acknowledge()
+
+    def release_held(self) -> None:
+        """Let through what is held now."""
+        with self._lock:
+            held, self.held = self.held, []
+        for sent in held:
+            sent.append()
+            sent.acknowledge()
+
+
 class Responder:
     """Answers each request once, from the log, as the predictor would."""
 
@@ -53,7 +92,8 @@ class Responder:
         self._broker = broker
         self._answer = answer or issued
         self._stop = threading.Event()
-        self.is_paused = threading.Event()
+        self._must_pause = threading.Event()
+        self._is_parked = threading.Event()
         self.requests: list[ForecastRequested] = []
         self.records: list[Record] = []
         self._answered: set[str] = set()
@@ -67,10 +107,21 @@ class Responder:
         self._stop.set()
         self._thread.join(5)
 
+    def pause(self) -> None:
+        """Return once nothing is answered any more."""
+        self._is_parked.clear()
+        self._must_pause.set()
+        assert self._is_parked.wait(DEADLINE_SECONDS)
+
+    def resume(self) -> None:
+        """Answer what waits, and go on."""
+        self._must_pause.clear()
+
     def _run(self) -> None:
         reader = self._broker.reader({TopicPartition(FORECAST_REQUESTS.name, number): 0 for number in range(12)})
         while not self._stop.is_set():
-            if self.is_paused.is_set():
+            if self._must_pause.is_set():
+                self._is_parked.set()
                 self._stop.wait(0.005)
                 continue
             for message in reader.poll(0.02):
@@ -115,8 +166,8 @@ def issued(request: ForecastRequested) -> Record:
 class World:
     """What a test of the gateway holds."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        self.broker = MemoryBroker(SystemClock())
+    def __init__(self, folder: Path, *, broker: MemoryBroker | None = None, **settings: Any) -> None:
+        self.broker = broker or MemoryBroker(SystemClock())
         self.broker.ensure_topics(specs())
         self.folder = folder
         self.settings = GatewaySettings(
@@ -128,6 +179,7 @@ class World:
         self.client = self.app.test_client()
 
     def new_store(self, name: str = "gateway.db") -> Store:
+        self.folder.mkdir(exist_ok=True)
         engine = open_engine(f"sqlite:///{self.folder / name}")
         upgrade(engine)
         return Store(engine)
@@ -155,12 +207,62 @@ def partition_of(key: str) -> int:
 
 
 @contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[World]:
+def running(folder: Path, *, broker: MemoryBroker | None = None, **settings: Any) -> Iterator[World]:
     """Yield a started world."""
-    world = World(folder, **settings)
+    world = World(folder, broker=broker, **settings)
     world.service.start()
     try:
         yield world
     finally:
         world.service.stop()
         world.store.engine.dispose()
+
+
+def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every row of every table."""
+    with store.engine.connect() as connection:
+        return {
+            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+            for table in METADATA.sorted_tables
+        }
+
+
+def every_record() -> list[tuple[Topic, Record]]:
+    """Return a log in which every record type stands, and repeats besides."""
+    request = factories.forecast_request("asked-1")
+    unpinned = factories.forecast_request("asked-2", as_of=None)
+    batch = ForecastRequestBatch(
+        requests=(factories.forecast_request("asked-3"), factories.forecast_request("asked-4"))
+    )
+    restated = factories.observation_batch(
+        rows=3, columns={"close": (7.0, 8.0, None)}, kind="restatement", reason="late"
+    )
+    return [
+        (topics.OBSERVATIONS, factories.observation_batch()),
+        (topics.OBSERVATIONS, restated),
+        (topics.OBSERVATIONS, factories.observation_batch()),
+        (topics.OBSERVATIONS, factories.observation_batch(series_id="shop/plums@1d")),
+        (topics.INGEST_REQUESTS, factories.ingest_request()),
+        (topics.INGEST_EVENTS, factories.ingest_event(state="running")),
+        (topics.INGEST_EVENTS, factories.ingest_event(state="succeeded")),
+        (topics.INGEST_EVENTS, factories.ingest_event(state="running")),
+        (topics.TRAINING_REQUESTS, factories.training_request()),
+        (topics.TRAINING_REQUESTS, factories.training_cancel_request()),
+        (topics.TRAINING_REQUESTS, factories.training_request()),
+        (topics.TRAINING_EVENTS, factories.training_event(sequence=0, state="running")),
+        (topics.TRAINING_EVENTS, factories.training_event(sequence=1, state="cancelled")),
+        (topics.TRAINING_EVENTS, factories.training_event(sequence=0, state="running")),
+        (topics.MODELS, factories.model_release()),
+        (topics.MODELS, factories.model_release(training_id="training-2")),
+        (topics.DEPLOYMENTS, factories.deployment()),
+        (topics.DEPLOYMENTS, factories.deployment()),
+        (topics.FORECAST_REQUESTS, request),
+        (topics.FORECAST_REQUESTS, request),
+        (topics.FORECAST_REQUESTS, unpinned),
+        (topics.FORECAST_REQUESTS, factories.forecast_request("asked-2", as_of=factories.as_of())),
+        (topics.FORECAST_REQUESTS, batch),
+        (topics.FORECASTS, factories.forecast_issued("asked-1")),
+        (topics.FORECASTS, factories.forecast_issued("asked-1")),
+        (topics.FORECASTS, factories.forecast_refused("asked-3")),
+        (topics.FORECASTS, factories.forecast_issued("asked-4")),
+    ]

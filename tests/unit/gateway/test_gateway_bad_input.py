@@ -1,0 +1,239 @@
+"""Whatever comes over HTTP, the answer is a problem document that names what was expected and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from schemas.forecasts import ForecastRequested
+from tests import factories
+from tests.unit.gateway.world import Responder, World
+
+URL = "/api/v1/forecasts"
+GOOD = {"series_id": factories.SERIES, "horizon": 3}
+
+
+@pytest.fixture
+def client(shared_world: World) -> FlaskClient:
+    return shared_world.client
+
+
+def assert_problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """Every error is RFC 9457, carries the request id and says nothing of the inside."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    document = answer.json
+    assert document["type"] == f"/problems/{code}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"].startswith("/")
+    assert document["x_request_id"] == answer.headers["X-Request-ID"]
+    assert "Traceback" not in answer.text
+    for fault in document["errors"]:
+        assert set(fault) == {"field", "expected", "found"}
+    return document
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "expected", "found"),
+    [
+        ({**GOOD, "horizon": 0}, "horizon", "`int` >= 1", "0"),
+        ({**GOOD, "horizon": 10_000}, "horizon", "`int` <= 1000", "10000"),
+        ({**GOOD, "horizon": "3"}, "horizon", "`int`", '"3"'),
+        ({**GOOD, "horizon": 2.5}, "horizon", "`int`", "2.5"),
+        ({**GOOD, "horizon": True}, "horizon", "`int`", "true"),
+        ({"series_id": factories.SERIES}, "horizon", "a value", "nothing"),
+        ({**GOOD, "levels": [80, 101]}, "levels[1]", "`float` < 100.0", "[80,101]"),
+        ({**GOOD, "levels": []}, "levels", "`array` of length >= 1", "[]"),
+        ({**GOOD, "levels": [95, 80]}, "levels", "ascend", "[95.0,80.0]"),
+        ({**GOOD, "series_id": "AAPL"}, "series_id", "regex", '"AAPL"'),
+        ({**GOOD, "horizont": 3}, "horizont", "one of the fields", "3"),
+        ({**GOOD, "as_of": None}, "as_of", "one of the fields", "null"),
+        ({**GOOD, "model": "a b"}, "model", "regex", '"a b"'),
+        ({**GOOD, "window": [[1.0]]}, "series_id", "exactly one of series_id and window", factories.SERIES),
+        ({"horizon": 3}, "series_id", "exactly one of series_id and window", "null"),
+        ({"window": [[1.0]], "horizon": 3}, "model", "model must be given with a window", "null"),
+        ({"window": [[1.0], [1.0, 2.0]], "model": "a/b", "horizon": 3}, "window", "equal length", "[[1.0],[1.0,2.0]]"),
+        ({"window": [1.0], "model": "a/b", "horizon": 3}, "window[0]", "`array`", "[1.0]"),
+        ({"window": [["x"]], "model": "a/b", "horizon": 3}, "window[0][0]", "`float`", '[["x"]]'),
+        ({**GOOD, "cutoff": "2025-01-02T00:00:00Z"}, "cutoff", "only be given with a window", "2025-01-02"),
+        ([], "", "a JSON object", "[]"),
+    ],
+)
+def test_each_fault_of_a_body_is_named(client: FlaskClient, body: Any, field: str, expected: str, found: str) -> None:
+    document = assert_problem(client.post(URL, json=body), 422, "invalid-body")
+
+    fault = document["errors"][0]
+    assert fault["field"] == field
+    assert expected in fault["expected"]
+    assert found in fault["found"]
+
+
+def test_all_faults_are_told_together(client: FlaskClient) -> None:
+    document = assert_problem(client.post(URL, json={"horizon": 0, "levels": [101], "typo": 1}), 422, "invalid-body")
+
+    assert [fault["field"] for fault in document["errors"]] == ["typo", "horizon", "levels[0]"]
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(client: FlaskClient, literal: str) -> None:
+    body = f'{{"window": [[{literal}]], "model": "a/b", "horizon": 3}}'
+
+    answer = client.post(URL, data=body, content_type="application/json")
+
+    assert answer.status_code in {400, 422}
+    assert_problem(answer, answer.status_code, "malformed-json" if answer.status_code == 400 else "invalid-body")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"a":1}}', b"[" * 100_000, b'"' + b"a" * 100])
+def test_what_is_not_json_is_refused(client: FlaskClient, content: bytes) -> None:
+    assert_problem(client.post(URL, data=content, content_type="application/json"), 400, "malformed-json")
+
+
+def test_an_empty_body_is_refused(client: FlaskClient) -> None:
+    assert_problem(client.post(URL, data=b"", content_type="application/json"), 400, "empty-body")
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_another_content_type_is_refused(client: FlaskClient, content_type: str | None) -> None:
+    answer = client.post(URL, data=b"{}", content_type=content_type)
+
+    assert_problem(answer, 415, "unsupported-media-type")
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_unread(client: FlaskClient) -> None:
+    class Unread:
+        def read(self, *_: Any) -> bytes:
+            raise AssertionError("the body must not be read")
+
+        readline = read
+
+    # Goes red without MAX_CONTENT_LENGTH in `create_app`.
+    answer = client.post(
+        URL,
+        content_type="application/json",
+        environ_overrides={"wsgi.input": Unread(), "CONTENT_LENGTH": str(50 * 1024 * 1024)},
+    )
+
+    document = assert_problem(answer, 413, "body-too-large")
+    assert "1048576 bytes" in document["detail"]
+
+
+def test_a_body_of_unknown_length_is_read_up_to_the_limit_only(client: FlaskClient) -> None:
+    class Endless:
+        taken = 0
+
+        def read(self, size: int = -1) -> bytes:
+            size = 65_536 if size < 0 else size
+            self.taken += size
+            assert self.taken < 4 * 1024 * 1024, "read far beyond the limit"
+            return b" " * size
+
+        def readline(self, size: int = -1) -> bytes:
+            return self.read(size)
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(())
+
+    answer = client.post(
+        URL,
+        content_type="application/json",
+        environ_overrides={
+            "wsgi.input": Endless(),
+            "wsgi.input_terminated": True,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "CONTENT_LENGTH": "",
+        },
+    )
+
+    assert_problem(answer, 413, "body-too-large")
+
+
+def test_an_unknown_series_is_404_and_reaches_no_log(world: World, predictor: Responder) -> None:
+    answer = world.client.post(URL, json={"series_id": "shop/pears@1d", "horizon": 3})
+
+    document = assert_problem(answer, 404, "unknown-series")
+    assert document["errors"][0]["found"] == "shop/pears@1d"
+    assert predictor.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("unknown-model", 404), ("no-champion", 409), ("horizon-too-long", 422), ("window-shape", 422)],
+)
+def test_a_refusal_is_a_problem_when_asked_and_when_read_again(world: World, code: str, status: int) -> None:
+    def refuse(request: ForecastRequested) -> Any:
+        return factories.forecast_refused(
+            request.request_id, code=code, reason="because", field="model", expected="x", found="y"
+        )
+
+    with Responder(world.broker, refuse):
+        answer = world.client.post(URL, json=GOOD, headers={"Idempotency-Key": "key-1"})
+        document = assert_problem(answer, status, code)
+        assert document["errors"] == [{"field": "model", "expected": "x", "found": "y"}]
+        assert document["request_id"] == "key-1"
+
+        again = world.client.get(f"{URL}/key-1")
+
+    assert_problem(again, status, code)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/forecasts/nobody", "/api/v1/trainings/x", "/api/v1/ingests/x"])
+def test_unknown_things_are_404(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+
+    assert_problem(answer, 404, f"unknown-{path.split('/')[3][:-1]}")
+
+
+def test_an_unknown_path_is_404(client: FlaskClient) -> None:
+    assert_problem(client.get("/api/v2"), 404, "no-such-path")
+
+
+def test_an_unknown_method_is_405_and_says_which_are_known(client: FlaskClient) -> None:
+    answer = client.delete(URL)
+
+    assert_problem(answer, 405, "method-not-allowed")
+    assert "POST" in answer.headers["Allow"]
+
+
+def test_a_bug_is_500_without_its_inside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise KeyError("secret-inside")
+
+    monkeypatch.setattr(world.service.queries, "series", broken)
+
+    answer = world.client.get("/api/v1/series")
+
+    assert_problem(answer, 500, "internal-server-error")
+    assert "secret-inside" not in answer.text
+
+
+@pytest.mark.parametrize("key", ["", '""', "a b", "a/b", "x" * 129, "ü", '"', "a,b"])
+def test_a_key_that_cannot_be_an_id_is_refused(client: FlaskClient, key: str) -> None:
+    answer = client.post(URL, json=GOOD, headers={"Idempotency-Key": key})
+
+    assert_problem(answer, 400, "invalid-idempotency-key")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=99999999999999999999999999", "limit"),
+        ("limit=ten", "limit"),
+        ("after=yesterday", "after"),
+        ("after=2025-01-02T00:00:00", "after"),
+        ("order=random", "order"),
+        ("lim=3", "lim"),
+    ],
+)
+def test_query_parameters_are_judged(client: FlaskClient, query: str, field: str) -> None:
+    answer = client.get(f"/api/v1/series/{factories.SERIES}/observations?{query}")
+
+    document = assert_problem(answer, 422, "invalid-parameter")
+    assert document["errors"][0]["field"] == field
