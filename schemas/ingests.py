@@ -44,7 +44,7 @@ class IngestRequested(Record, frozen=True, kw_only=True):
 
 
 class IngestEvent(Record, frozen=True, kw_only=True):
-    """How an ingest goes. The last event of an ingest is `succeeded` or `failed`."""
+    """How an ingest goes. The first event with a final state in log order, `succeeded` or `failed`, is its end."""
 
     ingest_id: Id
     series_id: SeriesId
@@ -65,4 +65,14 @@ class IngestEvent(Record, frozen=True, kw_only=True):
         require_utc("last_time", self.last_time)
 
     def identity(self) -> tuple[object, ...]:
-        return (self.ingest_id, self.state)
+        # All that it says: after a crash the source is asked again, and may give more, or nothing new any more.
+        return (
+            self.ingest_id,
+            self.state,
+            self.source,
+            self.rows_received,
+            self.rows_published,
+            self.first_time,
+            self.last_time,
+            self.reason,
+        )
