@@ -20,6 +20,7 @@ def build(
     health: Health | None = None,
     clock: Clock | None = None,
     partitions: int = FORECAST_REQUESTS.partitions,
+    predictor_type: type[Predictor] = Predictor,
 ) -> PredictorWorker:
     """Return a worker that is not connected yet.
 
@@ -29,10 +30,11 @@ def build(
         health: Told that work goes on; its own when ``None``.
         clock: Stamps what is published; the machine's when ``None``.
         partitions: How many partitions the topics have that are keyed by series.
+        predictor_type: What decides.
     """
     report = Report(metrics or Metrics(SERVICE), settings.topic_prefix)
     # The predictor asks the reader how far it is, and the reader feeds the predictor.
-    predictor = Predictor(
+    predictor = predictor_type(
         partitions=partitions,
         positions=lambda: reader.positions(),  # noqa: PLW0108  # there is no reader yet
         topic_prefix=settings.topic_prefix,

@@ -7,24 +7,31 @@ Four protections live here; `tests/unit/predictor/test_driver.py` holds each:
   in a stream's buffer when a rebalance starts is skipped *and* acknowledged, one whose agent raised is acknowledged.
   Either would commit past a request that nobody answered.
 - The state of a partition is asked for before its messages are taken, not while they come.
-- What was taken from the broker is noted, so that the watchdog sees a message that got lost on the way to the agent.
+- What is fetched is noted and expected at the agent. Faust drops messages of a partition that is paused while a fetch
+  is under way, and the next one would be acknowledged past them: a gap ends the process, before anything is committed.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 import aiokafka
 import faust
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
+from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 #: How long the broker may hold a fetch that finds nothing. A partition whose messages were taken slowly waits for the
 #: fetch of the others to return, so this bounds that delay; an idle predictor fetches ten times a second.
 FETCH_MAX_WAIT_MS = 100
+
+
+class MessageLost(Exception):
+    """Say that Faust lost a message between the broker and us."""
 
 
 class PredictorConsumerThread(driver.AIOKafkaConsumerThread):
@@ -51,23 +58,50 @@ class PredictorConsumerThread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
         )
 
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109  # as Faust has it
+        max_records: int | None = None,
+    ) -> RecordMap:
+        batches = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        expected = cast("PredictorConsumer", self.consumer).expected
+        for source, records in batches.items():
+            expected[TP(source.topic, source.partition)].extend(record.offset for record in records)
+        return batches
+
 
 class PredictorConsumer(driver.Consumer):
-    """Commits only what was explicitly acknowledged, and notes what was taken from the broker."""
+    """Commits only what was explicitly acknowledged, and expects at the agents what was fetched."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Partition -> offsets of the first and the newest message that were taken since it was assigned.
-        self.taken: dict[TP, tuple[int, int]] = {}
+        #: Partition -> offsets that were fetched and did not come to an agent yet, in order.
+        self.expected: defaultdict[TP, deque[int]] = defaultdict(deque)
 
     def _new_consumer_thread(self) -> PredictorConsumerThread:
         return PredictorConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _to_message(self, tp: TP, record: Any) -> Any:
-        source = TP(tp.topic, tp.partition)
-        first = self.taken[source][0] if source in self.taken else record.offset
-        self.taken[source] = (first, record.offset)
-        return super()._to_message(tp, record)
+    async def perform_seek(self) -> None:
+        """Go back to what is committed; what was fetched before comes again."""
+        self.expected.clear()
+        await super().perform_seek()
+        self.expected.clear()
+
+    def arrive(self, message: Any) -> None:
+        """Note that a message came to an agent.
+
+        Raises:
+            MessageLost: One that was fetched before it did not.
+        """
+        expected = self.expected[TP(message.topic, message.partition)]
+        if expected and message.offset > expected[0]:
+            raise MessageLost(
+                f"{message.topic}-{message.partition}: offset {expected[0]} was fetched, {message.offset} came to us"
+            )
+        if expected and message.offset == expected[0]:
+            expected.popleft()
 
     def ack(self, message: Any) -> bool:
         """Do nothing: Faust's own acknowledgements do not mean that a message was handled."""

@@ -104,6 +104,8 @@ class LogReader:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             request_timeout_ms=30_000,
+            # Newly followed topics are unknown to the client at first; it asks again so soon.
+            retry_backoff_ms=20,
         )
         await self._consumer.start()
         shared = [TopicPartition(topic.full_name(self._prefix), 0) for topic in (MODELS, DEPLOYMENTS)]

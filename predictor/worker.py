@@ -107,8 +107,6 @@ class PredictorWorker:
             report=report,
         )
         self._lanes = {topic.name: self._new_lane() for topic in topics}
-        #: Next offset after the last message that was acknowledged.
-        self._handled: dict[TopicPartition, int] = {}
         self.app = self._new_app()
         for topic in topics:
             self._add_agent(topic, self._lanes[topic.name])
@@ -203,6 +201,7 @@ class PredictorWorker:
 
     async def _hand_over(self, stream: Any, topic: Topic, lane: Lane) -> None:
         async for event in stream.noack().events():
+            self._consumer().arrive(event.message)
             await lane.put(self._take(topic, event.message))
 
     def _take(self, topic: Topic, source: Any) -> Taken:
@@ -218,8 +217,6 @@ class PredictorWorker:
     async def _before_assigned(self, assigned: Collection[TP]) -> None:
         partitions = {source.partition for source in assigned}
         await self._reader.own(partitions)
-        self._handled = {}
-        self._consumer().taken.clear()
         for lane in self._lanes.values():
             lane.wake()
         _log.info("partitions_assigned", partitions=sorted(partitions))
@@ -229,8 +226,6 @@ class PredictorWorker:
 
     def _acknowledge(self, taken: Taken) -> None:
         self._consumer().acknowledge(taken.source)
-        source = TopicPartition(taken.message.topic, taken.message.partition)
-        self._handled[source] = taken.message.offset + 1
 
     # --- watching ----------------------------------------------------------------------------------------------
 
@@ -277,10 +272,9 @@ class PredictorWorker:
         positions = {}
         for source, fetched in consumer.fetch_positions().items():
             key = TopicPartition(source.topic, source.partition)
-            first, last = consumer.taken.get(source, (0, -1))
-            handled = self._handled.get(key, first)
-            # What was taken from the broker and never came to us is lost on the way: the position stands there.
-            positions[key] = waiting.get(key, handled if last >= handled else fetched)
+            expected = consumer.expected.get(source)
+            # What was fetched and did not come to us may be on its way, or lost: the position stands there.
+            positions[key] = waiting[key] if key in waiting else expected[0] if expected else fetched
         return positions
 
     async def _guarded(self, work: Any) -> None:

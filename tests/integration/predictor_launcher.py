@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import exchange_calendars  # noqa: F401  # imported by the children later, at two seconds each
 import kafka.partitioner  # noqa: F401
@@ -28,10 +29,11 @@ def main() -> None:
             try:
                 code = predictor.main()
             finally:
-                with open(order["log"] + ".exit", "a") as ended:
+                with Path(order["log"] + ".exit").open("a") as ended:
                     ended.write(f"{os.getpid()} {code}\n")
                 os._exit(code)
-        print(child, flush=True)
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
