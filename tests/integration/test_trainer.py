@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import socket
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,18 +16,13 @@ from runtime.kafka_broker import KafkaBroker
 from schemas.models import Deployment, ModelReleased
 from schemas.topics import TRAINING_REQUESTS
 from tests.factories import training_cancel_request
-from tests.integration.trainer_process import Client, trainer_process
+from tests.integration.trainer_process import TINY_LSTM, Client, trainer_process
 from trainer.compose import build
 from trainer.metrics import TrainerMetrics
 from trainer.settings import TrainerSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-#: Fits within some seconds, in many small steps of progress.
-TINY_LSTM = {
-    "algorithm": "lstm",
-    "hyperparameters": {"layers": "4", "dense": 0, "epochs": 30, "patience": 30, "refits": 1},
-}
 #: Never fits within a test.
 ENDLESS_LSTM = {
     "algorithm": "lstm",
@@ -159,96 +149,3 @@ def test_membership_outlives_a_training_that_is_longer_than_the_poll_interval(cl
 
     assert client.clock.monotonic() - begin > 2.0
     assert len(assignments) == 1
-
-
-def test_mlflow_away_costs_a_warning_and_nothing_else(client: Client, tmp_path: Path) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    client.request("training-1", as_of=client.history())
-
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri, mlflow_timeout_seconds=1):
-        end = client.wait_for_end("training-1")
-
-    assert (end.state, end.mlflow_run_id) == ("succeeded", None)
-    (warning,) = [event for event in client.events("training-1") if event.reason]
-    assert warning.reason.startswith("the run is not recorded in MLflow: ")
-    assert len(client.records(ModelReleased)) == 1
-
-
-def runs(uri: str, experiment: str) -> list[Any]:
-    """Return the runs of an experiment."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))
-
-
-def begun_runs(store: Path) -> int:
-    """Return how many runs stand in a store, without MLflow's seconds."""
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
-        return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs: making its tables takes seconds."""
-    from mlflow import MlflowClient
-
-    store = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{store}").search_experiments()
-    return store
-
-
-@pytest.fixture
-def store(empty_store: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
-
-
-def artefacts(uri: str, run_id: str, folder: str = "") -> set[str]:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.list_artifacts(run_id, folder)
-    files = {entry.path for entry in found if not entry.is_dir}
-    return files.union(*(artefacts(uri, run_id, entry.path) for entry in found if entry.is_dir))
-
-
-def test_run_in_mlflow_is_one_also_after_a_crash_while_it_was_recorded(
-    client: Client, tmp_path: Path, store: Path
-) -> None:
-    # Red without the search by tag in `_run_of`: the second recording makes a second run.
-    uri = f"sqlite:///{store}"
-    request = client.request("training-1", algorithm="linear", as_of=client.history())
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri) as trainer:
-        client.wait_until(lambda: begun_runs(store), what="a run is begun")
-        trainer.kill()
-    assert not client.ends("training-1")
-    assert [run.info.status for run in runs(uri, request.model)] == ["RUNNING"]
-
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri):
-        end = client.wait_for_end("training-1")
-
-    (run,) = runs(uri, request.model)
-    (release,) = client.records(ModelReleased)
-    assert (run.info.run_id, run.info.status) == (end.mlflow_run_id, "FINISHED")
-    assert run.data.tags["training_id"] == "training-1"
-    assert run.data.params["algorithm"] == "linear"
-    assert run.data.metrics["model.mae"] == pytest.approx(release.metrics["model"]["mae"])
-    assert {"artefact/recipe.json", "artefact/model.onnx"} <= artefacts(uri, run.info.run_id)
-
-
-def test_run_in_mlflow_has_parameters_metrics_plots_and_the_artefact(
-    client: Client, tmp_path: Path, store: Path
-) -> None:
-    uri = f"sqlite:///{store}"
-    request = client.request("training-1", **TINY_LSTM, as_of=client.history())
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri):
-        end = client.wait_for_end("training-1")
-
-    (run,) = runs(uri, request.model)
-    assert (run.info.run_id, end.reason) == (end.mlflow_run_id, "")
-    assert run.data.params["hyperparameters.layers"] == "4"
-    assert {"loss.train", "loss.validation", "model.mae", "last-value.mae", "skill.last-value"} <= set(run.data.metrics)
-    plots = {f"plots/{name}.png" for name in ("loss-curve", "fit", "fan", "calibration", "skill-by-step")}
-    assert plots | {"artefact/recipe.json", "artefact/model.onnx"} == artefacts(uri, run.info.run_id)

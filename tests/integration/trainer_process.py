@@ -36,6 +36,11 @@ from tests.factories import observation_batch, training_request
 from tests.unit.trainer.member import wave
 
 Kind = TypeVar("Kind", bound=Record)
+#: Fits within some seconds, in many small steps of progress.
+TINY_LSTM = {
+    "algorithm": "lstm",
+    "hyperparameters": {"layers": "4", "dense": 0, "epochs": 30, "patience": 30, "refits": 1},
+}
 _FOLLOWED = (TRAINING_EVENTS, MODELS, DEPLOYMENTS, DEAD_LETTERS)
 
 
