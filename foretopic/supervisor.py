@@ -33,7 +33,7 @@ class ServiceSpec:
     Attributes:
         command: Returns the command line; asked anew at every start.
         is_ready: Whether it can do its work; asked until it is, at most once a tick.
-        explain: Returns why it ended, from its log beginning at a byte and its exit code; without it, the log's end does.
+        explain: Returns why it ended, from its log beginning at a byte and its exit code; else the log's end is told.
         stop_seconds: From the request to end until it is killed.
     """
 
