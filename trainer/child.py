@@ -43,7 +43,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bind_life_to(parent: int) -> None:
-    """End when the thread of ``parent`` that started us ends, and not by a signal that is meant for the parent."""
+    """End when the thread of ``parent`` that started us ends, and not by a signal that is meant for the parent.
+
+    Where the kernel has no such signal, the child ends at its next event, which nobody reads.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
