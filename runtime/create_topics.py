@@ -1,6 +1,7 @@
 """Create the topics of an installation that do not exist: `python -m runtime.create_topics`, once before the services.
 
-Reads the same variables as the services; ends with 0 when every topic is there, with 1 and the reason otherwise.
+Reads the same variables as the services; ends with 0 when every topic is there, with 2 when a setting
+cannot be used, with 1 and the reason otherwise.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> int:
         settings = load_settings(TopicsSettings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return 2
     logs.configure("topics", settings.log_level)
     try:
         broker = KafkaBroker(settings.kafka_bootstrap_servers, client_id="foretopic-topics")

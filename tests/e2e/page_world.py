@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from werkzeug.serving import make_server
 
 from schemas.forecasts import ForecastIssued, ForecastRequested, ForecastStep, ModelUsed
 from schemas.models import ModelReleased
 from schemas.observations import ObservationBatch
+from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.world import Responder, World, running
 
@@ -94,6 +96,13 @@ def answer(request: ForecastRequested) -> ForecastIssued:
             "seasonal-naive": tuple(batch.columns["close"][-5 + step % 5] for step in range(horizon)),
         },
     )
+
+
+def publish_market(world: World, **changes: Any) -> None:
+    world.publish(OBSERVATIONS, history())
+    world.publish(MODELS, release(**changes))
+    world.publish(DEPLOYMENTS, factories.deployment(model=MODEL))
+    world.settle()
 
 
 @contextmanager

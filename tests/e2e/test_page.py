@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from schemas.topics import DEPLOYMENTS, INGEST_EVENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS
+from schemas.topics import INGEST_EVENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS
 from tests import factories
 from tests.e2e import page_world
 from tests.e2e.page_world import CHAMPION, MODEL, SERIES
@@ -90,18 +90,11 @@ def empty(browser: Browser, tmp_path: Path) -> Iterator[Watched]:
 @pytest.fixture
 def full(empty: Watched) -> Watched:
     """History, a champion that loses to the last value, and a forecast."""
-    publish_market(empty.world)
+    page_world.publish_market(empty.world)
     answer = empty.world.client.post("/api/v1/forecasts", json={"series_id": SERIES, "horizon": 10})
     assert answer.status_code == 200, answer.text
     empty.world.settle()
     return empty
-
-
-def publish_market(world: World, **release: Any) -> None:
-    world.publish(OBSERVATIONS, page_world.history())
-    world.publish(MODELS, page_world.release(**release))
-    world.publish(DEPLOYMENTS, factories.deployment(model=MODEL))
-    world.settle()
 
 
 def training_event(world: World, sequence: int, **changes: Any) -> None:
@@ -170,7 +163,7 @@ def test_skill_below_zero_is_said_plainly(full: Watched) -> None:
 
 
 def test_skill_above_zero_is_said(empty: Watched) -> None:
-    publish_market(empty.world, skill=0.021)
+    page_world.publish_market(empty.world, skill=0.021)
     expect(empty.open().locator("#skill")).to_contain_text(
         "Better than repeating the last value: loss 2.1\u00a0% lower over 250 walk-forward folds"
     )
@@ -287,7 +280,7 @@ def test_first_training_is_shown_where_a_champion_will_be(empty: Watched) -> Non
 def test_page_fills_by_itself_once_observations_arrive(empty: Watched) -> None:
     page = empty.open()
     expect(page.locator("#empty")).to_be_visible()
-    publish_market(empty.world)
+    page_world.publish_market(empty.world)
     expect(page.locator("#last-value")).to_contain_text(number(page_world.history().columns["close"][-1]))
     expect(page.locator("#empty")).to_be_hidden()
 

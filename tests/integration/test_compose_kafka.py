@@ -35,9 +35,10 @@ def interpolated(value: object, variables: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def engine() -> None:
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        pytest.skip("no Docker engine on this machine: neither DOCKER_HOST nor /var/run/docker.sock")
     try:
         client = docker.from_env(timeout=5)
-        client.ping()
     except DockerException as error:
         pytest.skip(f"no Docker engine answers on this machine: {error}")
     client.close()

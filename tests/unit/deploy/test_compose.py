@@ -37,7 +37,9 @@ def compose_specification() -> dict[str, Any]:
 
 def test_file_is_valid_by_the_compose_specification() -> None:
     schema = compose_specification()
-    assert [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(compose())] == []
+    assert [
+        f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(compose())
+    ] == []
 
 
 def test_schema_of_compose_files_can_refuse() -> None:
