@@ -84,15 +84,15 @@ def test_consumers_read_committed_and_commit_nothing_by_themselves(kafka_broker:
 
 
 def test_members_join_under_impatient_polls(kafka_broker: KafkaBroker, topic_prefix: str) -> None:
-    """Red without `KafkaGroupConsumer._keep_joining`: about every tenth of these members would hang for ever."""
-    for number in range(25):
+    """Red without `request_rejoin` in `KafkaGroupConsumer._keep_joining`: one of ten such members hangs for ever."""
+    for number in range(40):
         name = f"{topic_prefix}{number}"
         kafka_broker.ensure_topics([TopicSpec(name=name, partitions=1)])
         consumer = kafka_broker.consumer(group=name, topics=[name])
         deadline = time.monotonic() + 8
         while not consumer.assignment():
             assert time.monotonic() < deadline, f"member {number} never got its partition"
-            consumer.poll(0.0)
+            consumer.poll(0.01 * (1 + number % 3))
         consumer.close()
 
 
