@@ -28,7 +28,7 @@ class Watchdog:
     def __init__(self, stuck_after_seconds: float) -> None:
         self._stuck_after = stuck_after_seconds
         #: Partition -> its position, and since when it stands there with messages waiting.
-        self._seen: dict[TopicPartition, tuple[int, float]] = {}
+        self._waiting: dict[TopicPartition, tuple[int, float]] = {}
 
     def look(
         self, positions: Mapping[TopicPartition, int], end_offsets: Mapping[TopicPartition, int], now: float
@@ -40,15 +40,15 @@ class Watchdog:
             end_offsets: The offset after the last message of each.
             now: Seconds of a monotonic clock.
         """
-        seen: dict[TopicPartition, tuple[int, float]] = {}
+        waiting: dict[TopicPartition, tuple[int, float]] = {}
         for partition, position in positions.items():
-            before = self._seen.get(partition)
-            is_waiting = end_offsets.get(partition, 0) > position
-            seen[partition] = before if before is not None and before[0] == position and is_waiting else (position, now)
-        self._seen = seen
+            if end_offsets.get(partition, 0) > position:
+                before = self._waiting.get(partition)
+                waiting[partition] = before if before is not None and before[0] == position else (position, now)
+        self._waiting = waiting
         stuck = [
-            Stuck(partition, position, end_offsets.get(partition, 0), now - since)
-            for partition, (position, since) in seen.items()
+            Stuck(partition, position, end_offsets[partition], now - since)
+            for partition, (position, since) in waiting.items()
             if now - since >= self._stuck_after
         ]
         return max(stuck, key=lambda found: found.seconds, default=None)

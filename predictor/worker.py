@@ -160,7 +160,7 @@ class PredictorWorker:
             consumer_group_instance_id=settings.instance_id or None,
             consumer_auto_offset_reset="earliest",
             producer_acks=-1,
-            producer_linger_ms=0,
+            producer_linger=0.0,
             producer_max_batch_size=_PRODUCER_BATCH_BYTES,
             producer_max_request_size=DEAD_LETTERS.max_message_bytes + 1024,
             producer_request_timeout=settings.delivery_timeout_seconds,
