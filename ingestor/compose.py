@@ -112,7 +112,6 @@ class _OwnedPartitions:
         if not numbers:
             return
         self._require_copartitioned()
-        self._state.forget(numbers)
         self.follower.add(dict.fromkeys(self._followed(numbers), 0))
 
     def lose(self, partitions: Collection[TopicPartition]) -> None:

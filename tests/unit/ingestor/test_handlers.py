@@ -25,7 +25,7 @@ from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
 from schemas.record import Record
 from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS, Topic
-from tests.factories import ingest_request, outgoing_message
+from tests.factories import ingest_request, observation_batch, outgoing_message
 from tests.fakes import ManualClock
 from tests.unit.ingestor.frames import DAY, START, frame
 
@@ -137,6 +137,21 @@ def test_a_second_ingest_of_the_same_publishes_nothing(broker, start):
     assert days(broker) == [0, 1, 2]
     assert final(broker, "ingest-2").rows_published == final(broker, "ingest-3").rows_published == 0
     assert final(broker, "ingest-3").state == "succeeded"
+
+
+def test_the_whole_log_is_read_before_anything_is_decided(broker, start):
+    """Red without `needs` of IngestHandler: a poll in between reads some hundred messages and then a request comes."""
+    partition = partition_for(SERIES.encode(), 12)
+    producer = broker.producer()
+    for number in range(1200):
+        other = observation_batch(series_id="market/other@1d", rows=1, source=f"s{number}")
+        producer.send(outgoing_message(OBSERVATIONS, other, partition=partition))
+    ask(broker)
+    work(start(), broker)
+    ask(broker, "ingest-2")
+    work(start(), broker)
+
+    assert final(broker, "ingest-2").rows_published == 0
 
 
 def test_a_request_that_has_ended_is_not_done_again(broker, start, source):

@@ -206,6 +206,8 @@ def test_nothing_is_left_on_the_disk(fetch):
     with pytest.MonkeyPatch.context() as patch:
         for manager in (cache._TzDBManager, cache._CookieDBManager, cache._ISINDBManager):
             patch.setattr(manager, "get_database", forbidden)
+        patch.setattr(cache._TzCacheManager, "_tz_cache", None)
+        patch.setattr(cache._CookieCacheManager, "_Cookie_cache", None)
         assert len(fetch(chart(CHART))) == 3
 
 

@@ -1,0 +1,95 @@
+"""The ingestor on a real Kafka: loads, repeats, faults, and kill -9 in the middle of a load."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.ingestor_process import Client, ingestor_process
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+AAPL = {"series_id": "market/AAPL@1d", "symbol": "AAPL", "sources": ("sample",), "calendar": "XNYS"}
+HET = {"series_id": "market/HET@1h", "symbol": "HET", "sources": ("mock",), "freq": "1h"}
+#: After so many batches of a load of thirteen the process is killed, each in an installation of its own.
+KILL_AFTER = (1, 1, 2, 4, 7)
+#: What the service may hold while it waits, in bytes: pandas, yfinance and calendars live in children only.
+IDLE_BYTES = 110 * 1024 * 1024
+
+
+@pytest.fixture
+def client(kafka: str, topic_prefix: str) -> Iterator[Client]:
+    client = Client(kafka, topic_prefix)
+    yield client
+    client.close()
+
+
+def test_loads_repeats_and_faults(client: Client, tmp_path: Path) -> None:
+    client.ask("first", **AAPL)
+    client.junk()
+    client.ask("again", **AAPL)
+    client.ask("unknown", **AAPL | {"series_id": "market/NOPE@1d", "symbol": "NOPE"})
+    client.ask("fallback", **AAPL | {"series_id": "market/MSFT@1d", "symbol": "MSFT", "sources": ("yahoo", "sample")})
+    with ingestor_process(client, tmp_path) as process:
+        first = client.wait_for_end("first")
+        again = client.wait_for_end("again")
+        unknown = client.wait_for_end("unknown")
+        fallback = client.wait_for_end("fallback")
+        client.wait_until(lambda: client.letters, "the dead letter")
+        resident = psutil.Process(process.pid).memory_info().rss
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+    assert (first.state, first.source, first.rows_received, first.rows_published) == ("succeeded", "sample", 3270, 3270)
+    assert (again.state, again.rows_published) == ("succeeded", 0)
+    assert len(client.times("market/AAPL@1d")) == 3270
+    assert (unknown.state, client.times("market/NOPE@1d")) == ("failed", [])
+    assert unknown.reason == "sample: symbol must be one of AAPL, FB, GOOG, IBM, MSFT, was 'NOPE'"
+    assert (fallback.state, fallback.source) == ("succeeded", "sample")
+    assert fallback.reason.startswith("yahoo: could not be reached within 5 s: ")
+    assert fallback.reason.endswith("; sample taken instead")
+    assert [(letter.service, letter.value) for letter in client.letters] == [("ingestor", b"junk")]
+    assert {event.ingest_id for event in client.events if event.state == "running"} == {
+        "first",
+        "again",
+        "unknown",
+        "fallback",
+    }
+    assert resident < IDLE_BYTES
+
+
+def test_killed_in_the_middle_of_a_load_every_row_stands_once(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Every row stands in the log once, whenever the load was cut."""
+    with ExitStack() as stack:
+        clients = [Client(kafka, f"{topic_prefix}{number}-") for number in range(len(KILL_AFTER))]
+        for client in clients:
+            stack.callback(client.close)
+            client.ask("load", **HET)
+        cut_short = 0
+        with ExitStack() as first:
+            processes = [first.enter_context(ingestor_process(client, tmp_path)) for client in clients]
+            waiting = set(range(len(clients)))
+            deadline = clients[0].clock.monotonic() + 60
+            while waiting:
+                assert clients[0].clock.monotonic() < deadline, f"no observations from {waiting}"
+                for number in sorted(waiting):
+                    if clients[number].observations_written() >= KILL_AFTER[number]:
+                        processes[number].kill()
+                        processes[number].wait(20)
+                        waiting.discard(number)
+            for client in clients:
+                client.catch_up()
+                cut_short += client.final("load") is None and len(client.batches) > 0
+        for client in clients:
+            stack.enter_context(ingestor_process(client, tmp_path))
+        for client in clients:
+            event = client.wait_for_end("load")
+            times = client.times("market/HET@1h")
+            assert event.state == "succeeded"
+            assert len(times) == len(set(times)) >= event.rows_received > 50_000
+    assert cut_short, "no kill came before the end of its load"
