@@ -51,7 +51,7 @@ FACTS = (
 _FOLLOWED: tuple[tuple[Topic, ...], ...] = (FACTS, (FORECASTS,))
 #: Junk on these is dead-lettered here; junk on the others by the service that works on them.
 OWNED = frozenset(topic.name for topic in (MODELS, DEPLOYMENTS, FORECASTS, TRAINING_EVENTS, INGEST_EVENTS))
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 _MAX_BUFFERED_MESSAGES = 5_000
 _BACK_OFF_SECONDS = 1.0
 
@@ -195,7 +195,7 @@ class Projection:
     def _guard(self, run: Callable[[], None]) -> None:
         try:
             run()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # the shell of a thread: told and ended, never passed over
             # A bug or a broken invariant: nothing more is written, and whoever supervises starts us again.
             self.failure = error
             _LOG.critical("projection-stopped", exc_info=error)

@@ -230,10 +230,12 @@ class Store:
         alarms = []
         for row in rows.model_versions:
             same = (releases.c.model == row["model"]) & (releases.c.version == row["version"])
-            known = connection.scalar(select(releases.c.release).where(same))
-            self._last_wins(connection, releases, [_only(releases, row)])
+            known = connection.execute(select(releases.c.release, releases.c.log_offset).where(same)).first()
+            # The newest counts, since compaction leaves only that; what is read again is not the newest.
+            if known is None or known.log_offset <= row["log_offset"]:
+                self._last_wins(connection, releases, [_only(releases, row)])
             # The version names the artefact; another training that found the same one may release it again.
-            if known is not None and known != row["release"] and _is_by(known, row["training_id"]):
+            if known is not None and known.release != row["release"] and _is_by(known.release, row["training_id"]):
                 subject = f"{row['model']}:{row['version']}"
                 alarms.append(Alarm(topics["models"], 0, row["log_offset"], "one-release-two-contents", subject))
         for row in rows.deployments:

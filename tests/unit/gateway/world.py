@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from flask import Flask
@@ -163,6 +165,16 @@ def issued(request: ForecastRequested) -> Record:
     )
 
 
+@cache
+def _empty_database() -> bytes:
+    """Return a migrated database: the migrations take a while, and are tested elsewhere."""
+    with TemporaryDirectory() as folder:
+        engine = open_engine(f"sqlite:///{folder}/empty.db")
+        upgrade(engine)
+        engine.dispose()
+        return Path(folder, "empty.db").read_bytes()
+
+
 class World:
     """What a test of the gateway holds."""
 
@@ -180,9 +192,10 @@ class World:
 
     def new_store(self, name: str = "gateway.db") -> Store:
         self.folder.mkdir(exist_ok=True)
-        engine = open_engine(f"sqlite:///{self.folder / name}")
-        upgrade(engine)
-        return Store(engine)
+        database = self.folder / name
+        if not database.exists():
+            database.write_bytes(_empty_database())
+        return Store(open_engine(f"sqlite:///{database}"))
 
     def publish(self, topic: Topic, record: Record, partition: int | None = None) -> tuple[int, int]:
         return publish(self.broker, topic, record, partition)
