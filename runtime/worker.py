@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from runtime.batch import Batch, partition_of
-from runtime.broker import Broker, Consumer, Message, PartitionsCallback, TopicPartition
+from runtime.broker import Broker, Consumer, PartitionsCallback, TopicPartition
 from runtime.clock import Clock
 from runtime.dead_letter import DeadLetterLimit, dead_letter
 from runtime.errors import InvalidMessage, TransientError
@@ -23,13 +23,10 @@ from runtime.health import Health
 from runtime.incoming import Incoming, Outgoing
 from runtime.metrics import Metrics
 from runtime.publisher import Publisher
-from runtime.tracing import correlation_id
+from runtime.report import LogFields, Report
 from schemas.topics import DEAD_LETTERS, Topic
 
 __all__ = ["Backoff", "Handler", "Incoming", "LogFields", "Outgoing", "Worker"]
-
-LogFields = Callable[[Incoming], Mapping[str, object]]
-_BACKLOG_EVERY_SECONDS = 5.0
 
 
 class Handler(Protocol):
@@ -126,18 +123,23 @@ class Worker:
         self._metrics = metrics or Metrics(service)
         self._health = health or Health(clock)
         self._backoff = backoff or Backoff()
-        self._log_fields = log_fields
         self._poll_timeout = poll_timeout_seconds
         self._max_messages = max_messages
         self._delivery_timeout = delivery_timeout_seconds
         self._catch_up_timeout = catch_up_timeout_seconds
         self._log = structlog.get_logger()
+        self._report = Report(
+            clock,
+            self._topics,
+            self._metrics,
+            refused_as="dead-letter" if writes_dead_letters else "ignored",
+            log_fields=log_fields,
+        )
         self._consumer: Consumer | None = None
         self._publisher: Publisher | None = None
         self._batch: Batch | None = None
         self._attempt = 0
         self._is_backing_off = False
-        self._backlog_at = float("-inf")
 
     @property
     def consumer(self) -> Consumer | None:
@@ -217,7 +219,7 @@ class Worker:
         yield "before-commit"
         self._member().commit(batch.next_offsets())
         self._batch = None
-        self._tell(batch)
+        self._report.handled(batch)
         yield "after-commit"
 
     def _poll(self) -> None:
@@ -228,8 +230,10 @@ class Worker:
             # At once: were anything to fail between the poll and this, the next commit would pass over them.
             self._batch = Batch(self._topics, messages, self._clock.monotonic())
         if self._follower is not None:
-            self._follower.poll(0)
-        self._measure_backlog(consumer)
+            until = self._clock.monotonic() + self._poll_timeout
+            while self._follower.poll(0) and self._clock.monotonic() < until:
+                pass
+        self._report.backlog(self._broker, consumer)
 
     def _catch_up(self, batch: Batch, follower: Follower) -> None:
         positions = follower.positions()
@@ -352,50 +356,6 @@ class Worker:
         dropped = 0 if self._batch is None else self._batch.drop(partitions)
         self._log.info("revoked", partitions=_names(partitions), dropped_messages=dropped)
         _call(self._revoked_hook, partitions)
-
-    # --- telling -----------------------------------------------------------------------------------------------
-
-    def _tell(self, batch: Batch) -> None:
-        seconds = self._clock.monotonic() - batch.polled_at
-        for message in batch.messages:
-            outcome = "handled"
-            if message in batch.refused:
-                outcome = "dead-letter" if self._writes_dead_letters else "ignored"
-            topic = self._topics[message.topic]
-            self._metrics.handled(topic.name, outcome, seconds, message.timestamp_ms)
-            self._log.info(
-                "message", outcome=outcome, duration_ms=round(seconds * 1000, 3), **self._fields(batch, message)
-            )
-
-    def _fields(self, batch: Batch, message: Message) -> dict[str, object]:
-        fields: dict[str, object] = {
-            "topic": message.topic,
-            "partition": message.partition,
-            "offset": message.offset,
-            "key": None if message.key is None else message.key.decode(errors="replace"),
-        }
-        incoming = batch.envelopes.get(message)
-        if incoming is not None:
-            traceparent = incoming.envelope.traceparent or ""
-            fields |= {"ce_id": incoming.envelope.id, "traceparent": traceparent}
-            fields["correlation_id"] = correlation_id(traceparent)
-            if self._log_fields is not None:
-                fields |= self._log_fields(incoming)
-        if message in batch.refused:
-            fields["reason"] = batch.refused[message]
-        return fields
-
-    def _measure_backlog(self, consumer: Consumer) -> None:
-        if self._clock.monotonic() - self._backlog_at < _BACKLOG_EVERY_SECONDS:
-            return
-        assignment = consumer.assignment()
-        try:
-            ends = self._broker.end_offsets(assignment)
-            self._metrics.backlog({key: max(0, ends[key] - consumer.position(key)) for key in assignment})
-        except TransientError as error:
-            # A figure that is missing for a while is no reason to stop work.
-            self._log.debug("backlog_unknown", reason=str(error))
-        self._backlog_at = self._clock.monotonic()
 
 
 def _call(hook: PartitionsCallback | None, partitions: Collection[TopicPartition]) -> None:
