@@ -48,9 +48,9 @@ function showHeadline() {
     say("source", "No observations of this series have arrived yet.");
   } else {
     const from = SOURCE_TEXTS[series.source] || `Observations from the source ${series.source}`;
-    const why = state.ingestReason ? ` ${state.ingestReason.replace(/\.?$/, ".")}` : "";
-    say("source", `${from}. ${plural(series.rows, "observation")}, the last of ${time(series.last_time, series.freq)}.${why}`);
+    say("source", `${from}. ${plural(series.rows, "observation")}, the last of ${time(series.last_time, series.freq)}.`);
   }
+  say("source-note", state.ingestReason);
   const last = history ? lastValue(history) : null;
   figure("last", last ? `Last ${target()}, ${time(last.time, series?.freq)}` : "Last value", last ? number(last.value) : "–", series?.unit);
   stepFigure("next", forecast?.steps[0], "Next step");

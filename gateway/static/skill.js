@@ -7,33 +7,45 @@ const METHOD_ORDER = ["model", "last-value", "drift", "seasonal-naive"];
 
 function versus([baseline, skill]) {
   const name = baselineName(baseline).toLowerCase();
-  if (skill === 0) return `equals ${name}`;
-  return skill > 0 ? `${percent(skill)} below ${name}` : `${percent(-skill)} above ${name}`;
+  if (skill === 0) return `that of ${name}`;
+  return skill > 0 ? `${percent(skill)} below that of ${name}` : `${percent(-skill)} above that of ${name}`;
 }
 
 function verdict(champion) {
   const against = champion.skill["last-value"];
   const folds = `over ${champion.folds} walk-forward folds`;
   const rest = Object.entries(champion.skill).filter(([baseline]) => baseline !== "last-value").map(versus);
-  const restText = rest.length ? ` Its loss is also ${rest.join(" and ")}.` : "";
+  const restText = rest.length ? ` The error is also ${rest.join(" and ")}.` : "";
   if (against === undefined) return [`The release does not compare the champion with the last value ${folds}.${restText}`];
   if (against > 0) {
-    return [make("strong", { class: "good" }, `Better than repeating the last value: loss ${percent(against)} lower`), ` ${folds}.${restText}`];
+    return [make("strong", { class: "good" }, `Better than repeating the last value: mean absolute error ${percent(against)} lower`), ` ${folds}.${restText}`];
   }
   if (against === 0) return [make("strong", {}, "No better than repeating the last value"), ` ${folds}.${restText}`];
   return [
-    make("strong", { class: "bad" }, `Worse than repeating the last value: loss ${percent(-against)} higher`),
+    make("strong", { class: "bad" }, `Worse than repeating the last value: mean absolute error ${percent(-against)} higher`),
     ` ${folds}. Its bands may still be of use; its median tells no more than the last value.${restText}`,
   ];
+}
+
+const inPercent = (value) => percent(value / 100);
+
+/** Metric -> heading and how its number is written; the API has the rest. */
+const SHOWN = { mae: ["MAE", number], rmse: ["RMSE", number], mape: ["MAPE", inPercent], r2: ["R²", (value) => value.toFixed(3)], crps: ["CRPS", number] };
+
+function shownMetrics(metrics) {
+  const known = [...new Set(Object.values(metrics).flatMap(Object.keys))];
+  const plain = known.filter((name) => name in SHOWN).map((name) => [name, ...SHOWN[name]]);
+  const coverage = known.filter((name) => name.startsWith("coverage-")).map((name) => [name, `In ${name.slice(9)}\u00a0% band`, inPercent]);
+  return [...plain, ...coverage];
 }
 
 function fillMetrics(metrics) {
   const rank = (method) => (METHOD_ORDER.includes(method) ? METHOD_ORDER.indexOf(method) : METHOD_ORDER.length);
   const methods = Object.keys(metrics).sort((one, other) => rank(one) - rank(other));
-  const names = [...new Set(methods.flatMap((method) => Object.keys(metrics[method])))];
+  const columns = shownMetrics(metrics);
+  const cell = (method, [name, , write]) => (metrics[method][name] === undefined ? "–" : write(metrics[method][name]));
   const heading = (method) => (method === "model" ? "Champion" : baselineName(method));
-  const value = (found) => (found === undefined ? "–" : Math.abs(found) >= 1 ? number(found) : found.toPrecision(3));
-  fillTable("metrics", ["", ...names], methods.map((method) => [heading(method), ...names.map((name) => value(metrics[method][name]))]));
+  fillTable("metrics", ["", ...columns.map(([, label]) => label)], methods.map((method) => [heading(method), ...columns.map((column) => cell(method, column))]));
 }
 
 function versionRow(model, version, onDeploy) {

@@ -53,7 +53,7 @@ def history(source: str = "sample") -> ObservationBatch:
 
 
 def release(version: str = CHAMPION, *, skill: float = -0.013, training_id: str = "first") -> ModelReleased:
-    metrics = {"mae": 2.31, "rmse": 3.12, "mape": 0.0131, "coverage_80": 0.793, "coverage_95": 0.948}
+    metrics = {"mae": 2.31, "rmse": 3.12, "mape": 3.386, "r2": 0.9607, "coverage-80": 79.3, "coverage-95": 94.8}
     return factories.model_release(
         model=MODEL,
         version=version,

@@ -158,14 +158,29 @@ def test_chart_draws_history_fan_and_baseline_from_the_api(full: Watched) -> Non
 
 def test_skill_below_zero_is_said_plainly(full: Watched) -> None:
     page = full.open()
-    expect(page.locator("#skill")).to_contain_text("Worse than repeating the last value: loss 1.3\u00a0% higher")
+    expect(page.locator("#skill")).to_contain_text(
+        "Worse than repeating the last value: mean absolute error 1.3\u00a0% higher"
+    )
     expect(page.locator("#metrics tbody tr")).to_have_count(4)
+    champion = page.locator("#metrics tbody tr").first
+    assert page.locator("#metrics thead th").all_inner_texts() == METRIC_HEADINGS
+    assert champion.locator("td").all_inner_texts() == [
+        "2.31",
+        "3.12",
+        "3.4\u00a0%",
+        "0.961",
+        "79.3\u00a0%",
+        "94.8\u00a0%",
+    ]
+
+
+METRIC_HEADINGS = ["", "MAE", "RMSE", "MAPE", "R²", "In 80\u00a0% band", "In 95\u00a0% band"]
 
 
 def test_skill_above_zero_is_said(empty: Watched) -> None:
     page_world.publish_market(empty.world, skill=0.021)
     expect(empty.open().locator("#skill")).to_contain_text(
-        "Better than repeating the last value: loss 2.1\u00a0% lower over 250 walk-forward folds"
+        "Better than repeating the last value: mean absolute error 2.1\u00a0% lower over 250 walk-forward folds"
     )
 
 
@@ -175,9 +190,10 @@ def test_source_and_its_reason_are_said(full: Watched) -> None:
     )
     full.world.publish(INGEST_EVENTS, event)
     full.world.settle()
-    source = full.open().locator("#source")
+    page = full.open()
+    source = page.locator("#source")
     expect(source).to_contain_text("sample that comes with the installation, not from Yahoo")
-    expect(source).to_contain_text("yahoo could not be reached within 5 s")
+    expect(page.locator("#source-note")).to_contain_text("yahoo could not be reached within 5 s")
     expect(source).to_contain_text("500 observations, the last of Tue, 2 Dec 2025")
 
 
