@@ -99,7 +99,9 @@ class LoadedModel:
                 expected="absent for a baseline" if graph is not None else f"an ONNX graph for {checked.algorithm}",
                 found="present" if graph is not None else "none",
             )
-        return cls(Artefact(checked, graph), None if graph is None else _session(graph))
+        model = cls(Artefact(checked, graph), None if graph is None else _session(graph))
+        model._try()
+        return model
 
     @property
     def window_size(self) -> int:
@@ -208,6 +210,21 @@ class LoadedModel:
                 advice="train a model with this horizon",
             )
 
+    def _try(self) -> None:
+        """Run the graph once: one that does not take or give what the recipe says is refused before it is deployed."""
+        if self._session is None:
+            return
+        try:
+            self._run(self._session, np.zeros(self._inputs.shape, dtype=np.float32))
+        except (*_REFUSALS, ValueError) as error:
+            raise InvalidArtefact(
+                "invalid-graph",
+                field="graph",
+                expected=f"from {self._inputs.shape[0]} rows x {self._inputs.shape[1]} features to {self.horizon} "
+                f"steps x {len(self.recipe.quantiles)} quantiles, finite",
+                found=f"a graph that does not: {error}",
+            ) from error
+
     def _run(self, session: onnxruntime.InferenceSession, inputs: FloatInput) -> FloatArray:
         """Return the quantiles of the graph in units of volatility, shape (horizon, quantiles), ascending.
 
@@ -216,6 +233,15 @@ class LoadedModel:
         """
         output = session.run(None, {self._input_name: inputs.reshape(1, -1) if self._is_flat else inputs[None]})[0]
         quantiles = np.asarray(output, dtype=np.float64).reshape(self.horizon, len(self.recipe.quantiles))
+        if not np.isfinite(quantiles).all():
+            raise InvalidArtefact(
+                "invalid-graph",
+                field="graph",
+                expected="finite outputs for every window",
+                found="an output that is not a number",
+                advice="deploy another version",
+            )
+        # Quantiles that cross are put in order (Chernozhukov, Fernandez-Val and Galichon, Econometrica 2010).
         return np.sort(quantiles, axis=1)
 
     def _graph_middle(self, session: onnxruntime.InferenceSession, window: FloatArray) -> Middle:

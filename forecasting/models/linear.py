@@ -8,7 +8,7 @@ programmes: slower, and the spread is the model's own.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnxruntime
@@ -47,6 +47,9 @@ class Linear:
         ),
     )
 
+    def __init__(self, export: Callable[[LinearRegression], bytes] | None = None) -> None:
+        self._export = export or _export
+
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:  # noqa: ARG002  # the protocol's
         return (0.1, 0.5, 0.9) if hyperparameters["loss"] == "quantile" else (0.5,)
 
@@ -57,7 +60,7 @@ class Linear:
             chosen: dict[str, Setting] = {}
         else:
             model, epochs, chosen = _fit_ridge(task, inputs)
-        graph = _export(model)
+        graph = self._export(model)
         windows = _flat(np.concatenate([task.validation.inputs, task.fit.inputs])[:_PARITY_WINDOWS])
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         require_parity(session.run(None, {"window": windows})[0], model.predict(windows), self.name)
@@ -119,17 +122,15 @@ def _fit_quantiles(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression,
 
 def _fit_quantile(inputs: FloatArray, targets: FloatInput, quantile: float, penalty: float) -> tuple[FloatArray, float]:
     """Return coefficients and intercept of one quantile regression."""
-    coefficient = np.zeros(inputs.shape[1])
-    # An input that never moves says nothing and leaves the linear programme without a unique answer.
-    moving = np.flatnonzero(np.ptp(inputs, axis=0) > 0)
     wanted = targets.astype(np.float64)
-    if not len(moving) or not np.ptp(wanted):
-        return coefficient, float(np.quantile(wanted, quantile))
+    if not np.ptp(wanted):
+        # The solver finds no way down from where everything is 0 already.
+        return np.zeros(inputs.shape[1]), float(wanted[0])
     model = QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            model.fit(inputs[:, moving], wanted)
+            model.fit(inputs, wanted)
         except ConvergenceWarning as error:
             raise DivergedTraining(
                 "diverged-training",
@@ -138,8 +139,7 @@ def _fit_quantile(inputs: FloatArray, targets: FloatInput, quantile: float, pena
                 found=" ".join(str(error).split()),
                 advice="raise penalty or use the loss squared",
             ) from error
-    coefficient[moving] = model.coef_
-    return coefficient, float(model.intercept_)
+    return np.asarray(model.coef_, dtype=np.float64), float(model.intercept_)
 
 
 def _linear(coefficients: FloatArray, intercepts: FloatArray) -> LinearRegression:

@@ -8,7 +8,7 @@ and a learning rate that falls on a plateau.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -91,6 +91,9 @@ class Lstm:
         ),
     )
 
+    def __init__(self, export: Callable[[LstmNet, tuple[int, ...], int, int], bytes] = build_graph) -> None:
+        self._export = export
+
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:  # noqa: ARG002  # the protocol's
         return tuple(sorted({*probabilities_of(levels), *_ALWAYS_FORECAST}))
 
@@ -98,7 +101,7 @@ class Lstm:
         with _deterministic(task.seed):
             net = _net_of(task)
             epochs = _fit(net, task)
-            graph = build_graph(net, task.fit.inputs.shape[1:], task.fit.targets.shape[1], len(task.quantiles))
+            graph = self._export(net, task.fit.inputs.shape[1:], task.fit.targets.shape[1], len(task.quantiles))
             windows = np.concatenate([task.validation.inputs, task.fit.inputs])[:_PARITY_WINDOWS]
             net.eval()
             with torch.no_grad():

@@ -101,7 +101,7 @@ def _check_batches(model: LoadedModel, observations: Observations) -> None:
     values = observations.matrix(model.columns)
     windows = [values[end - model.window_size : end] for end in range(80, 80 + 64)]
     alone = [model.forecast([window], model.horizon, LEVELS)[0] for window in windows]
-    for size in range(1, 65):
+    for size in (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 64):  # every size: `test_serving.py`
         for window, found in zip(alone, model.forecast(windows[:size], model.horizon, LEVELS), strict=False):
             np.testing.assert_array_equal(window.median, found.median)
             for probability, quantile in window.quantiles.items():

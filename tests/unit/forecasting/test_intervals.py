@@ -43,7 +43,6 @@ def assert_coverage(lower: np.ndarray, upper: np.ndarray, outcomes: np.ndarray, 
 @pytest.mark.parametrize("folds", [19, 99, 199])
 @pytest.mark.parametrize("level", [50.0, 80.0, 90.0])
 def test_calibrated_bands_cover_as_they_say(folds: int, level: float) -> None:
-    # Red without the finite-sample correction: with 19 folds, rank 19 x level instead of 20 x level covers too little.
     rng = np.random.default_rng(folds)
     bounds, outcomes = [], []
     for _ in range(800):
@@ -52,6 +51,19 @@ def test_calibrated_bands_cover_as_they_say(folds: int, level: float) -> None:
     lower, upper = np.array([b[0] for b in bounds]), np.array([b[1] for b in bounds])
 
     assert_coverage(lower, upper, np.array(outcomes), level, slack=200 / (folds + 1))
+
+
+@given(st.integers(4, 400), st.floats(1, 99.5))
+def test_ranks_are_the_smallest_that_promise_the_level(folds: int, level: float) -> None:
+    # Exchangeable outcomes fall below the k-th of n scores with probability k / (n + 1): red without the "+ 1".
+    if not supports(folds, level, is_symmetric=folds < 100):
+        return
+    ranks = np.arange(1.0, folds + 1) - (0 if folds < 100 else (folds + 1) / 2)
+    lower, upper = (float(end[0]) for end in Intervals(calibrate(ranks[:, None])).bounds(level))
+
+    covered = (upper if folds < 100 else upper - lower) / (folds + 1)
+    step = (1 if folds < 100 else 2) / (folds + 1)
+    assert level / 100 - 1e-9 <= covered < level / 100 + step + 1e-9
 
 
 def test_bands_without_calibration_do_not_cover() -> None:

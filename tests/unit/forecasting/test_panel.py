@@ -88,6 +88,16 @@ def test_redelivered_offset_and_repeated_digest_change_nothing() -> None:
     assert history.newest_offset == 1
 
 
+def test_offsets_that_lie_behind_are_not_learned_again() -> None:
+    # The log moves forwards: what stands behind was read, or is a repeat under a digest that it does not have.
+    history = SeriesHistory("market/HET@1d")
+
+    assert history.append(5, batch_of({0: {"close": 1.0}}))
+    assert not history.append(3, batch_of({0: {"close": 2.0}}))
+    assert not history.append(5, batch_of({0: {"close": 3.0}}))
+    assert values_of(history.view()) == {0: {"close": 1.0}}
+
+
 def test_batch_of_another_series_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="batch must be of market/HET@1d, was of market/TOC@1d"):
         history_of(batch_of({0: {"close": 1.0}}, name="TOC"))

@@ -6,18 +6,19 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from forecasting.artefact import Recipe
-from forecasting.errors import InvalidWindow
+from forecasting.artefact import FeatureRecipe, Recipe
+from forecasting.errors import InvalidArtefact, InvalidWindow, ParityBroken
 from forecasting.intervals import calibrate
 from forecasting.models.fitting import Examples, FitTask
 from forecasting.models.hyperparameters import resolve
+from forecasting.models.linear import Linear, _export, _linear
 from forecasting.models.lstm import Lstm
 from forecasting.serving import LoadedModel
 from tests.unit.forecasting.series import prices
 from tests.unit.forecasting.test_artefact import recipe_of
 
 
-def fitted_graph(rows: int, features: int, horizon: int, **hyperparameters) -> tuple[bytes, int]:
+def task_of(rows: int, features: int, horizon: int, algorithm, **hyperparameters) -> FitTask:
     rng = np.random.default_rng(0)
 
     def examples(count: int) -> Examples:
@@ -27,17 +28,33 @@ def fitted_graph(rows: int, features: int, horizon: int, **hyperparameters) -> t
             np.ones((count, horizon)),
         )
 
-    lstm = Lstm()
-    task = FitTask(
+    resolved = resolve(algorithm.hyperparameters, hyperparameters, algorithm.name)
+    return FitTask(
         fit=examples(64),
         validation=examples(16),
-        quantiles=(0.025, 0.1, 0.5, 0.9, 0.975),
-        hyperparameters=resolve(lstm.hyperparameters, {"epochs": 1, **hyperparameters}, "lstm"),
+        quantiles=algorithm.quantiles((80.0, 95.0), resolved),
+        hyperparameters=resolved,
         seed=1,
         on_epoch=lambda _: None,
     )
-    fitted = lstm.fit(task)
+
+
+def fitted_graph(rows: int, features: int, horizon: int, **hyperparameters) -> tuple[bytes, int]:
+    fitted = Lstm().fit(task_of(rows, features, horizon, Lstm(), epochs=1, **hyperparameters))
     return fitted.graph, fitted.parameter_count
+
+
+def graph_model(intercepts: list[float], **changes) -> LoadedModel:
+    """A model of 3 steps and 3 quantiles whose graph says the same whatever it sees."""
+    graph = _export(_linear(np.zeros((len(intercepts), 7)), np.array(intercepts)))
+    settings = {
+        "algorithm": "linear",
+        "quantiles": (0.1, 0.5, 0.9),
+        "features": (FeatureRecipe(name="log-return", columns=("close",), scaling="volatility"),),
+        "horizon": 3,
+        "intervals": calibrate(np.random.default_rng(0).standard_normal((199, 3))),
+    }
+    return LoadedModel.load(recipe_of(**(settings | changes)), graph)
 
 
 def last_value(**changes) -> LoadedModel:
@@ -143,10 +160,77 @@ def test_direction_is_more_likely_up_with_the_drift_up() -> None:
 
 
 def test_a_wild_window_gives_finite_prices() -> None:
-    values = np.array([1e-8, 1e8, 1e-8, 1e8, 1e-8, 1e8, 1e-8, 1e8])[:, None]
+    # Red when the exponent is not held: such a spread overflows.
+    values = np.array([1e-99, 1e99] * 4)[:, None]
     numbers = last_value(intervals=calibrate(np.random.default_rng(0).standard_normal((199, 3)))).forecast(
         [values], 3, [95]
     )[0]
 
     assert np.isfinite([numbers.median, *numbers.quantiles.values()]).all()
     assert (numbers.quantiles[0.025] > 0).all()
+
+
+def test_quantiles_of_a_graph_that_cross_are_put_in_order() -> None:
+    straight, crossed = graph_model([-1.0, 0.1, 1.5] * 3), graph_model([1.5, -1.0, 0.1] * 3)
+
+    numbers, same = (model.forecast([window()], 3, [80])[0] for model in (straight, crossed))
+
+    np.testing.assert_array_equal(numbers.median, same.median)
+    np.testing.assert_array_equal(numbers.quantiles[0.9], same.quantiles[0.9])
+
+
+def test_weight_of_the_median_draws_it_to_the_last_value() -> None:
+    whole, half, none = (graph_model([-1.0, 0.5, 1.5] * 3, median_weight=weight) for weight in (1.0, 0.5, 0.0))
+    last = window()[-1, 0]
+
+    changes = [np.log(model.forecast([window()], 3, [80])[0].median / last) for model in (whole, half, none)]
+
+    np.testing.assert_allclose(changes[1], changes[0] / 2)
+    np.testing.assert_array_equal(changes[2], 0)
+    assert (changes[0] > 0).all()
+
+
+@pytest.mark.parametrize("intercepts", [[0.0] * 8, [0.0] * 18, [float("nan")] * 9])
+def test_graph_that_does_not_give_what_the_recipe_says_is_refused(intercepts: list[float]) -> None:
+    with pytest.raises(InvalidArtefact, match="from 7 rows x 1 features to 3 steps x 3 quantiles, finite") as caught:
+        graph_model(intercepts)
+    assert caught.value.code == "invalid-graph"
+
+
+def test_graph_that_does_not_take_what_the_recipe_says_is_refused() -> None:
+    with pytest.raises(InvalidArtefact, match="from 7 rows x 2 features"):
+        graph_model([0.0] * 9, has_volatility_input=True)
+
+
+def test_a_wrong_export_is_never_released() -> None:
+    # Red when an algorithm does not hold its graph against what it fitted.
+    task = task_of(19, 2, 3, Lstm(), epochs=1)
+    other, _ = fitted_graph(19, 2, 3, layers="8")
+    with pytest.raises(ParityBroken):
+        Lstm(export=lambda *_: other).fit(task)
+
+    task = task_of(19, 2, 3, Linear())
+    with pytest.raises(ParityBroken):
+        Linear(export=lambda model: _export(_linear(model.coef_, model.intercept_ + 1))).fit(task)
+
+
+@pytest.mark.parametrize("algorithm", [Lstm(), Linear()])
+def test_the_answer_to_a_window_has_the_same_bits_in_every_batch_of_1_to_64(algorithm) -> None:
+    # Red for the linear graph when several windows go through ONNX Runtime in one run.
+    settings = {} if algorithm.name == "linear" else {"epochs": 1}
+    task = task_of(7, 1, 3, algorithm, **settings)
+    recipe = recipe_of(
+        algorithm=algorithm.name,
+        quantiles=task.quantiles,
+        features=(FeatureRecipe(name="log-return", columns=("close",), scaling="volatility"),),
+        horizon=3,
+        intervals=calibrate(np.random.default_rng(0).standard_normal((199, 3))),
+    )
+    model = LoadedModel.load(recipe, algorithm.fit(task).graph)
+    windows = [prices(8, seed=seed)[:, None] for seed in range(64)]
+    alone = [model.forecast([values], 3, [80])[0] for values in windows]
+
+    for size in range(1, 65):
+        for one, found in zip(alone, model.forecast(windows[:size], 3, [80]), strict=False):
+            np.testing.assert_array_equal(one.median, found.median)
+            np.testing.assert_array_equal(one.quantiles[0.9], found.quantiles[0.9])
