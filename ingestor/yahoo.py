@@ -8,7 +8,11 @@ unreachable server and an unknown symbol alike.
 from __future__ import annotations
 
 import logging
+import queue
+import socket
+import threading
 import time
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +40,7 @@ _COLUMNS = {
     "Dividends": "dividends", "Stock Splits": "splits", "Capital Gains": "capital_gains",
 }  # fmt: skip
 _NOT_FOUND = 404
+_HOST = "query2.finance.yahoo.com"
 
 #: Deadline in seconds -> a session of a kind that yfinance takes, and what it saw.
 SessionFactory = Callable[[float], "tuple[Any, Seen]"]
@@ -82,18 +87,58 @@ def browser_session(timeout_seconds: float) -> tuple[Any, Seen]:
     return DeadlineSession(impersonate="chrome"), seen
 
 
+def connect(timeout_seconds: float, host: str = _HOST, port: int = 443) -> None:
+    """Open and close a connection: without a network that is told at once, before seconds of loading libraries.
+
+    Behind a proxy nothing is tried: then only the proxy knows.
+
+    Raises:
+        OSError: No connection within ``timeout_seconds``, looking up the name included.
+    """
+    if urllib.request.getproxies().keys() & {"https", "all"}:
+        return
+    outcome: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+
+    def try_it() -> None:
+        try:
+            socket.create_connection((host, port), timeout_seconds).close()
+        except OSError as error:
+            outcome.put(error)
+        else:
+            outcome.put(None)
+
+    # A thread, since looking up a name knows no timeout.
+    threading.Thread(target=try_it, daemon=True).start()
+    try:
+        error = outcome.get(timeout=timeout_seconds)
+    except queue.Empty:
+        error = TimeoutError("no answer")
+    if error is not None:
+        raise error
+
+
 class YahooSource:
     """Prices, dividends and splits of whatever Yahoo Finance lists."""
 
     name = NAME
 
-    def __init__(self, timeout_seconds: float = 5.0, session: SessionFactory = browser_session) -> None:
+    def __init__(
+        self,
+        timeout_seconds: float = 5.0,
+        session: SessionFactory = browser_session,
+        probe: Callable[[float], None] = connect,
+    ) -> None:
         self._timeout_seconds = timeout_seconds
         self._session = session
+        self._probe = probe
 
     def fetch(self, wanted: Wanted) -> SourceFrame:
         if wanted.freq not in INTERVALS:
             raise BadSourceData(NAME, f"freq must be one of {', '.join(INTERVALS)}, was {wanted.freq}")
+        try:
+            self._probe(self._timeout_seconds)
+        except OSError as error:
+            raise self._unreachable(f"{_HOST}: {error.strerror or error}") from error
         try:
             season_length(wanted.freq, wanted.calendar)
         except CalendarError as error:
@@ -130,8 +175,11 @@ class YahooSource:
             return SourceUnreachable(NAME, f"answered with HTTP status {bad[-1]}")
         if not seen.statuses:
             why = seen.failures[-1] if seen.failures else f"{type(error).__name__}: {error}"
-            return SourceUnreachable(NAME, f"could not be reached within {self._timeout_seconds:g} s: {why}")
+            return self._unreachable(why)
         return BadSourceData(NAME, f"the answer for {symbol!r} cannot be read: {type(error).__name__}: {error}")
+
+    def _unreachable(self, why: str) -> SourceUnreachable:
+        return SourceUnreachable(NAME, f"could not be reached within {self._timeout_seconds:g} s: {why}")
 
 
 @contextmanager

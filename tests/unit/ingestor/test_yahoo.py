@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +14,7 @@ import requests
 
 from ingestor.cleaning import clean
 from ingestor.errors import BadSourceData, SourceUnreachable, UnknownSymbol
-from ingestor.yahoo import Seen, YahooSource, browser_session
+from ingestor.yahoo import Seen, YahooSource, browser_session, connect
 from tests.unit.ingestor.frames import wanted
 
 DAY = 86_400
@@ -85,7 +87,7 @@ def fetch():
     def fetch(answer, **changes):
         fetch.answer = answer if callable(answer) else lambda url: answer
         values = {"symbol": "TEST", "calendar": "XNYS", "now": datetime(2024, 4, 1, tzinfo=UTC)} | changes
-        return YahooSource(5.0, session).fetch(wanted(**values))
+        return YahooSource(5.0, session, probe=lambda timeout: None).fetch(wanted(**values))
 
     fetch.sessions = sessions
     return fetch
@@ -151,6 +153,48 @@ def test_the_range_that_is_asked_for(fetch, changes, start, end):
     moments = [datetime.fromtimestamp(int(query[name][0]), UTC) for name in ("period1", "period2")]
     assert [moment.date() for moment in moments] == [start, end]
     assert [moment.hour in (4, 5) for moment in moments] == [True, True]  # midnight in New York
+
+
+def test_no_network_is_told_before_anything_is_loaded():
+    def probe(timeout_seconds):
+        raise OSError(101, "Network is unreachable")
+
+    def session(timeout_seconds):
+        raise AssertionError("asked all the same")
+
+    with pytest.raises(SourceUnreachable, match=r"within 5 s: query2\.finance\.yahoo\.com: Network is unreachable"):
+        YahooSource(5.0, session, probe).fetch(wanted(symbol="TEST", calendar="XNYS"))
+
+
+@pytest.mark.loopback
+def test_the_probe_knows_a_server_from_none(monkeypatch):
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        connect(5.0, "127.0.0.1", port)
+    with pytest.raises(ConnectionRefusedError):
+        connect(5.0, "127.0.0.1", port)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    connect(5.0, "127.0.0.1", port)
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
+    """Red when the connection is tried in the calling thread: looking up a name knows no timeout."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    release = threading.Event()
+
+    def look_up(*_):
+        release.wait(60)
+        raise OSError("too late")
+
+    monkeypatch.setattr(socket, "create_connection", look_up)
+    try:
+        with pytest.raises(TimeoutError, match="no answer"):
+            connect(0.1)
+    finally:
+        release.set()
 
 
 def test_an_unknown_symbol(fetch):
