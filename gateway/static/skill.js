@@ -30,7 +30,7 @@ function verdict(champion) {
 const inPercent = (value) => percent(value / 100);
 
 /** Metric -> heading and how its number is written; the API has the rest. */
-const SHOWN = { mae: ["MAE", number], rmse: ["RMSE", number], mape: ["MAPE", inPercent], r2: ["R²", (value) => value.toFixed(3)], crps: ["CRPS", number] };
+const SHOWN = { mae: ["MAE", number], rmse: ["RMSE", number], mape: ["MAPE", (value) => percent(value / 100, 2)], r2: ["R²", (value) => value.toFixed(3)], crps: ["CRPS", number] };
 
 function shownMetrics(metrics) {
   const known = [...new Set(Object.values(metrics).flatMap(Object.keys))];

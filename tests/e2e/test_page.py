@@ -167,7 +167,7 @@ def test_skill_below_zero_is_said_plainly(full: Watched) -> None:
     assert champion.locator("td").all_inner_texts() == [
         "2.31",
         "3.12",
-        "3.4\u00a0%",
+        "3.39\u00a0%",
         "0.961",
         "79.3\u00a0%",
         "94.8\u00a0%",
