@@ -179,8 +179,9 @@ sys.stdin.read()
 """
 
 
-def test_killed_supervisor_leaves_nothing_behind(tmp_path):
-    # The service goes by the prctl call in foretopic/leash.py, what it started by foretopic/guard.py: red without either.
+@pytest.fixture
+def supervising_process(tmp_path):
+    """A process that supervises a service which has started another process; the pids of both, and of the guard."""
     supervisor = subprocess.Popen(
         [sys.executable, "-c", SUPERVISE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -188,13 +189,31 @@ def test_killed_supervisor_leaves_nothing_behind(tmp_path):
     assert supervisor.stdout is not None
     assert supervisor.stdout.readline() == b"started\n"
     eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "")
-    pids = [int((tmp_path / name).read_text()) for name in ("service", "child")]
-    guards = [
-        child.pid for child in psutil.Process(supervisor.pid).children() if "guard.py" in " ".join(child.cmdline())
-    ]
-    assert len(guards) == 1
-    os.kill(supervisor.pid, signal.SIGKILL)
+    service, child = (int((tmp_path / name).read_text()) for name in ("service", "child"))
+    (guard,) = (
+        found.pid for found in psutil.Process(supervisor.pid).children() if "guard.py" in " ".join(found.cmdline())
+    )
+    yield supervisor, service, child, guard
+    supervisor.kill()
     supervisor.wait()
     supervisor.stdin.close()
     supervisor.stdout.close()
-    eventually(lambda: all(is_gone(pid) for pid in (*pids, *guards)))
+    for pid in (service, child):
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_killed_supervisor_leaves_nothing_behind(supervising_process):
+    # Goes red without the killpg call in foretopic/guard.py.
+    supervisor, *pids = supervising_process
+    os.kill(supervisor.pid, signal.SIGKILL)
+    eventually(lambda: all(is_gone(pid) for pid in pids))
+
+
+def test_service_dies_with_its_supervisor_even_without_the_guard(supervising_process):
+    # Goes red without the prctl call in foretopic/leash.py.
+    supervisor, service, _, guard = supervising_process
+    os.kill(guard, signal.SIGKILL)
+    eventually(lambda: is_gone(guard))
+    os.kill(supervisor.pid, signal.SIGKILL)
+    eventually(lambda: is_gone(service))
