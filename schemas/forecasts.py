@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from functools import lru_cache
+from math import isfinite
 from typing import Annotated
 
 from msgspec import Meta
@@ -109,13 +110,22 @@ class ForecastStep(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_utc("time", self.time)
-        require_finite("median", (self.median,))
-        require_finite("quantiles", self.quantiles.values())
-        probabilities = [float(key) for key in self.quantiles]
-        require_ascending("quantiles", probabilities)
-        require(all(0 < p < 1 for p in probabilities), f"quantiles must lie in (0, 1), were {probabilities}")
+        # A forecast has many steps: the slower checks, and their messages, only where there is something to say.
         values = list(self.quantiles.values())
-        require(all(a <= b for a, b in pairwise(values)), f"quantiles must not cross, were {values}")
+        if not (isfinite(self.median) and all(map(isfinite, values))):
+            require_finite("median", (self.median,))
+            require_finite("quantiles", values)
+        probabilities = _probabilities(tuple(self.quantiles))
+        require_ascending("quantiles", probabilities)
+        if probabilities and not (probabilities[0] > 0 and probabilities[-1] < 1):
+            raise ValueError(f"quantiles must lie in (0, 1), were {list(probabilities)}")
+        if values != sorted(values):
+            raise ValueError(f"quantiles must not cross, were {values}")
+
+
+@lru_cache(maxsize=1024)
+def _probabilities(keys: tuple[str, ...]) -> tuple[float, ...]:
+    return tuple(map(float, keys))
 
 
 class ModelUsed(Record, frozen=True, kw_only=True):
