@@ -85,8 +85,18 @@ class ClientProcess:
             (2, self._cancel),
             (3, self._write_junk),
         ]
+        if self._rng.random() < 0.5:
+            actions = self._what_is_missing() or actions
         weights, choices = zip(*actions, strict=True)
         yield from self._rng.choices(choices, weights)[0]()
+
+    def _what_is_missing(self) -> list[tuple[int, Callable[[], Iterator[str]]]]:
+        """Return what a new user does first: load data, then train; without it all requests would be refused."""
+        places = [TopicPartition(OBSERVATIONS.name, home(series_id)) for series_id in SERIES]
+        if not all(self._broker.end_offsets(places).values()):
+            return [(1, self._ingest)]
+        models = TopicPartition(MODELS.name, 0)
+        return [] if self._broker.end_offsets([models])[models] else [(1, self._train)]
 
     def repeat_unacknowledged(self) -> Iterator[str]:
         """Do what a caller without an answer does at last: ask again, under the same id."""
@@ -176,7 +186,7 @@ class ClientProcess:
             training_id=f"training-{len(self._client.trainings)}",
             model=default_model_name(series_id),
             series_ids=(series_id,),
-            algorithm=self._rng.choice(["drift", "last-value", "no-such-algorithm"]),
+            algorithm=self._rng.choice(["drift", "drift", "last-value", "no-such-algorithm"]),
             horizon=3,
             window_size=5,
             levels=(50.0, 80.0),

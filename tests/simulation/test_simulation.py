@@ -17,7 +17,7 @@ import structlog
 from tests.simulation import quiet
 from tests.simulation.faults import FAULTS
 from tests.simulation.invariants import Violation
-from tests.simulation.world import World
+from tests.simulation.runner import run_seeds
 
 SEEDS = 2_000
 _CHUNK = 50
@@ -31,17 +31,6 @@ def _quiet() -> Iterator[None]:
     structlog.configure(**before)
 
 
-def _run(seeds: range) -> Counter[str]:
-    """Run seeds and count what happened in them; the first violation is raised, with its seed."""
-    quiet()
-    happened: Counter[str] = Counter()
-    for seed in seeds:
-        world = World(seed)
-        world.run()
-        happened += world.summary()
-    return happened
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_thousand_storms_break_no_invariant() -> None:
@@ -49,7 +38,7 @@ def test_two_thousand_storms_break_no_invariant() -> None:
     happened: Counter[str] = Counter()
     # Spawned: ONNX Runtime's threads do not live through a fork.
     with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for counted in pool.map(_run, chunks):
+        for counted in pool.map(run_seeds, chunks):
             happened += counted
     # Storms in which nothing happens would prove nothing.
     assert happened["forecasts"] > SEEDS
@@ -82,4 +71,4 @@ def test_a_seed_replays_byte_for_byte(seed: int) -> None:
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_a_planted_fault_is_caught(name: str) -> None:
     with FAULTS[name](), pytest.raises(Violation):
-        _run(range(400))
+        run_seeds(range(400))

@@ -13,8 +13,9 @@ from runtime.memory_delivery import SentMessage
 class StormyNetwork:
     """Decides by its generator what becomes of each message; `calm` makes it prompt.
 
-    Messages of one partition arrive in the order of their sends, as Kafka has it for one producer. What a crashed
-    process has sent may still arrive, late, after its successor's messages.
+    Messages of one partition arrive in the order of their sends, as Kafka has it for one producer. What a killed
+    process has sent arrives, if at all, before its session runs out; what a hanging one has sent may arrive after the
+    messages of its successor.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -47,6 +48,18 @@ class StormyNetwork:
         waiting = sorted(partition for partition, queue in self._late.items() if queue)
         if waiting:
             self._arrive(self._late[self._rng.choice(waiting)].popleft())
+
+    def end(self, sent: Sequence[SentMessage]) -> None:
+        """Bring what a dead process has sent to its end, in order: it arrives now, or from some message on it is lost."""
+        is_lost = False
+        for message in sent:
+            if message in self._late[message.partition]:
+                self._late[message.partition].remove(message)
+                is_lost = is_lost or self._rng.random() < 0.5
+                if is_lost:
+                    message.fail("its sender died")
+                else:
+                    self._arrive(message)
 
     def settle(self) -> None:
         """Let everything arrive that is still on its way."""
