@@ -24,8 +24,8 @@ from runtime.incoming import Outgoing
 from runtime.worker import Worker
 from schemas.forecasts import AsOf
 from schemas.topics import INGEST_EVENTS
-from trainer.core import Trainer
 from trainer.offsets import OffsetTracker
+from trainer.service import TrainerService
 
 Fault = Callable[[], AbstractContextManager[Any]]
 FAULTS: dict[str, Fault] = {}
@@ -168,9 +168,16 @@ def trainer_commits_past_unfinished_trainings() -> Iterator[None]:
 
 
 @_fault
-def trainer_forgets_what_the_log_says() -> Iterator[None]:
-    """`Trainer.learn`: ``self.ledger.learn(record, offset)``."""
-    with patch.object(Trainer, "learn", lambda *_: None):
+def trainer_does_not_await_acknowledgements() -> Iterator[None]:
+    """`TrainerService._send`: ``delivery.result(...)``."""
+
+    def send_only(self: Any, outgoing: Any) -> Iterator[str]:
+        delivery = send(self, outgoing)
+        yield next(delivery)  # before the publication
+        yield next(delivery)  # before the acknowledgement, for which it does not wait
+
+    send = TrainerService._send
+    with patch.object(TrainerService, "_send", send_only):
         yield
 
 
