@@ -14,11 +14,11 @@ from typing import BinaryIO
 
 import msgspec
 import structlog
-from runtime.kafka_broker import KafkaBroker
 
 from runtime import logs
 from runtime.clock import SystemClock
 from runtime.errors import TransientError
+from runtime.kafka_broker import KafkaBroker
 from trainer.jobs import Job, JobEvent
 from trainer.mlflow_recorder import MlflowRecorder, mlflow_environment
 
@@ -69,7 +69,6 @@ def run_task(task: Task, emit: Callable[[JobEvent], None]) -> None:
     """Do a task; a broker that is away is waited for, as long as the parent lets us."""
     os.environ.update(mlflow_environment(task.mlflow_timeout_seconds))
     from forecasting.training import train  # noqa: PLC0415  # the parent that starts us must not pay for it
-
     from trainer.execution import Execution  # noqa: PLC0415
 
     clock = SystemClock()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from runtime.kafka_broker import KafkaBroker
-
 from runtime.broker import Broker
 from runtime.clock import Clock, SystemClock
 from runtime.health import Health
+from runtime.kafka_broker import KafkaBroker
 from trainer.child import Task
 from trainer.child_process import ChildProcessRunner
 from trainer.core import Trainer

@@ -321,7 +321,9 @@ class TrainerService:
 
     def _learn(self) -> None:
         """Read what is known of the trainings of new partitions, so that nothing is done twice."""
-        self._follower.add({TopicPartition(self._events, number): 0 for number in self._unlearnt})
+        # One that is followed already goes on where a try that took too long has stopped.
+        new = {TopicPartition(self._events, number) for number in self._unlearnt} - self._follower.positions().keys()
+        self._follower.add(dict.fromkeys(new, 0))
         self._follower.catch_up(None, _CATCH_UP_SECONDS)
         self._unlearnt.clear()
 

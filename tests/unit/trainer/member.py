@@ -12,12 +12,13 @@ from runtime.memory_broker import MemoryBroker
 from runtime.memory_consumer import MemoryConsumer
 from schemas.codec import record_id
 from schemas.record import Record
-from schemas.topics import OBSERVATIONS, TRAINING_REQUESTS, Topic
+from schemas.topics import OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS, Topic
 from schemas.trainings import FINAL_TRAINING_STATES, TrainingEvent, TrainingRequested
 from tests.factories import SERIES, observation_batch, outgoing_message, training_request
 from trainer.compose import build
 from trainer.execution import Execution, Recorder
 from trainer.in_process import InProcessRunner
+from trainer.metrics import TrainerMetrics
 from trainer.service import TrainerService
 from trainer.settings import TrainerSettings
 
@@ -72,7 +73,13 @@ class Log:
         return sum(self.broker.committed("trainer", keys).values())
 
 
-def new_trainer(broker: MemoryBroker, recorder: Recorder | None = None, **settings: object) -> TrainerService:
+def new_trainer(
+    broker: MemoryBroker,
+    recorder: Recorder | None = None,
+    *,
+    metrics: TrainerMetrics | None = None,
+    **settings: object,
+) -> TrainerService:
     """Return a trainer without child processes; with a ``recorder``, one that records runs."""
     execution = Execution(broker, topic_prefix="", train=train, recorder=recorder, max_rows=10_000)
     values = {"mlflow_tracking_uri": "recorded" if recorder else "", **settings}
@@ -80,6 +87,7 @@ def new_trainer(broker: MemoryBroker, recorder: Recorder | None = None, **settin
         TrainerSettings(**values),  # type: ignore[arg-type]
         broker=broker,
         runner=InProcessRunner(execution),
+        metrics=metrics,
         clock=broker.clock,
     )
 
@@ -91,8 +99,6 @@ def turn(trainer: TrainerService) -> None:
 
 def work_until_ended(trainer: TrainerService, log: Log, *training_ids: str, turns: int = 200) -> None:
     """Let the trainer work until each of the trainings has ended and its request is committed."""
-    from schemas.topics import TRAINING_EVENTS
-
     for _ in range(turns):
         turn(trainer)
         ended = {e.training_id for e in log.records(TRAINING_EVENTS, TrainingEvent) if e.state in FINAL_TRAINING_STATES}

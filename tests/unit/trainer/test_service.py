@@ -19,6 +19,7 @@ from tests.factories import SERIES, training_cancel_request, training_request
 from tests.fakes import ManualClock
 from tests.unit.trainer.member import Log, crash, new_trainer, turn, work_until_ended
 from trainer.jobs import Recorded
+from trainer.metrics import TrainerMetrics
 
 
 class Notebook:
@@ -48,6 +49,20 @@ def test_request_ends_in_a_release_and_a_first_deployment(broker: MemoryBroker) 
     assert deployment.version == release.version
     assert [end.state for end in ends(log)] == ["succeeded"]
     assert log.committed() == 1
+
+
+def test_ends_are_counted(broker: MemoryBroker) -> None:
+    log, metrics = Log(broker), TrainerMetrics()
+    as_of = log.history()
+    log.request("training-1", as_of=as_of)
+    log.request("training-2", as_of=as_of, algorithm="crystal-ball")
+
+    work_until_ended(new_trainer(broker, metrics=metrics), log, "training-1", "training-2")
+
+    text = metrics.text().decode()
+    assert 'foretopic_trainings_total{state="succeeded"} 1.0' in text
+    assert 'foretopic_trainings_total{state="failed"} 1.0' in text
+    assert "foretopic_trainings_running 0.0" in text
 
 
 def test_same_request_over_the_same_prefix_releases_the_same_bytes() -> None:
