@@ -3,6 +3,7 @@
 | found | done |
 |---|---|
 | unsorted rows | sorted |
+| a time before 1700 or after 2199 | refused |
 | a row without any value | dropped |
 | a row twice, equal | dropped once |
 | a time twice with different values | refused: which one is true is not known |
@@ -30,6 +31,7 @@ MAX_DROPPED_FRACTION = 0.1
 #: Of a short file a few rows may be broken, whatever fraction that is.
 MAX_DROPPED_ALWAYS = 5
 MAX_GAP_STEPS = 4
+MAX_FREQ_COUNT = 1000
 #: Shortest length of one step in seconds: a month has 28 days at least.
 _STEP_SECONDS = {
     "min": 60,
@@ -44,6 +46,8 @@ _STEP_SECONDS = {
 #: the midnight UTC of its date.
 _SURELY_COMPLETE = timedelta(days=3)
 _TOLD_ROWS = 3
+#: What calendars and nanoseconds can hold, with room for a horizon.
+_FIRST_TIME, _LAST_TIME = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1700, 2200))
 
 Mask = npt.NDArray[np.bool_]
 
@@ -54,12 +58,23 @@ def clean(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
     Raises:
         BadSourceData: The frame is refused.
     """
+    if parse_freq(wanted.freq)[0] > MAX_FREQ_COUNT:
+        raise BadSourceData(frame.source, f"freq may count up to {MAX_FREQ_COUNT}, was {wanted.freq}")
+    _require_times(frame)
     frame = frame.rows(np.argsort(frame.time, kind="stable"))
     frame = _without_empty_rows(frame)
     frame = _without_repeats(frame)
     frame = _without_broken_rows(frame)
     _require_freq(frame, wanted.freq)
     return _withhold_incomplete(frame, wanted)
+
+
+def _require_times(frame: SourceFrame) -> None:
+    is_beyond = (frame.time < _FIRST_TIME) | (frame.time >= _LAST_TIME)
+    if is_beyond.any():
+        raise BadSourceData(
+            frame.source, f"times must lie between the years 1700 and 2200, found {told_times(frame, is_beyond)}"
+        )
 
 
 def told_times(frame: SourceFrame, which: Mask) -> str:

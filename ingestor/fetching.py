@@ -51,6 +51,8 @@ def fetch_in_child(source: Source, wanted: Wanted, timeout_seconds: float = CHIL
             stdout=subprocess.PIPE,
             timeout=timeout_seconds,
             check=False,
+            # Ctrl-C in the terminal is for us: a child that died of it would count as unreachable.
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
         raise SourceUnreachable(source.name, f"gave no answer within {timeout_seconds:g} s") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from runtime.settings import ServiceSettings, settings_config
 
@@ -25,3 +25,9 @@ class IngestorSettings(ServiceSettings):
     max_file_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1, description="Largest file, and largest text in a gzipped one, in bytes"
     )
+
+    @field_validator("files_directory", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        """Keep an empty variable from meaning the directory in which the service happens to run."""
+        return None if value == "" else value

@@ -6,7 +6,7 @@ A new source is one module and one line in `ingestor.registry`; see ``docs/sourc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 #: Column names that all sources share; a source may give others besides.
 BAR_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividends", "splits")
 PRICE_COLUMNS = ("open", "high", "low", "close")
+_DAY_SECONDS = 86_400
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -103,7 +104,7 @@ def within_days(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
     if wanted.start is not None:
         keep &= frame.time >= _midnight(wanted.start)
     if wanted.end is not None:
-        keep &= frame.time < _midnight(wanted.end + timedelta(days=1))
+        keep &= frame.time < _midnight(wanted.end) + _DAY_SECONDS
     return frame.rows(keep)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import socket
 import threading
 import time
@@ -39,6 +40,10 @@ _COLUMNS = {
     "Open": "open", "High": "high", "Low": "low", "Close": "close", "Adj Close": "adj_close", "Volume": "volume",
     "Dividends": "dividends", "Stock Splits": "splits", "Capital Gains": "capital_gains",
 }  # fmt: skip
+#: Letters, digits and what tickers of the world have between them; the ticker becomes a part of an address.
+_SYMBOL = re.compile(r"[A-Za-z0-9^][A-Za-z0-9^=.&-]{0,29}")
+#: Before the first day Yahoo has nothing; the nanoseconds of pandas end soon after the last.
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
 _NOT_FOUND = 404
 _HOST = "query2.finance.yahoo.com"
 
@@ -135,6 +140,8 @@ class YahooSource:
     def fetch(self, wanted: Wanted) -> SourceFrame:
         if wanted.freq not in INTERVALS:
             raise BadSourceData(NAME, f"freq must be one of {', '.join(INTERVALS)}, was {wanted.freq}")
+        if _SYMBOL.fullmatch(wanted.symbol) is None:
+            raise UnknownSymbol(NAME, f"a ticker such as AAPL, BRK-B or ^GSPC is expected, was {wanted.symbol[:50]!r}")
         try:
             self._probe(self._timeout_seconds)
         except OSError as error:
@@ -203,7 +210,7 @@ def _quiet_yfinance() -> Iterator[Any]:
 
 def _start(wanted: Wanted) -> date:
     if wanted.start is not None:
-        return wanted.start
+        return max(wanted.start, _FIRST_DAY)
     if parse_freq(wanted.freq)[1] in ("min", "h"):
         days = _INTRADAY_DAYS.get(wanted.freq, _INTRADAY_DAYS_DEFAULT)
         return wanted.now.date() - timedelta(days=days)
@@ -212,7 +219,7 @@ def _start(wanted: Wanted) -> date:
 
 
 def _end(wanted: Wanted) -> date:
-    return wanted.end or wanted.now.date()
+    return min(wanted.end or wanted.now.date(), _LAST_DAY)
 
 
 def _frame(table: Any, unit: str, wanted: Wanted) -> SourceFrame:

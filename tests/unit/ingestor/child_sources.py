@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 from ingestor.errors import BadSourceData
 from ingestor.sources import SourceFrame, Wanted
@@ -42,3 +43,19 @@ class Crashing:
 
     def fetch(self, wanted: Wanted) -> SourceFrame:
         os._exit(9)
+
+
+class Slow:
+    """Says in a file that it has begun, and goes on once another file is there."""
+
+    name = "slow"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        (self.folder / "begun").touch()
+        deadline = time.monotonic() + 30
+        while not (self.folder / "go-on").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return frame(close=[1.0])

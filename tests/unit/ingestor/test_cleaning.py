@@ -78,6 +78,13 @@ def test_a_source_with_many_broken_rows_is_refused():
     assert len(clean(frame(close=closes[:-1]), wanted())) == 40
 
 
+@pytest.mark.parametrize("year", [1, 1699, 2200, 9999])
+def test_times_beyond_what_calendars_hold_are_refused(year):
+    time = int(datetime(year, 6, 1, tzinfo=UTC).timestamp())
+    with pytest.raises(BadSourceData, match="times must lie between the years 1700 and 2200"):
+        clean(replace(frame(close=[1.0]), time=np.array([time])), wanted())
+
+
 def test_a_series_without_a_close_may_have_gaps():
     found = clean(frame(sales=[1, nan, 0], customers=[1, 2, nan]), wanted())
 

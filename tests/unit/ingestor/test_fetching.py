@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -34,6 +37,27 @@ def test_a_child_that_hangs_is_ended_and_counts_as_unreachable():
 def test_a_child_that_crashes_counts_as_unreachable():
     with pytest.raises(SourceUnreachable, match="its process ended with exit code 9"):
         fetch_in_child(Crashing(), wanted())
+
+
+def test_ctrl_c_in_the_terminal_does_not_end_a_fetch(tmp_path):
+    """Red without start_new_session: the dead child counts as unreachable, and the next source is taken."""
+    code = (
+        "import signal, sys; from pathlib import Path; from ingestor.fetching import fetch_in_child;"
+        "from tests.unit.ingestor.child_sources import Slow; from tests.unit.ingestor.frames import wanted;"
+        "signal.signal(signal.SIGINT, lambda *_: (Path(sys.argv[1]) / 'go-on').touch());"
+        "print(fetch_in_child(Slow(Path(sys.argv[1])), wanted()).rows_received)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline, "the child has not begun"
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+
+    assert out.strip() == "1"
 
 
 def test_the_service_itself_loads_nothing_heavy():

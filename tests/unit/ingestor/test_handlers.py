@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ingestor.compose import build
 from ingestor.errors import BadSourceData, SourceUnreachable, UnknownSymbol
 from ingestor.fetching import Fetched, fetch
+from ingestor.files import FileSource
 from ingestor.mock import MockSource
+from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
 from ingestor.sources import SourceFrame, Wanted
 from runtime.broker import OutgoingMessage, TopicPartition, partition_for
@@ -285,6 +289,44 @@ def test_topics_with_other_partitions_stop_the_service(clock, source):
 
     with pytest.raises(SettingsError, match="topic observations must have 12 partitions, has 6"):
         work(worker, broker)
+
+
+symbols = st.sampled_from(["AAPL", "HET", "a.csv", "b.parquet", "../a.csv", "a\0", ""]) | st.text(max_size=10)
+freqs = st.sampled_from(["1d", "1h", "1w", "1mo", "999999999999y", "99999999999999999999min", "1000d"])
+asked_days = st.none() | st.dates() | st.sampled_from([date.min, date.max])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.fixed_dictionaries(
+        {
+            "sources": st.lists(st.sampled_from(["sample", "mock", "file", "nope"]), min_size=1, max_size=3).map(tuple),
+            "symbol": symbols,
+            "freq": freqs,
+            "calendar": st.sampled_from(["XNYS", "24/7", "XTKS", "NOPE", "", "\0"]),
+            "adjust": st.booleans(),
+        }
+    ),
+    range_=st.tuples(asked_days, asked_days),
+)
+def test_whatever_is_asked_ends(tmp_path, values, range_):
+    """A request that raised here would stop the service, and stop it again after every restart."""
+    (tmp_path / "a.csv").write_text("Date,Close\n0001-01-01,1\n9999-12-31,1\n")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    start, end = range_
+    if start and end and start > end:
+        start, end = end, start
+    clock = ManualClock()
+    broker = MemoryBroker(clock)
+    broker.ensure_topics(specs())
+    asked = {"sample": SampleSource(), "mock": MockSource(), "file": FileSource(tmp_path)}
+    fetchers = {name: partial(fetch, source) for name, source in asked.items()}
+    ask(broker, series_id=f"market/X@{values['freq']}", start=start, end=end, **values)
+
+    work(build(IngestorSettings(), broker=broker, clock=clock, sources=fetchers), broker)
+
+    event = final(broker)
+    assert event.state == "succeeded" or event.reason
 
 
 @pytest.mark.parametrize("effects", range(1, 26))  # the effects of one load of three batches are 22

@@ -74,6 +74,10 @@ def test_sample_keeps_to_the_range_and_says_what_it_has():
         SampleSource().fetch(sample(start=date(2016, 1, 1)))
 
 
+def test_days_at_the_end_of_the_calendar_are_a_range_like_others():
+    assert len(SampleSource().fetch(sample(start=date.min, end=date.max))) == 3270
+
+
 def test_sample_knows_its_symbols_freq_and_calendar():
     with pytest.raises(UnknownSymbol, match="AAPL, FB, GOOG, IBM, MSFT, was 'TSLA'"):
         SampleSource().fetch(sample("TSLA"))

@@ -155,6 +155,17 @@ def test_the_range_that_is_asked_for(fetch, changes, start, end):
     assert [moment.hour in (4, 5) for moment in moments] == [True, True]  # midnight in New York
 
 
+@pytest.mark.parametrize("symbol", ["", "../v1/test", "AAPL?range=max", "a b", "x" * 31, "Ω", "-A"])
+def test_a_symbol_that_is_no_ticker_is_unknown_and_asked_nowhere(fetch, symbol):
+    with pytest.raises(UnknownSymbol, match="a ticker such as AAPL"):
+        fetch(chart(CHART), symbol=symbol)
+    assert fetch.sessions == []
+
+
+def test_days_at_the_end_of_the_calendar_are_asked_for_all_the_same(fetch):
+    assert len(fetch(chart(CHART), start=date.min, end=date.max)) == 3
+
+
 def test_no_network_is_told_before_anything_is_loaded():
     def probe(timeout_seconds):
         raise OSError(101, "Network is unreachable")
