@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
@@ -48,10 +47,9 @@ class GatewaySettings(ServiceSettings):
     min_write_interval_seconds: float = Field(
         default=0.1, ge=0, description="Shortest time from one database transaction to the next"
     )
-    worker_class: Literal["gevent", "gthread"] = Field(
-        default="gevent", description="How connections are served: green threads, or threads of the system"
+    max_connections: int = Field(
+        default=1000, ge=4, description="Connections that are served at once; further ones wait to be taken"
     )
-    threads: int = Field(default=256, ge=4, description="Connections that are served at once")
     graceful_stop_seconds: int = Field(default=15, ge=1, description="How long open requests may take at a stop")
 
     @property

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, create_engine, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from gateway import tables
 from gateway.rows import Row, Rows
@@ -19,6 +19,7 @@ from runtime.broker import TopicPartition
 from runtime.errors import RuntimeFault, TransientError
 
 _CHUNK = 5_000
+_TAKEN = "another gateway writes this database; give each gateway its own by its database URL"
 _INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -146,8 +147,10 @@ class Store:
                     {"of_topic": place.topic, "of_partition": place.partition, "seen": known.next_offset} | row
                 )
         if added:
-            result = connection.execute(self._insert(table).on_conflict_do_nothing(), added)
-            self._require_all(result.rowcount, added)
+            try:
+                connection.execute(self._insert(table), added)
+            except IntegrityError as error:
+                raise StoreTaken(_TAKEN) from error
         if moved:
             statement = (
                 update(table)
@@ -158,11 +161,8 @@ class Store:
                 )
                 .values(next_offset=bindparam("to_offset"), last_record_ms=bindparam("to_ms"))
             )
-            self._require_all(connection.execute(statement, moved).rowcount, moved)
-
-    def _require_all(self, written: int, rows: list[Row]) -> None:
-        if written != len(rows):
-            raise StoreTaken("another gateway writes this database; give each gateway its own by its database URL")
+            if connection.execute(statement, moved).rowcount != len(moved):
+                raise StoreTaken(_TAKEN)
 
     def _first_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
         if rows:

@@ -20,10 +20,11 @@ from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
 from gateway.store import Store, open_engine
 from gateway.tables import METADATA
-from runtime.broker import OutgoingMessage, TopicPartition, partition_for
+from runtime.broker import Broker, OutgoingMessage, TopicPartition, partition_for
 from runtime.clock import SystemClock
 from runtime.memory_broker import MemoryBroker
 from runtime.memory_delivery import PromptNetwork, SentMessage
+from runtime.publisher import Publisher
 from runtime.topic_specs import specs
 from schemas import topics
 from schemas.codec import decode, encode
@@ -90,9 +91,12 @@ class HeldNetwork(PromptNetwork):
 class Responder:
     """Answers each request once, from the log, as the predictor would."""
 
-    def __init__(self, broker: MemoryBroker, answer: Callable[[ForecastRequested], Record] | None = None) -> None:
+    def __init__(
+        self, broker: Broker, answer: Callable[[ForecastRequested], Record] | None = None, *, prefix: str = ""
+    ) -> None:
         self._broker = broker
         self._answer = answer or issued
+        self._prefix = prefix
         self._stop = threading.Event()
         self._must_pause = threading.Event()
         self._is_parked = threading.Event()
@@ -107,7 +111,7 @@ class Responder:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(5)
+        self._thread.join(10)
 
     def pause(self) -> None:
         """Return once nothing is answered any more."""
@@ -120,7 +124,9 @@ class Responder:
         self._must_pause.clear()
 
     def _run(self) -> None:
-        reader = self._broker.reader({TopicPartition(FORECAST_REQUESTS.name, number): 0 for number in range(12)})
+        name = FORECAST_REQUESTS.full_name(self._prefix)
+        reader = self._broker.reader({TopicPartition(name, number): 0 for number in range(12)})
+        publisher = Publisher(self._broker.producer(), service="test", clock=SystemClock(), topic_prefix=self._prefix)
         while not self._stop.is_set():
             if self._must_pause.is_set():
                 self._is_parked.set()
@@ -134,7 +140,9 @@ class Responder:
                     self.requests.append(request)
                     if request.request_id not in self._answered:
                         self._answered.add(request.request_id)
-                        publish(self._broker, FORECASTS, self._answer(request), message.partition)
+                        publisher.send(FORECASTS, self._answer(request), partition=message.partition)
+        reader.close()
+        publisher.close()
 
 
 def issued(request: ForecastRequested) -> Record:
