@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +12,7 @@ import msgspec
 
 from foretopic.cli_shared import CLOCK, console, json_option, print_json, settings
 from foretopic.errors import ForetopicError
+from foretopic.files import files_directory, place_file
 from foretopic.first_run import describe_training
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
@@ -17,6 +20,8 @@ from foretopic.tables import backtest_table, forecast_table, metrics_table, new_
 from schemas.trainings import FINAL_TRAINING_STATES
 
 _POLL_SECONDS = 0.3
+#: Sources of US stocks.
+_STOCK_SOURCES = frozenset({"yahoo", "sample"})
 _FINAL_INGEST_STATES = frozenset({"succeeded", "failed"})
 
 key_option = click.option("--key", help="Idempotency key: the same key never asks twice.")
@@ -27,13 +32,11 @@ def _client() -> GatewayClient:
 
 
 @click.command()
+@click.argument("sources")
 @click.argument("symbol")
-@click.option(
-    "--source", "sources", multiple=True, default=("yahoo",), show_default=True, help="Tried in order; repeat."
-)
 @click.option("--series", "series_id", help="Series id; `market/SYMBOL@FREQ` unless given.")
-@click.option("--freq", default="1d", show_default=True, help="Length of one observation: 1d, 1h, 15min.")
-@click.option("--calendar", default="XNYS", show_default=True, help="Exchange calendar code, or 24/7.")
+@click.option("--freq", help="Length of one observation: 1d, 1h, 15min. That of --series, else 1d.")
+@click.option("--calendar", help="Exchange calendar code, or 24/7. XNYS for yahoo and sample, else 24/7.")
 @click.option("--start", help="First day wanted, e.g. 2020-01-01.")
 @click.option("--end", help="Last day wanted.")
 @click.option("--adjust", is_flag=True, help="Adjust prices for dividends too, not for splits alone.")
@@ -42,11 +45,11 @@ def _client() -> GatewayClient:
 @json_option
 def ingest(
     *,
+    sources: str,
     symbol: str,
-    sources: tuple[str, ...],
     series_id: str | None,
-    freq: str,
-    calendar: str,
+    freq: str | None,
+    calendar: str | None,
     start: str | None,
     end: str | None,
     adjust: bool,
@@ -54,16 +57,27 @@ def ingest(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Load or update a series.
+    """Load or update a series from yahoo, sample, file or mock; several with commas are tried in order.
 
-    Example: foretopic ingest MSFT --source yahoo --source sample
+    SYMBOL is what the source calls it: a ticker, or the path of a CSV or Parquet file.
+
+    Example: foretopic ingest yahoo,sample MSFT
+
+    Example: foretopic ingest file sales.csv --series shop/berlin@1d
     """
+    found = settings()
+    names = [name.strip() for name in sources.split(",")]
+    freq = freq or (series_id.rpartition("@")[2] if series_id and "@" in series_id else "1d")
+    if "file" in names:
+        if series_id is None:
+            raise click.UsageError("a series from a file needs a name, e.g. --series shop/berlin@1d")
+        symbol = place_file(Path(symbol), files_directory(found.home, os.environ))
     body = {
         "symbol": symbol,
-        "sources": list(sources),
+        "sources": names,
         "series_id": series_id or f"market/{symbol}@{freq}",
         "freq": freq,
-        "calendar": calendar,
+        "calendar": calendar or ("XNYS" if set(names) <= _STOCK_SOURCES else "24/7"),
         "start": start,
         "end": end,
         "adjust": adjust,

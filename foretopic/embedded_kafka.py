@@ -146,10 +146,9 @@ class EmbeddedKafka:
             # All at once: a broker hands its partitions over as long as another one lives.
             if process.poll() is None:
                 process.terminate()
-        for process in self._processes.values():
-            stop_child(process, deadline_seconds=_STOP_SECONDS)
+        ends = {index: stop_child(each, deadline_seconds=_STOP_SECONDS) for index, each in self._processes.items()}
         self._processes.clear()
-        self.keep_archive()
+        self.keep_archive(exit_code=ends.get(0))
         self._lock.release()
 
     def kill(self, broker_index: int) -> None:
@@ -190,10 +189,14 @@ class EmbeddedKafka:
             str(self._configuration(broker_index)),
         ]
 
-    def keep_archive(self) -> None:
-        """Keep the class archive that the first broker ever wrote at its end; nothing happens when it wrote none."""
+    def keep_archive(self, *, exit_code: int | None) -> None:
+        """Keep the class archive that the first broker ever wrote at its end; nothing happens when it wrote none.
+
+        Args:
+            exit_code: How that broker ended; ``None`` when it did not run.
+        """
         if self._archive is not None:
-            self._archive.keep()
+            self._archive.keep(is_whole=exit_code is not None and exit_code >= 0)
 
     def wait_until_ready(self, deadline_seconds: float = _START_SECONDS) -> None:
         """Return once every started broker answers and knows all the others."""

@@ -36,10 +36,12 @@ class ClassArchive:
         """Return the Java options that use the archive where there is one; Java passes over one that does not fit."""
         return ["-Xshare:auto", f"-XX:SharedArchiveFile={self._path}"] if self._path.exists() else []
 
-    def keep(self) -> None:
-        """Take up what a broker wrote at its end; call it after the broker has ended in order."""
-        if self._is_drafting and self._draft.exists():
+    def keep(self, *, is_whole: bool) -> None:
+        """Take up what a broker wrote at its end, unless it was killed at it."""
+        if self._is_drafting and is_whole and self._draft.exists():
             self._draft.replace(self._path)
+        elif self._is_drafting:
+            self._draft.unlink(missing_ok=True)
         self._is_drafting = False
 
 

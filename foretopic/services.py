@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from foretopic.embedded_kafka import EmbeddedKafka
+from foretopic.files import DIRECTORY_VARIABLE, files_directory
 from foretopic.ports import LOOPBACK, free_port
 from foretopic.stack_settings import StackSettings
 from foretopic.supervisor import ServiceSpec
@@ -47,6 +48,7 @@ def service_environment(settings: StackSettings, environment: Mapping[str, str])
         "FORETOPIC_KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{settings.kafka_port}",
         "FORETOPIC_GATEWAY_PORT": str(settings.gateway_port),
         "FORETOPIC_TRAINER_MLFLOW_TRACKING_URI": settings.mlflow_url,
+        DIRECTORY_VARIABLE: str(files_directory(settings.home, environment)),
         # A restarted predictor goes on at once under its old name instead of waiting for its old membership to end.
         "FORETOPIC_PREDICTOR_INSTANCE_ID": "predictor-1",
         # glibc otherwise keeps up to eight arenas a core in each of our threaded processes.

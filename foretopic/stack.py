@@ -79,13 +79,12 @@ class Stack:
             clear_leftovers(self._home, clock=self._clock, notice=self._notice)
             kafka = self._prepare_kafka()
             undo.callback(kafka.release)
-            undo.callback(kafka.keep_archive)
             undo.enter_context(_Signals(self._on_signal))
             self._supervisor = Supervisor(
                 service_specs(self._settings, kafka), clock=self._clock, notice=self._notice, on_change=self._write
             )
             undo.callback(state_path(self._home).unlink, missing_ok=True)
-            undo.callback(self._stop, self._supervisor)
+            undo.callback(self._stop, self._supervisor, kafka)
             self._start(self._supervisor, when_up)
             while not self._stopping.wait(_TICK_SECONDS):
                 self._supervisor.tick()
@@ -142,11 +141,12 @@ class Stack:
             self._notice(f"All services answer after {self._clock.monotonic() - started:.1f} s.")
             self._enter("running")
 
-    def _stop(self, supervisor: Supervisor) -> None:
+    def _stop(self, supervisor: Supervisor, kafka: EmbeddedKafka) -> None:
         self._stopping.set()
         self._enter("stopping")
         self._notice("Stopping ...")
         supervisor.stop()
+        kafka.keep_archive(exit_code=supervisor.exit_code(KAFKA))
         self._notice("Stopped.")
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -103,6 +103,10 @@ class Supervisor:
             for service in self._services.values()
         )
 
+    def exit_code(self, name: str) -> int | None:
+        """Return how a service last ended; ``None`` when it never did."""
+        return self._services[name].last_exit_code
+
     def start(self, names: Collection[str]) -> None:
         """Start services; return without waiting for them."""
         for name in names:
@@ -179,12 +183,12 @@ class Supervisor:
 
     def _note_end(self, service: _Service, now: float) -> None:
         exit_code = self._reap(service)
+        service.last_exit_code = exit_code
         ran_seconds = now - service.started_at
         if ran_seconds >= _STEADY_SECONDS:
             service.ends_in_a_row = 0
         pause = min(_FIRST_PAUSE_SECONDS * 2**service.ends_in_a_row, _LONGEST_PAUSE_SECONDS)
         service.ends_in_a_row += 1
-        service.last_exit_code = exit_code
         service.state, service.start_at = "waiting", now + pause
         self._notice(
             f"{service.spec.name} ended with {describe_exit(exit_code)} after {ran_seconds:.0f} s; "
@@ -200,7 +204,7 @@ class Supervisor:
                 except subprocess.TimeoutExpired:
                     self._notice(f"{service.spec.name} did not end within {service.spec.stop_seconds:.0f} s: killed")
                     signal_group(service.process.pid, signal.SIGKILL)
-            self._reap(service)
+            service.last_exit_code = self._reap(service)
         service.state = "stopped"
 
     def _reap(self, service: _Service) -> int:

@@ -66,6 +66,7 @@ def test_version_is_printed(runner):
         ["deploy", "market/AAPL-1d", "0123456789abcdef", "--role", "king"],
         ["logs", "no-such-service"],
         ["logs", "-f"],
+        ["ingest", "file", "sales.csv"],
         ["train", "market/AAPL@1d", "--set", "no-value"],
     ],
 )
