@@ -194,7 +194,7 @@ def says(log: Log) -> dict[tuple[int, str], float]:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(loads=st.lists(st.tuples(frames(), st.integers(0, 3)), min_size=1, max_size=5))
 def test_the_log_says_what_the_frames_said_last_and_a_repeat_publishes_nothing(loads):
     """Also when the process dies between two batches and the ingest is repeated."""
