@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
-.PHONY: help up down demo test test-unit check format bench bench-accuracy docs lock clean
+.PHONY: help up down test test-unit check format bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that ne
 
 test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, browser or database
 	$(BIN)/pytest
+
+bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime
+	$(BIN)/python -m benchmarks
 
 check: $(VENV)/.installed-dev ## Format, lint, types, imports
 	$(BIN)/ruff format --check .
