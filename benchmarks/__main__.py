@@ -1,6 +1,7 @@
 """Measure a whole stack beside the servers that people use today: ``python -m benchmarks [--seconds N] [--out FILE]``.
 
-Everything runs on this machine at the same time: broker, services, load. Each figure stands beside its target or its peer.
+Everything runs on this machine at the same time: broker, services, load. Each figure stands beside its target or
+its peer.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def load(url: str, body: object, *, connections: int, seconds: float) -> dict[st
 
 
 def round_trip_milliseconds(bootstrap: str, rounds: int = 500) -> float:
-    """Return the median time of one message to Kafka and back with librdkafka: the floor of all that goes through it."""
+    """Return the median time of one message to Kafka and back with librdkafka: the floor of what goes through it."""
     topic = "bench-round-trip"
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for created in admin.create_topics([NewTopic(topic, 1)]).values():
@@ -85,7 +86,7 @@ def peer(kind: str) -> Iterator[str]:
 
 
 def train_window_model(stack: Stack) -> None:
-    """Train the peers' network, LSTM 100 and 50 and dense 16, over 60 rows x 6 columns; one epoch: only its shape counts."""
+    """Train the peers' network over 60 rows x 6 columns; for one epoch, since only its shape counts."""
     training = stack.call(
         "POST",
         "/api/v1/trainings",

@@ -1,6 +1,7 @@
-"""The same network served in-process by FastAPI, as people serve models today: with torch, and with ONNX Runtime.
+"""The same network served in-process by FastAPI, as people do today: with torch, and with ONNX Runtime.
 
-The network is LSTM 100 -> LSTM 50 -> dense 16 ReLU -> 1 over a window of 60 rows x 6 columns, about 75 thousand parameters.
+The network is LSTM 100 -> LSTM 50 -> dense 16 ReLU -> 1 over a window of 60 rows x 6 columns, about 75 thousand
+parameters.
 Run one with ``python -m benchmarks.peers torch|onnx PORT``.
 """
 
@@ -70,7 +71,7 @@ def _torch_predictor() -> Callable[[Window], float]:
 def _onnx_predictor() -> Callable[[Window], float]:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # The exporter warns that an LSTM with a dynamic batch may be exported for one size only; this peer serves single windows.
+        # The exporter warns that an LSTM may be exported for one batch size only; this peer serves single windows.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Network().eval(),

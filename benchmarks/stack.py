@@ -92,7 +92,7 @@ def wait_until_ready(url: str, started: float, process: subprocess.Popen[bytes])
 
 @contextmanager
 def running_stack(home: Path) -> Iterator[Stack]:
-    """Start ``foretopic up`` in ``home``, yield it once ready, stop it afterwards; its output goes to ``home/up.log``."""
+    """Start ``foretopic up`` in ``home``, yield it once ready, stop it afterwards; it writes to ``home/up.log``."""
     ports = {name: free_port() for name in ("KAFKA", "GATEWAY", "MLFLOW")}
     environment = os.environ | {f"FORETOPIC_{name}_PORT": str(port) for name, port in ports.items()}
     environment["FORETOPIC_HOME"] = str(home / "foretopic")
