@@ -94,7 +94,7 @@ class Client:
     def ends(self, training_id: str) -> list[TrainingEvent]:
         return [event for event in self.events(training_id) if event.state in FINAL_TRAINING_STATES]
 
-    def wait_until(self, holds: Callable[[], object], *, what: str, seconds: float = 60.0) -> None:
+    def wait_until(self, holds: Callable[[], object], *, what: str, seconds: float = 120.0) -> None:
         deadline = self.clock.monotonic() + seconds
         while not holds():
             assert self.clock.monotonic() < deadline, f"not within {seconds} s: {what}"

@@ -18,7 +18,7 @@ from trainer.compose import task_of
 from trainer.jobs import Died, Job, JobEvent, Progressed, Recorded, Refused, Trained
 from trainer.settings import TrainerSettings
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 def new_runner(clock: ManualClock | None = None) -> ChildProcessRunner:
