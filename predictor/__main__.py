@@ -10,16 +10,25 @@ import sys
 import structlog
 from aiokafka.errors import KafkaError
 
-from predictor.compose import build
+from predictor.compose import build, partitions_of
 from predictor.settings import SERVICE, PredictorSettings
 from predictor.worker import Ending
-from runtime.errors import SettingsError
+from runtime.errors import SettingsError, TransientError
 from runtime.health import Health
+from runtime.kafka_broker import KafkaBroker
 from runtime.logs import configure
 from runtime.metrics import Metrics, serve
 from runtime.settings import load_settings
 
 EXIT_SETTINGS = 2
+
+
+def _partitions(settings: PredictorSettings) -> int:
+    broker = KafkaBroker(settings.kafka_bootstrap_servers, f"foretopic-{SERVICE}-start")
+    try:
+        return partitions_of(settings, broker)
+    finally:
+        broker.close()
 
 
 async def _run(settings: PredictorSettings) -> Ending:
@@ -35,10 +44,11 @@ async def _run(settings: PredictorSettings) -> Ending:
     log = structlog.get_logger()
     log.info("starting")
     try:
-        ending = await build(settings, metrics=metrics, health=health).run(stop)
-    except KafkaError as error:
+        worker = build(settings, metrics=metrics, health=health, partitions=_partitions(settings))
+        ending = await worker.run(stop)
+    except (KafkaError, TransientError) as error:
         # The broker is away; whoever supervises us starts us again.
-        log.error("broker_unavailable", error=repr(error))  # noqa: TRY400  # the trace says nothing more
+        log.error("cannot_start_or_go_on", error=repr(error))  # noqa: TRY400  # the trace says nothing more
         ending = Ending.FAILED
     finally:
         if server is not None:

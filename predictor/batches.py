@@ -82,6 +82,9 @@ class BatchHandler:
         # Only now: whatever stops us before leaves the messages to be handled again.
         for taken in batch:
             self._acknowledge(taken)
+        for decision in decisions:
+            if decision.outcome in ("issued", "refused"):
+                self._predictor.answered.see(decision.incoming.message.partition, decision.request_id)
         self._report.handled(batch, decisions, time.monotonic())
 
     async def _publish_until_acknowledged(self, outgoing: Sequence[Outgoing], batch: Sequence[Taken]) -> bool:

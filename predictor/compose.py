@@ -7,10 +7,35 @@ from predictor.log_reader import LogReader
 from predictor.report import Report
 from predictor.settings import SERVICE, PredictorSettings
 from predictor.worker import PredictorWorker
+from runtime.broker import Broker
 from runtime.clock import Clock, SystemClock
+from runtime.errors import TransientError
 from runtime.health import Health
 from runtime.metrics import Metrics
-from schemas.topics import FORECAST_REQUESTS
+from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, FORECAST_REQUESTS, FORECASTS, MODELS, OBSERVATIONS
+
+_KEYED_BY_SERIES = (FORECAST_REQUESTS, OBSERVATIONS, FORECASTS)
+
+
+def partitions_of(settings: PredictorSettings, broker: Broker) -> int:
+    """Return how many partitions the topics have that are keyed by series.
+
+    Raises:
+        TransientError: A topic does not exist yet.
+        ValueError: The numbers differ: then no instance would own a series whole.
+    """
+    counts = {
+        topic.name: broker.partitions(topic.full_name(settings.topic_prefix))
+        for topic in (*_KEYED_BY_SERIES, MODELS, DEPLOYMENTS, DEAD_LETTERS)
+    }
+    missing = [f"{settings.topic_prefix}{name}" for name, count in counts.items() if count == 0]
+    if missing:
+        raise TransientError(f"topics {', '.join(missing)} do not exist; create them with `foretopic topics`")
+    keyed = {counts[topic.name] for topic in _KEYED_BY_SERIES}
+    if len(keyed) != 1:
+        found = ", ".join(f"{topic.name} {counts[topic.name]}" for topic in _KEYED_BY_SERIES)
+        raise ValueError(f"topics keyed by series must have equal numbers of partitions, have: {found}")
+    return keyed.pop()
 
 
 def build(

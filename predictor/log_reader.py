@@ -88,6 +88,9 @@ class LogReader:
         self._consumer: aiokafka.AIOKafkaConsumer
         self._positions: dict[TopicPartition, int] = {}
         self._owned: frozenset[int] = frozenset()
+        #: What is read now; and of `forecasts` the partitions whose answers are still to be read, with their ends.
+        self._followed: set[TopicPartition] = set()
+        self._answer_ends: dict[TopicPartition, int] = {}
         self._advanced = asyncio.Condition()
 
     def positions(self) -> Mapping[TopicPartition, int]:
@@ -121,22 +124,27 @@ class LogReader:
         """Follow exactly these partitions; state of the others is dropped, state that is kept is brought up to date.
 
         Nothing of a partition is handled before the ends that its topics have now were reached: whoever had it before
-        may have answered requests until this moment.
+        may have answered requests until this moment. What it writes later (it does not know yet that it is out) needs
+        no reading: it answers requests that we read too, in the same order and with the same bytes. So `forecasts` is
+        read to that end only, and what we publish ourselves is never read back.
         """
+        observations = [self._partition(OBSERVATIONS, partition) for partition in partitions]
+        answers = [self._partition(FORECASTS, partition) for partition in partitions]
+        ends = await self.end_offsets([*observations, *answers])
+        # From here on without waiting: `run` must not learn of a partition that is forgotten and still followed.
         for partition in self._owned - frozenset(partitions):
             self._predictor.forget(partition)
             for topic in (OBSERVATIONS, FORECASTS):
-                self._positions.pop(TopicPartition(topic.full_name(self._prefix), partition), None)
+                self._positions.pop(self._partition(topic, partition), None)
         self._owned = frozenset(partitions)
-        observations = {self._partition(OBSERVATIONS, partition): partition for partition in partitions}
-        forecasts = {self._partition(FORECASTS, partition): partition for partition in partitions}
-        ends = await self.end_offsets([*observations, *forecasts])
         for source in observations:
             self._positions.setdefault(source, 0)
-        for source in forecasts:
-            self._positions.setdefault(source, max(0, ends[source] - self._predictor.answered.limit))
-        for source, partition in {**observations, **forecasts}.items():
-            self._predictor.require({source: ends[source]}, partition)
+        for source in answers:
+            oldest = max(0, ends[source] - self._predictor.answered.limit)
+            self._positions[source] = max(self._positions.get(source, 0), oldest)
+        for source in (*observations, *answers):
+            self._predictor.require({source: ends[source]}, source.partition)
+        self._answer_ends = {source: ends[source] for source in answers}
         self._follow()
         async with self._advanced:
             self._advanced.notify_all()
@@ -151,10 +159,12 @@ class LogReader:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             for source, records in batches.items():
-                if TopicPartition(source.topic, source.partition) in self._positions:
+                if TopicPartition(source.topic, source.partition) in self._followed:
                     for record in records:
                         self._learn(message_of(record))
             await self._advance()
+            if any(self._positions[source] >= end for source, end in self._answer_ends.items()):
+                self._follow()
 
     async def reach(self, needs: Mapping[TopicPartition, int]) -> None:
         """Return once these next offsets are learned, or all that the log has where it ends before them."""
@@ -183,8 +193,13 @@ class LogReader:
         return TopicPartition(topic.full_name(self._prefix), partition)
 
     def _follow(self) -> None:
-        """Read exactly the followed partitions, each from where it stands."""
-        partitions = [aiokafka.TopicPartition(*source) for source in self._positions]
+        """Read exactly what is to be followed now, each partition from where it stands."""
+        self._answer_ends = {key: end for key, end in self._answer_ends.items() if self._positions[key] < end}
+        answers = FORECASTS.full_name(self._prefix)
+        self._followed = {
+            source for source in self._positions if source.topic != answers or source in self._answer_ends
+        }
+        partitions = [aiokafka.TopicPartition(*source) for source in self._followed]
         self._consumer.assign(partitions)
         for source in partitions:
             self._consumer.seek(source, self._positions[TopicPartition(*source)])
@@ -205,7 +220,7 @@ class LogReader:
         for source in self._consumer.assignment():
             known = TopicPartition(source.topic, source.partition)
             position: Any = self._position(source)
-            if position is not None and known in self._positions:
+            if position is not None and known in self._followed:
                 self._positions[known] = max(self._positions[known], position)
         async with self._advanced:
             self._advanced.notify_all()

@@ -231,30 +231,33 @@ class PredictorWorker:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(min(5.0, self._settings.stuck_after_seconds / 4))
             if self.app.rebalancing:
                 self._watch_rebalance()
-                continue
-            self._rebalancing_since = None
-            positions = self._positions()
-            try:
-                ends = await self._reader.end_offsets(list(positions))
-            except KafkaError:  # the broker is away: nothing can move, and nothing is stuck
-                self._watchdog.look({}, {}, time.monotonic())
-                continue
-            self._health.beat()
-            self._report.backlog({key: max(0, ends[key] - positions[key]) for key in positions})
-            stuck = self._watchdog.look(positions, ends, time.monotonic())
-            if stuck is not None:
-                _log.error(
-                    "partition_stuck",
-                    topic=stuck.partition.topic,
-                    partition=stuck.partition.partition,
-                    position=stuck.position,
-                    end_offset=stuck.end_offset,
-                    seconds=round(stuck.seconds, 1),
-                )
-                self._finish(Ending.STUCK)
+            else:
+                self._rebalancing_since = None
+                await self._look()
+            await asyncio.sleep(min(5.0, self._settings.stuck_after_seconds / 4))
+
+    async def _look(self) -> None:
+        positions = self._positions()
+        try:
+            ends = await self._reader.end_offsets(list(positions))
+        except KafkaError:  # the broker is away: nothing can move, and nothing is stuck
+            self._watchdog.look({}, {}, time.monotonic())
+            return
+        self._health.beat()
+        self._report.backlog({key: max(0, ends[key] - positions[key]) for key in positions})
+        stuck = self._watchdog.look(positions, ends, time.monotonic())
+        if stuck is not None:
+            _log.error(
+                "partition_stuck",
+                topic=stuck.partition.topic,
+                partition=stuck.partition.partition,
+                position=stuck.position,
+                end_offset=stuck.end_offset,
+                seconds=round(stuck.seconds, 1),
+            )
+            self._finish(Ending.STUCK)
 
     def _watch_rebalance(self) -> None:
         now = time.monotonic()

@@ -79,6 +79,16 @@ def test_messages_are_acknowledged_in_order_after_the_brokers_acknowledgement() 
     assert [type(outgoing.record) for outgoing in bench.published] == [ForecastIssued] * 2
 
 
+def test_acknowledged_answer_is_not_given_again() -> None:
+    """Red when `BatchHandler.handle` does not tell the memory of answers: they are not read back from the log."""
+    bench = Bench()
+    request = bench.request("a")
+    bench.handle(request)
+    bench.handle(request)
+
+    assert len(bench.published) == 1
+
+
 def test_failed_publication_is_tried_again_with_the_same_records() -> None:
     bench = Bench(failures=2)
     bench.handle(bench.request("a"))
