@@ -1,4 +1,4 @@
-"""The Kafka of docker-compose.yml in a real container keeps the contract of the broker; needs a Docker engine."""
+"""The Kafka of docker-compose.yml: its settings on the embedded broker; in a container where a Docker engine answers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
+from foretopic.embedded_kafka import EmbeddedKafka
+from foretopic.ports import free_port
+from runtime.broker import OutgoingMessage, TopicPartition
+from runtime.clock import SystemClock
+from runtime.create_topics import TopicsSettings, create_topics
+from runtime.kafka_broker import KafkaBroker
+from schemas.topics import TOPICS
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+#: Not properties of the broker: the image hands them to Java.
+_FOR_JAVA = {"KAFKA_HEAP_OPTS", "KAFKA_OPTS"}
 _START_SECONDS = 120.0
 
 
@@ -80,3 +90,55 @@ def test_compose_kafka_keeps_the_contract_of_the_broker(compose_kafka: tuple[Doc
     )
     assert ran.returncode == 0, ran.stdout[-4000:]
     assert re.search(r"\d+ passed", ran.stdout), ran.stdout[-500:]
+
+
+class ComposeKafka(EmbeddedKafka):
+    """The embedded broker with the settings of the compose file, on ports and a directory of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._service = kafka_service()
+        heap = re.search(r"-Xmx(\d+)m", self._service["environment"]["KAFKA_HEAP_OPTS"])
+        assert heap is not None
+        super().__init__(home, heap_mebibytes=int(heap[1]))
+
+    def _write_configuration(self) -> None:
+        super()._write_configuration()
+        [place] = self._places
+        environment = self._service["environment"]
+        # As the image does: KAFKA_LOG_DIRS is log.dirs.
+        settings = {
+            name.removeprefix("KAFKA_").lower().replace("_", "."): interpolated(value, {})
+            for name, value in environment.items()
+            if name.startswith("KAFKA_") and name not in _FOR_JAVA
+        }
+        inside = free_port({place.port, place.controller_port})
+        settings |= {
+            "listeners": f"INSIDE://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{place.port},"
+            f"CONTROLLER://127.0.0.1:{place.controller_port}",
+            "advertised.listeners": f"INSIDE://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{place.port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{place.controller_port}",
+            "log.dirs": str(place.log_directory),
+        }
+        text = "".join(f"{name}={value}\n" for name, value in settings.items())
+        self._configuration(0).write_text(text, encoding="utf-8")
+
+
+def test_settings_carry_the_largest_message(tmp_path: Path) -> None:
+    """Red with the default log cleaner in a small heap: the broker then ends for lack of memory."""
+    topic = max(TOPICS, key=lambda each: each.max_message_bytes)
+    with ComposeKafka(tmp_path) as kafka:
+        broker = KafkaBroker(kafka.bootstrap_servers, client_id="compose")
+        create_topics(broker, TopicsSettings(), SystemClock())
+        value = os.urandom(topic.max_message_bytes - 4096)
+        producer = broker.producer()
+        partition, offset = producer.send(OutgoingMessage(topic.name, b"key", value)).result(60)
+        producer.close()
+
+        reader = broker.reader({TopicPartition(topic.name, partition): offset})
+        deadline = SystemClock().monotonic() + 60
+        found: list[bytes | None] = []
+        while not found and SystemClock().monotonic() < deadline:
+            found = [message.value for message in reader.poll(1.0)]
+        reader.close()
+        broker.close()
+    assert found == [value]
