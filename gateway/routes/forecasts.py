@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 
 import msgspec
@@ -40,6 +41,32 @@ def blueprint(service: GatewayService) -> Blueprint:
         return desk.find(forecast_or_request_id)
 
     return routes
+
+
+class _StepShape(msgspec.Struct):
+    quantiles: dict[str, msgspec.Raw]
+
+
+class _Shape(msgspec.Struct):
+    series_id: str | None
+    cutoff: datetime | None
+    steps: list[_StepShape]
+
+
+_SHAPE = msgspec.json.Decoder(_Shape)
+
+
+def fits(entry: OpenRequest, wanted: ForecastRequested) -> bool:
+    """Return whether an answer can be that of ``wanted``, as far as the answer tells what was asked."""
+    if entry.answer is None or entry.is_refused:
+        return True
+    shape = _SHAPE.decode(entry.answer)
+    return (
+        shape.series_id == wanted.series_id
+        and (wanted.window is None or shape.cutoff == wanted.cutoff)
+        and len(shape.steps) == wanted.horizon
+        and len(shape.steps[0].quantiles) == 2 * len(wanted.levels)
+    )
 
 
 class _Door:
@@ -106,6 +133,9 @@ class ForecastDesk:
                 self._send(entry, wanted)
             with service.meters.forecast_seconds.time():
                 service.open_requests.wait(entry, seconds)
+            if key is not None and entry.answer is not None and not fits(entry, wanted):
+                # Another gateway was first with this key, and another body.
+                self._require_same_wish(key, "another", wish)
             return self._answer(entry)
         finally:
             service.open_requests.leave(entry)

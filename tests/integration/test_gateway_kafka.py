@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from foretopic.embedded_kafka import EmbeddedKafka
 from gateway.store import Store, open_engine
 from runtime.clock import SystemClock
 from runtime.kafka_broker import KafkaBroker
@@ -27,7 +29,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 URL = "/api/v1/forecasts"
 GOOD = {"series_id": factories.SERIES, "horizon": 3}
-KILLS = 3
+#: Kills of the gateway, by database.
+KILLS = {"sqlite": 3, "postgresql": 1}
 CLIENTS = 8
 
 
@@ -109,11 +112,12 @@ def test_every_accepted_request_is_answered_through_kills(log: Log, database_url
             gateway.start()
             for caller in callers:
                 caller.start()
-            for kill in range(1, KILLS + 1):
-                wait_until(lambda kill=kill: len(load.accepted) > 60 * kill or load.unexpected, "load")  # type: ignore[misc]
+            kills = KILLS[database_url.partition(":")[0]]
+            for kill in range(1, kills + 1):
+                wait_until(lambda kill=kill: len(load.accepted) > 40 * kill or load.unexpected, "load")  # type: ignore[misc]
                 gateway.kill()
                 gateway.start()
-            wait_until(lambda: len(load.accepted) > 60 * (KILLS + 1) or load.unexpected, "load after the last kill")
+            wait_until(lambda: len(load.accepted) > 40 * (kills + 1) or load.unexpected, "load after the last kill")
             load.is_over.set()
             for caller in callers:
                 caller.join(20)
@@ -253,3 +257,30 @@ def test_every_log_line_is_json_and_carries_the_request_id(shared_gateway: Gatew
     lines = wait_until(lambda: [line for line in shared_gateway.log().splitlines() if "find-me" in line])
 
     assert re.search(r'"path":"/api/v1/series".*"x_request_id":"find-me"', lines[0])
+
+
+def test_a_broker_that_is_away_is_told_at_once_and_its_return_is_noticed(topic_prefix: str, tmp_path: Path) -> None:
+    with EmbeddedKafka(tmp_path / "kafka") as kafka, log_with_a_champion(kafka.bootstrap_servers, topic_prefix) as log:
+        gateway = GatewayProcess(log.servers, log.prefix, tmp_path, stuck_after_seconds="1")
+        try:
+            gateway.start()
+            with Responder(log.broker, prefix=log.prefix):
+                before = gateway.call("POST", URL, GOOD)
+                assert before.status == 200
+            kafka.kill(0)
+
+            for path, body in ((URL, GOOD), (URL, GOOD), ("/api/v1/trainings", {"series_id": factories.SERIES})):
+                started = time.monotonic()
+                answer = gateway.call("POST", path, body, {"Prefer": "wait=1"})
+                assert answer.status == 503
+                assert answer.json["type"] == "/problems/broker-unavailable"
+                assert "Retry-After" in answer.headers
+                assert time.monotonic() - started < 15
+            assert gateway.call("GET", f"{URL}/{before.json['request_id']}").content == before.content
+            assert gateway.call("GET", "/health").status == 200
+
+            kafka.restart(0)
+            with Responder(log.broker, prefix=log.prefix):
+                wait_until(lambda: gateway.call("POST", URL, GOOD).status == 200, "a forecast after the return")
+        finally:
+            gateway.close()

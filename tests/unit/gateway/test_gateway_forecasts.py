@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from werkzeug.test import TestResponse
 
+from gateway.open_requests import OpenRequest
+from gateway.routes.forecasts import fits
 from runtime.clock import SystemClock
 from runtime.memory_broker import MemoryBroker
 from runtime.tracing import correlation_id
@@ -127,6 +130,37 @@ def test_two_gateways_with_one_key_give_one_forecast(world: World, predictor: Re
 
     assert first.status_code == 200
     assert first.data == second.data
+
+
+@pytest.mark.parametrize("other_body", [{**GOOD, "horizon": 4}, {**GOOD, "levels": [50]}])
+def test_one_key_with_two_bodies_at_two_gateways_gives_nobody_the_other_s_forecast(
+    world: World, predictor: Responder, tmp_path: Path, other_body: Any
+) -> None:
+    with running(tmp_path / "other", broker=world.broker) as other:
+        other.settle()
+        predictor.pause()
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(ask, world, key="key-1")
+            wait_until(lambda: world.service.open_requests.get("key-1"))
+            second = pool.submit(ask, other, other_body, key="key-1")
+            wait_until(lambda: other.service.open_requests.get("key-1") or second.done())
+            predictor.resume()
+
+            assert first.result().status_code == 200
+            # Goes red without `fits` when the second gateway has not read the first one's request yet.
+            assert_problem(second.result(), 422, "idempotency-key-reused")
+
+
+@pytest.mark.parametrize(
+    ("changes", "claim"),
+    [({}, True), ({"horizon": 4}, False), ({"levels": (50.0, 80.0)}, False), ({"series_id": "shop/plums@1d"}, False)],
+)
+def test_an_answer_fits_what_was_asked(changes: dict[str, Any], claim: bool) -> None:
+    entry = OpenRequest("r-1")
+    entry.answer = msgspec.json.encode(factories.forecast_issued("r-1"))
+    wanted = factories.forecast_request("r-1", **({"horizon": 3, "levels": (80.0,)} | changes))
+
+    assert fits(entry, wanted) is claim
 
 
 def test_a_request_that_takes_long_is_answered_later_at_its_url(world: World, predictor: Responder) -> None:

@@ -190,9 +190,8 @@ class World:
         self.broker = broker or MemoryBroker(SystemClock())
         self.broker.ensure_topics(specs())
         self.folder = folder
-        self.settings = GatewaySettings(
-            home=folder, min_write_interval_seconds=0.0, default_wait_seconds=5.0, **settings
-        )
+        given = {"min_write_interval_seconds": 0.0, "default_wait_seconds": 5.0, "delivery_timeout_seconds": 5.0}
+        self.settings = GatewaySettings(home=folder, **(given | settings))
         self.store = self.new_store()
         self.app: Flask = create_app(self.settings, broker=self.broker, store=self.store)
         self.service = service_of(self.app)
