@@ -29,7 +29,7 @@ from runtime.clock import Clock, SystemClock
 PORT_VARIABLE = "FORETOPIC_KAFKA_PORT"
 MINIMUM_FREE_BYTES = 300 * 1024 * 1024
 _START_SECONDS = 90.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 30.0
 _FORMAT_SECONDS = 60.0
 _MAIN_CLASS = "kafka.Kafka"
 _FORMAT_CLASS = "kafka.tools.StorageTool"

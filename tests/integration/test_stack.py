@@ -18,8 +18,8 @@ from foretopic.services import NAMES
 from foretopic.stack_state import read_state
 from runtime.clock import SystemClock
 
-pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
-SECONDS = 240
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+SECONDS = 400
 
 
 class Installation:
