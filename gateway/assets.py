@@ -64,7 +64,7 @@ def _packed(file: PackageFile) -> _Packed:
 def send_package_file(file: PackageFile) -> Response:
     """Return ``file`` as the answer to the current request: compressed where the client can, 304 where it has it."""
     packed = _packed(file)
-    is_compressed = "gzip" in request.accept_encodings
+    is_compressed = request.accept_encodings.quality("gzip") > 0
     body = packed.compressed if is_compressed else gzip.decompress(packed.compressed)
     response = Response(body, mimetype=file.mimetype)
     if is_compressed:
