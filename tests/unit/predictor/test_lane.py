@@ -27,7 +27,8 @@ class Bench:
     def __init__(self, *, max_batch: int = 100, capacity: int = 100) -> None:
         self.batches: list[list[tuple[int, int]]] = []
         self.generation = 1
-        self.needed: dict[int, Mapping[TopicPartition, int]] = {}
+        #: (partition, offset) of a message -> what it needs.
+        self.needed: dict[tuple[int, int], Mapping[TopicPartition, int]] = {}
         self.reached = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -43,7 +44,7 @@ class Bench:
     def needs(self, batch: Sequence[Incoming]) -> dict[TopicPartition, int]:
         found: dict[TopicPartition, int] = {}
         for incoming in batch:
-            found.update(self.needed.get(incoming.message.partition, {}))
+            found.update(self.needed.get((incoming.message.partition, incoming.message.offset), {}))
         return found
 
     async def reach(self, needs: Any) -> None:
@@ -106,9 +107,9 @@ def test_partition_that_must_wait_for_the_log_holds_up_nobody_else_and_keeps_its
 
     async def case() -> None:
         bench = Bench()
-        bench.needed = {0: {MODELS: 5}}
+        bench.needed = {(0, 0): {MODELS: 5}}
         task = asyncio.create_task(bench.lane.run())
-        for one in (taken(0, 0), taken(0, 1), taken(1, 0), taken(1, 1)):
+        for one in (taken(0, 0), taken(1, 0), taken(0, 1), taken(1, 1)):
             await bench.lane.put(one)
         await settled()
         assert bench.batches == [[(1, 0), (1, 1)]]
@@ -124,7 +125,7 @@ def test_partition_that_must_wait_for_the_log_holds_up_nobody_else_and_keeps_its
 def test_message_whose_needs_the_log_cannot_meet_is_handled_as_things_stand() -> None:
     async def case() -> None:
         bench = Bench()
-        bench.needed = {0: {MODELS: 5}}
+        bench.needed = {(0, 0): {MODELS: 5}}
         bench.reached.set()
         task = asyncio.create_task(bench.lane.run())
         await bench.lane.put(taken(0))
