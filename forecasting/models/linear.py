@@ -122,15 +122,11 @@ def _fit_quantiles(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression,
 
 def _fit_quantile(inputs: FloatArray, targets: FloatInput, quantile: float, penalty: float) -> tuple[FloatArray, float]:
     """Return coefficients and intercept of one quantile regression."""
-    wanted = targets.astype(np.float64)
-    if not np.ptp(wanted):
-        # The solver finds no way down from where everything is 0 already.
-        return np.zeros(inputs.shape[1]), float(wanted[0])
     model = QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            model.fit(inputs, wanted)
+            model.fit(inputs, targets.astype(np.float64))
         except ConvergenceWarning as error:
             raise DivergedTraining(
                 "diverged-training",

@@ -49,9 +49,11 @@ class LstmNet(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs of shape (batch, outputs) for inputs of shape (batch, rows, features)."""
         values = inputs
-        for layer in self.recurrent:
-            values = self.dropout(layer(values)[0])
-        values = values[:, -1]
+        for index, layer in enumerate(self.recurrent):
+            values = layer(values)[0]
+            if index == len(self.recurrent) - 1:
+                values = values[:, -1]  # the rest is not used: dropping it out would only cost time
+            values = self.dropout(values)
         if self.dense is not None:
             values = torch.relu(self.dense(values))
         result: Tensor = self.output(values)
@@ -76,7 +78,7 @@ class Lstm:
             description="L2 penalty on the weights of the dense layer",
         ),
         Hyperparameter(name="epochs", default=40, minimum=1, maximum=2000, description="Most passes over the fit part"),
-        Hyperparameter(name="batch_size", default=64, minimum=1, maximum=8192, description="Windows a step of Adam"),
+        Hyperparameter(name="batch_size", default=128, minimum=1, maximum=8192, description="Windows a step of Adam"),
         Hyperparameter(
             name="learning_rate", default=0.002, minimum=1e-7, maximum=1000.0, description="Of Adam, at first"
         ),

@@ -48,5 +48,14 @@ def hyperparameters_of(name: str, given: Mapping[str, Setting]) -> dict[str, Set
     Raises:
         InvalidTraining: ``unknown-algorithm``, ``unknown-hyperparameter`` or ``invalid-hyperparameter``.
     """
+    return resolve(declared_hyperparameters(name), given, name)
+
+
+def declared_hyperparameters(name: str) -> tuple[Hyperparameter, ...]:
+    """Return what can be set about an algorithm.
+
+    Raises:
+        InvalidTraining: ``unknown-algorithm``.
+    """
     found = algorithm(name)
-    return resolve(() if found is None else (*found.hyperparameters, *_COMMON), given, name)
+    return () if found is None else (*found.hyperparameters, *_COMMON)
