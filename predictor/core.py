@@ -147,7 +147,7 @@ class Predictor:
     def decide(self, batch: Sequence[Incoming]) -> list[Decision]:
         """Decide on each request and each batch of observations, in log order a partition.
 
-        All requests that ask the same of one model version go through the model in one run. Calling it again with
+        All requests that ask the same of one model version are given to the model together. Calling it again with
         the same messages, because publishing failed, gives the same answers.
         """
         positions = self._positions()
