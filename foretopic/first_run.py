@@ -109,13 +109,14 @@ class FirstRun:
             def has_ended() -> bool:
                 latest.clear()
                 latest.update(self._client.training(asked["training_id"]))
-                work.update(latest.get("fraction") or 0.0, describe_training(latest))
-                return latest["state"] in FINAL_TRAINING_STATES
+                fraction = latest.get("fraction") or 0.0
+                work.update(fraction, describe_training(latest))
+                # The release comes before the end: the run is still being recorded in MLflow then.
+                return latest["state"] in FINAL_TRAINING_STATES or (fraction >= 1 and self._champion() is not None)
 
             self._await("the training", _TRAINING_SECONDS, has_ended)
-        if latest["state"] != "succeeded":
+        if latest["state"] in FINAL_TRAINING_STATES - {"succeeded"}:
             raise GatewayError(f"the training {latest['state']}: {latest.get('reason') or 'no reason given'}")
-        self._reporter.line(f"Released {asked['model']}:{latest['version']}.")
 
     def _show(self, forecast: Mapping[str, Any]) -> None:
         champion = self._champion()

@@ -94,6 +94,19 @@ def test_empty_stack_is_filled_and_forecast(output, clock):
     assert "loses to last-value" in text
 
 
+def test_forecast_does_not_wait_for_the_record_of_the_training(output, clock):
+    gateway = Gateway()
+    gateway.training_end = {"state": "progress"}
+
+    def released(training_id: str) -> dict:
+        gateway.champion = "0123456789abcdef"
+        return {"state": "progress", "stage": "export", "fraction": 1.0}
+
+    gateway.training = released
+    first_run(gateway, output, clock).run()
+    assert gateway.asked == ["ingest", "training", "forecast"]
+
+
 def test_later_run_goes_straight_to_the_forecast(output, clock):
     gateway = Gateway()
     gateway.has_series, gateway.champion = True, "0123456789abcdef"
