@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGES := schemas forecasting runtime ingestor trainer predictor gateway foretopic
 LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
@@ -15,8 +16,9 @@ $(VENV)/.installed-%: requirements/build.txt requirements/%.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Foretopic needs Python 3.11 or newer, found %s; name another with make PYTHON=python3.12" % sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/$*.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/$*.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 up: $(VENV)/.installed-stack ## Install, start Kafka and all services, train, forecast (stays in the foreground)
