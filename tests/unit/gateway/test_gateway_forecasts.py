@@ -141,7 +141,7 @@ def test_one_key_with_two_bodies_at_two_gateways_gives_nobody_the_other_s_foreca
         predictor.pause()
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(ask, world, key="key-1")
-            wait_until(lambda: world.service.open_requests.get("key-1"))
+            wait_until(lambda: (entry := world.service.open_requests.get("key-1")) and entry.is_logged)
             second = pool.submit(ask, other, other_body, key="key-1")
             wait_until(lambda: other.service.open_requests.get("key-1") or second.done())
             predictor.resume()
