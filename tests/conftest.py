@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -21,6 +23,24 @@ _SHARED_DATA = os.environ.get("FORETOPIC_SHARED_DATA")
 # Before any fixture: a session fixture must not see them either.
 for _name in [name for name in os.environ if name.startswith("FORETOPIC_")]:
     del os.environ[_name]
+
+
+class _RenderedRecord(logging.LogRecord):
+    """A log record as text alone.
+
+    pytest keeps the records of every test to the end. Those of kafka-python name sockets and errors with their frames,
+    so closed clients would live on, and their sockets be found unclosed when the run is over.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        if self.name.partition(".")[0] == "kafka":
+            self.msg, self.args = self.getMessage(), ()
+            if self.exc_info:
+                self.exc_text, self.exc_info = logging.Formatter().formatException(self.exc_info), None
+
+
+logging.setLogRecordFactory(_RenderedRecord)
 
 
 @pytest.fixture(autouse=True)

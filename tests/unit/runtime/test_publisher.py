@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.broker import TopicPartition
+from runtime.broker import TopicPartition, TopicSpec
 from runtime.memory_broker import MemoryBroker
 from runtime.publisher import Publisher
 from runtime.topic_specs import specs
@@ -49,10 +49,11 @@ def test_a_given_partition_wins_over_the_key(publisher: Publisher) -> None:
     assert publisher.send(OBSERVATIONS, observation_batch(), partition=11).result(1.0)[0] == 11
 
 
-def test_a_message_over_the_topics_limit_is_refused_before_it_is_sent(
-    broker: MemoryBroker, publisher: Publisher
-) -> None:
-    """Red without `require_size` in `Publisher.send` and in the broker."""
+def test_a_message_over_the_topics_limit_is_refused_before_it_is_sent(clock: ManualClock) -> None:
+    """Red without `require_size` in `Publisher.send`, whatever the broker would take."""
+    broker = MemoryBroker(clock)
+    broker.ensure_topics([TopicSpec(name="models", partitions=1, max_message_bytes=2**30)])
+    publisher = Publisher(broker.producer(), service="trainer", clock=clock)
     too_large = model_release(graph=bytes(MODELS.max_message_bytes))
 
     with pytest.raises(ValueError, match="a message to models may have 33554432 bytes, this one has up to"):

@@ -307,6 +307,20 @@ def test_a_dead_letter_is_acknowledged_before_its_message_is_committed(
     assert committed(broker) == 0
 
 
+def test_a_dead_letter_whose_delivery_was_lost_is_sent_again_alone(
+    broker: MemoryBroker, worker: Worker, network: Network
+) -> None:
+    """Red without `is_judged`: every try would add the same dead letters, and count them, once more."""
+    junk(broker)
+    network.lost_topic = "dead-letters"
+    network.failures = 2
+
+    list(worker.steps())
+
+    assert len(everything(broker, DEAD_LETTERS)) == 1
+    assert committed(broker) == 1
+
+
 def test_a_message_that_the_handler_refuses_does_not_take_the_others_with_it(
     broker: MemoryBroker, worker: Worker, handler: Refuser
 ) -> None:
