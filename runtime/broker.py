@@ -9,8 +9,8 @@ Adapters may not vary in this:
 - A group gives each partition to one of its members. Committed offsets are the *next* offset to read.
 - A member that loses a partition hears of it in ``on_revoked`` before another member gets it; the callbacks run inside
   ``poll`` or ``close``. A member that vanished silently loses its partitions without a call; its commits are refused.
-  Callbacks are quick and use of the consumer only ``assignment`` and ``pause``; ``on_revoked`` may run in another thread
-  while the one that polls waits. They are called with at least one partition, and never a second time.
+  Callbacks are quick and use of the consumer only ``assignment`` and ``pause``; ``on_revoked`` may run in another
+  thread while the one that polls waits. They are called with at least one partition, and never a second time.
 - A poll may outlast its timeout by half a second while its group rebalances.
 - A reader goes on with what is left where old messages were deleted; beyond the end of the log it raises
   ``TransientError`` and never begins anew by itself.
