@@ -21,6 +21,7 @@ import aiokafka
 import faust
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
+from faust.tables.manager import TableManager
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -144,6 +145,14 @@ class PredictorTransport(driver.Transport):
 
     Consumer = PredictorConsumer
     Producer = PredictorProducer
+
+
+class NoTables(TableManager):
+    """Begins at once: Faust gives tables a second to be declared, and there are none."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class PredictorApp(faust.App):

@@ -25,7 +25,7 @@ from yarl import URL
 
 from predictor.batches import BatchHandler, FaustPublisher
 from predictor.core import Predictor
-from predictor.driver import PredictorApp, PredictorConsumer
+from predictor.driver import NoTables, PredictorApp, PredictorConsumer
 from predictor.lane import Lane, Taken
 from predictor.log_reader import LogReader
 from predictor.messages import message_of
@@ -176,6 +176,7 @@ class PredictorWorker:
             key_serializer="raw",
             value_serializer="raw",
             store="memory://",
+            TableManager=NoTables,
         )
         app.before_assigned = self._before_assigned
         return app

@@ -21,7 +21,7 @@ def test_number_of_partitions_is_that_of_the_topics(broker: MemoryBroker) -> Non
 
 
 def test_missing_topics_are_named(clock: ManualClock) -> None:
-    with pytest.raises(TransientError, match="acme-forecast-requests.*foretopic topics"):
+    with pytest.raises(TransientError, match=r"acme-forecast-requests.*foretopic topics"):
         partitions_of(PredictorSettings(topic_prefix="acme-"), MemoryBroker(clock))
 
 
