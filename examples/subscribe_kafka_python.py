@@ -6,7 +6,7 @@ import os
 from kafka import KafkaConsumer
 
 consumer = KafkaConsumer(
-    "forecasts",
+    os.environ.get("FORETOPIC_TOPIC_PREFIX", "") + "forecasts",
     bootstrap_servers=os.environ.get("FORETOPIC_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"),
     auto_offset_reset="earliest",
     enable_auto_commit=False,

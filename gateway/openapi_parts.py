@@ -168,6 +168,7 @@ PROBLEMS: dict[str, str] = {
     "invalid-recipe": "The model version has a recipe that this code cannot serve; train it again.",
     "unknown-feature": "The model version reads a feature that this code does not know; deploy another or upgrade.",
     "invalid-feature": "The model version has a feature that this code cannot compute; train it again.",
+    "artefact-digest": "The model version is not what its digest says; train it again.",
     "invalid-graph": "The model version has a graph that this code cannot serve; train it again.",
     "wrong-partition": "The request stands in another partition than its key says.",
     "internal-server-error": "An error of ours; the log has it under the x_request_id.",
@@ -177,6 +178,7 @@ PROBLEMS: dict[str, str] = {
 }
 #: What the predictor may say of a request that the gateway let through.
 REFUSALS = (
+    "artefact-digest",
     "as-of-beyond-log",
     "beyond-calendar",
     "cutoff-off-calendar",

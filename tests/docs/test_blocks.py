@@ -1,0 +1,164 @@
+"""Every code block of the pages: commands exist with these options, bodies decode, JSON parses, Python is in an example."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import textwrap
+from typing import Any
+
+import click
+import msgspec
+import pytest
+from werkzeug.routing import Map, Rule
+
+from foretopic.cli import main
+from gateway.bodies import DeployBody, ForecastBody, IngestBody, TrainingBody
+from gateway.openapi_answers import PendingForecast, ProblemDocument
+from gateway.openapi_operations import OPERATIONS
+from gateway.openapi_parts import PROBLEMS
+from schemas.codec import record_id
+from schemas.forecasts import ForecastIssued, ForecastRequested
+from tests.docs.pages import ROOT, Block, blocks, shell_commands
+
+BODIES: dict[str, type[msgspec.Struct]] = {
+    "/api/v1/forecasts": ForecastBody,
+    "/api/v1/trainings": TrainingBody,
+    "/api/v1/ingests": IngestBody,
+}
+SHELL = blocks("sh", "bash", "console")
+COMMANDS = [(block.name, words) for block in SHELL for words in shell_commands(block.text) if words]
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+URLS = Map([Rule(re.sub(r"{(\w+)}", r"<path:\1>", one.path), methods=[one.method.upper()]) for one in OPERATIONS])
+
+
+def of_program(name: str) -> list[Any]:
+    chosen = [(place, words) for place, words in COMMANDS if words[0] == name]
+    return [pytest.param(words[1:], id=f"{place} {' '.join(words)[:60]}") for place, words in chosen]
+
+
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
+def test_shell_blocks_parse(block: Block) -> None:
+    parsed = subprocess.run(["sh", "-n"], input=block.text, text=True, capture_output=True, check=False)
+    assert parsed.returncode == 0, parsed.stderr
+
+
+def resolve(words: list[str]) -> None:
+    """Let click take a command line without running it.
+
+    Raises:
+        click.UsageError: There is no such command, option or choice.
+    """
+    context = main.make_context("foretopic", list(words))
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        name, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        command = found
+        context = found.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("words", of_program("foretopic"))
+def test_foretopic_takes_the_command(words: list[str]) -> None:
+    resolve(words)
+
+
+@pytest.mark.parametrize("words", [["forecasts"], ["subscribe", "--since", "now"], ["deploy", "m"], ["logs", "broker"]])
+def test_foretopic_refuses_what_does_not_exist(words: list[str]) -> None:
+    with pytest.raises(click.UsageError):
+        resolve(words)
+
+
+@pytest.mark.parametrize("words", of_program("make"))
+def test_make_has_the_target(words: list[str]) -> None:
+    assert set(words) <= MAKE_TARGETS
+
+
+def test_examples_of_the_command_line_take_their_own_options() -> None:
+    texts = [command.help or "" for command in leaf_commands(main)]
+    examples = [
+        line for text in texts for line in re.findall(r"Example: (?:\w+=\S+\s+)*foretopic ((?:.|\n(?!\n))+)", text)
+    ]
+    assert len(examples) > 10
+    for example in examples:
+        for words in shell_commands(" ".join(example.split())):
+            resolve(words)
+
+
+def leaf_commands(group: click.Group) -> list[click.Command]:
+    found: list[click.Command] = []
+    for command in group.commands.values():
+        found += leaf_commands(command) if isinstance(command, click.Group) else [command]
+    return found
+
+
+@pytest.mark.parametrize("words", of_program("curl"))
+def test_curl_asks_what_the_gateway_answers(words: list[str]) -> None:
+    body = words[words.index("-d") + 1] if "-d" in words else None
+    [url] = [word for word in words if word.startswith(("localhost:5000", "http://127.0.0.1:5000"))]
+    path = url[url.index("/", url.index(":5000")) :]
+    method = "GET" if body is None else "POST"
+
+    URLS.bind("localhost").match(path, method=method)
+
+    if body is not None:
+        assert any("application/json" in word for word in words)
+        kind = DeployBody if path.endswith("/deploy") else BODIES[path]
+        msgspec.json.decode(body, type=kind)
+
+
+def test_every_shell_command_is_one_that_is_checked_or_known() -> None:
+    checked = {"foretopic", "make", "curl"}
+    known = {"kcat", "docker", "tar", "cat", "git", "python", "pytest", "npm", "echo", "sha256sum", "cut"}
+    programs = {words[0].removeprefix(".venv/bin/") for _, words in COMMANDS if "=" not in words[0]}
+    assert programs <= checked | known
+    assert checked <= programs
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=lambda block: block.name)
+def test_json_blocks_are_what_they_show(block: Block) -> None:
+    shown = json.loads(block.text)
+    if "forecast_id" in shown:
+        kind: type[msgspec.Struct] = ForecastIssued
+    elif "horizon" in shown:
+        kind = ForecastRequested
+    elif "detail" in shown:
+        kind = ProblemDocument
+        assert shown["type"].removeprefix("/problems/") in PROBLEMS
+    else:
+        kind = PendingForecast
+    decoded = msgspec.json.decode(block.text, type=kind)
+    assert set(shown) <= set(msgspec.to_builtins(decoded)), "a field that is not there"
+
+
+EXAMPLES = "\n".join(file.read_text() for file in sorted((ROOT / "examples").glob("*.py")))
+
+
+@pytest.mark.parametrize("block", blocks("python", "py"), ids=lambda block: block.name)
+def test_python_blocks_stand_in_an_example(block: Block) -> None:
+    compile(textwrap.dedent(block.text), block.name, "exec")
+    assert block.text.strip("\n") in EXAMPLES
+
+
+def test_blocks_say_their_language() -> None:
+    assert blocks("python", "py", "sh", "json", "mermaid", "bash", "console")
+    # Diagrams have none; a command without one would go unchecked.
+    for block in blocks(""):
+        assert not re.search(r"^(\$ )?(foretopic|curl|make|docker) ", block.text, flags=re.MULTILINE), block.name
+
+
+def test_id_that_the_kcat_block_computes_is_that_of_the_request() -> None:
+    [block] = [block for block in SHELL if "sha256sum" in block.text]
+    lines = block.text.splitlines()
+    computed = subprocess.run(["sh", "-c", "\n".join([*lines[:2], 'echo "$CE_ID"'])], capture_output=True, check=True)
+    [body] = re.findall(r"echo '(.*)' \|", block.text)
+    assert computed.stdout.decode().strip() == record_id(msgspec.json.decode(body, type=ForecastRequested))
+
+
+def test_identity_of_a_pinned_request_is_as_the_page_says() -> None:
+    text = (ROOT / "docs" / "forecasts.md").read_text()
+    [shown] = [block for block in blocks("json") if "replay-1" in block.text]
+    request = msgspec.json.decode(shown.text, type=ForecastRequested)
+    assert f"`{json.dumps(['ForecastRequested', request.identity()], separators=(',', ':'))}`" in text

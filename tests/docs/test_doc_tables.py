@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecasting.features import FEATURES
+from forecasting.folds import PlanSize, min_calibration_of
+from forecasting.intervals import MIN_SIGNED_FOLDS, folds_needed
+from forecasting.models.registry import ALGORITHMS
+from forecasting.panel import Observations
+from forecasting.training import TrainingSpec, train
+from foretopic import doc_tables
+from tests.docs.pages import ROOT
+
+_TABLE_CODE = re.compile(r"^\| `([a-z0-9-]+)` \| [0-9, ]+ \| (yes)? *\|", flags=re.MULTILINE)
+#: Modules of `forecasting` that only a training or a backtest uses.
+_TRAINING_ONLY = {"backtest", "evaluation", "folds", "losses", "preparation", "training"}
+MODELS_PAGE = (ROOT / "docs" / "models.md").read_text()
+
+
+@pytest.mark.parametrize("name", doc_tables.TABLES)
+def test_tables_in_the_page_are_those_of_the_code(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
+    assert doc_tables.with_tables(page, doc_tables.TABLES[name]) == page, "run python -m foretopic.doc_tables"
+
+
+def test_page_without_a_marker_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have the lines"):
+        doc_tables.with_tables("# Topics\n", doc_tables.TABLES["topics.md"])
+
+
+def refusal_codes(file: Path) -> Iterator[str]:
+    """Yield the codes of the errors that a module makes: the first argument of a call with a capital."""
+    for call in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)):
+        first = call.args[0] if call.args else None
+        is_error = isinstance(call.func, ast.Name) and call.func.id[:1].isupper()
+        text = first.value if is_error and isinstance(first, ast.Constant) else None
+        if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", text):
+            yield text
+
+
+def serving_modules() -> list[Path]:
+    files = sorted((ROOT / "forecasting").glob("*.py"))
+    return [ROOT / "forecasting" / "models" / "baselines.py", *(f for f in files if f.stem not in _TRAINING_ONLY)]
+
+
+def test_codes_of_refused_forecasts_are_those_in_predictor_and_forecasting() -> None:
+    raised = {code for file in (ROOT / "predictor").glob("*.py") for code in refusal_codes(file)}
+    raised |= {code for file in serving_modules() for code in refusal_codes(file)}
+    # Built from two halves in `InputBuilder`.
+    raised |= {"window-not-finite", "window-not-positive"}
+    raised -= {"parity-broken"}  # a fit's
+
+    table = _TABLE_CODE.findall((ROOT / "docs" / "forecasts.md").read_text())
+
+    assert {code for code, is_in_forecasts in table if is_in_forecasts} == raised
+
+
+def test_serving_uses_none_of_the_modules_that_only_a_training_uses() -> None:
+    for file in (*serving_modules(), *(ROOT / "predictor").glob("*.py")):
+        imported = set(re.findall(r"^\s*from forecasting\.(\w+) import", file.read_text(), flags=re.MULTILINE))
+        assert not imported & _TRAINING_ONLY, file
+
+
+def test_models_page_names_every_feature_and_algorithm() -> None:
+    for name in (*FEATURES, *ALGORITHMS):
+        assert f"`{name}`" in MODELS_PAGE or f"**{name}**" in MODELS_PAGE, name
+
+
+def test_models_page_describes_every_metric_of_a_release() -> None:
+    day = np.arange(300)
+    series = Observations(
+        series_id="shop/apples@1d",
+        freq="1d",
+        calendar="24/7",
+        unit="",
+        source="test",
+        time=1_700_006_400 + 86_400 * day,
+        columns={"close": 100.0 + (day * 7919) % 13},
+        newest_offset=0,
+    )
+    trained = train(TrainingSpec(algorithm="drift", horizon=3, levels=(80.0,)), [series])
+    described = set(re.findall(r"`([a-z0-9-]+)`", MODELS_PAGE))
+
+    names = {name for metrics in trained.metrics.values() for name in metrics}
+
+    assert {re.sub(r"^\w+-step-1$", "mae-step-1", name) for name in names} <= described
+
+
+def test_numbers_on_the_models_page_are_those_of_the_code() -> None:
+    spec = TrainingSpec()
+    size = PlanSize(
+        first_row=spec.window_size - 1,
+        horizon=spec.horizon,
+        min_calibration=min_calibration_of(spec.levels),
+        refits=3,
+        needs_fit=True,
+    )
+    assert f"With the defaults {size.rows} complete rows" in MODELS_PAGE
+    assert f"95 % needs {folds_needed(95)} folds, 99 % needs {folds_needed(99)}" in MODELS_PAGE
+    assert f"calibrated apart from {MIN_SIGNED_FOLDS} folds on" in MODELS_PAGE
