@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from uuid import uuid4
 
@@ -90,7 +91,7 @@ class Load:
             while key not in self.accepted and not self.is_over.is_set():
                 try:
                     answer = self.gateway.call("POST", URL, GOOD, {"Idempotency-Key": key, "Prefer": "wait=2"}, 10)
-                except OSError:
+                except (OSError, HTTPException):
                     # Killed, or not up again yet.
                     self.is_over.wait(0.1)
                     continue
@@ -260,11 +261,12 @@ def test_every_log_line_is_json_and_carries_the_request_id(shared_gateway: Gatew
 
 
 def test_a_broker_that_is_away_is_told_at_once_and_its_return_is_noticed(topic_prefix: str, tmp_path: Path) -> None:
-    with EmbeddedKafka(tmp_path / "kafka") as kafka, log_with_a_champion(kafka.bootstrap_servers, topic_prefix) as log:
-        gateway = GatewayProcess(log.servers, log.prefix, tmp_path, stuck_after_seconds="1")
+    with EmbeddedKafka(tmp_path / "kafka") as kafka:
+        with log_with_a_champion(kafka.bootstrap_servers, topic_prefix):
+            gateway = GatewayProcess(kafka.bootstrap_servers, topic_prefix, tmp_path, stuck_after_seconds="1")
         try:
             gateway.start()
-            with Responder(log.broker, prefix=log.prefix):
+            with responding(kafka.bootstrap_servers, topic_prefix):
                 before = gateway.call("POST", URL, GOOD)
                 assert before.status == 200
             kafka.kill(0)
@@ -280,7 +282,16 @@ def test_a_broker_that_is_away_is_told_at_once_and_its_return_is_noticed(topic_p
             assert gateway.call("GET", "/health").status == 200
 
             kafka.restart(0)
-            with Responder(log.broker, prefix=log.prefix):
+            with responding(kafka.bootstrap_servers, topic_prefix):
                 wait_until(lambda: gateway.call("POST", URL, GOOD).status == 200, "a forecast after the return")
         finally:
             gateway.close()
+
+
+@contextmanager
+def responding(servers: str, prefix: str) -> Iterator[None]:
+    """Answer requests over connections of its own: kafka-python leaves sockets open when it cannot connect."""
+    broker = KafkaBroker(servers, client_id="test")
+    with Responder(broker, prefix=prefix):
+        yield
+    broker.close()
