@@ -36,7 +36,7 @@ def topics() -> str:
                 f"[`{topic.name}`](#{topic.name})",
                 topic.key_description,
                 str(topic.partitions),
-                _retention(topic.retention) + (", compacted" if topic.is_compacted else ""),
+                _retention(topic.retention),
                 f"{topic.max_message_bytes // MEBIBYTE} MiB",
                 ", ".join(topic.producers),
                 ", ".join(topic.consumers),

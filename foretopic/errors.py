@@ -102,7 +102,8 @@ class StartFailed(ForetopicError):
     """Tell all faults of a start together."""
 
     def __init__(self, faults: Sequence[ForetopicError]) -> None:
-        super().__init__("\n".join(f"- {fault}" for fault in faults))
+        told = [f"- {fault}" for fault in faults]
+        super().__init__("\n".join(["the stack cannot be started:", *told]))
         self.faults = tuple(faults)
 
 
