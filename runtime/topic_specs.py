@@ -23,7 +23,6 @@ def specs(prefix: str = "", replication_factor: int = 1) -> list[TopicSpec]:
             replication_factor=replication_factor,
             min_insync_replicas=2 if replication_factor >= 3 else 1,  # noqa: PLR2004  # a majority of three
             retention_ms=None if topic.retention is None else topic.retention // timedelta(milliseconds=1),
-            is_compacted=topic.is_compacted,
             max_message_bytes=topic.max_message_bytes,
         )
         for topic in TOPICS

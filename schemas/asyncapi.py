@@ -80,7 +80,7 @@ def _channel(topic: Topic) -> JsonObject:
             "kafka": {
                 "partitions": topic.partitions,
                 "topicConfiguration": {
-                    "cleanup.policy": ["compact" if topic.is_compacted else "delete"],
+                    "cleanup.policy": ["delete"],
                     "retention.ms": retention_ms,
                     "max.message.bytes": topic.max_message_bytes,
                 },

@@ -30,7 +30,6 @@ class Topic:
         records: Record type -> major version, of all that the topic carries.
         key: The Kafka key of a record; Kafka's default partitioner (murmur2) turns it into a partition.
         retention: How long messages are kept; ``None`` is for ever.
-        is_compacted: Whether only the newest message a key is sure to be kept.
         key_description: What the key is, in words.
         producers: Services that write it.
         consumers: Services that read it; "anyone" may besides.
@@ -46,7 +45,6 @@ class Topic:
     key_description: str = "series_id"
     partitions: int = PARTITIONS
     retention: timedelta | None = FOREVER
-    is_compacted: bool = False
     max_message_bytes: int = MEBIBYTE
 
     def full_name(self, prefix: str) -> str:
@@ -119,7 +117,6 @@ MODELS = Topic(
     producers=("trainer",),
     consumers=("trainer", "predictor", "gateway"),
     partitions=1,
-    is_compacted=True,
     max_message_bytes=32 * MEBIBYTE,
     description="Released model versions with their artefacts. One partition, so that one offset pins a prefix.",
 )
