@@ -44,8 +44,8 @@ def test_shell_blocks_parse(block: Block) -> None:
     assert parsed.returncode == 0, parsed.stderr
 
 
-def resolve(words: list[str]) -> None:
-    """Let click take a command line without running it.
+def resolve(words: list[str]) -> click.Context:
+    """Let click take a command line without running it; return what it understood.
 
     Raises:
         click.UsageError: There is no such command, option or choice.
@@ -58,6 +58,7 @@ def resolve(words: list[str]) -> None:
         assert found is not None
         command = found
         context = found.make_context(name, rest, parent=context)
+    return context
 
 
 @pytest.mark.parametrize("words", of_program("foretopic"))
@@ -74,6 +75,22 @@ def test_foretopic_refuses_what_does_not_exist(words: list[str]) -> None:
 @pytest.mark.parametrize("words", of_program("make"))
 def test_make_has_the_target(words: list[str]) -> None:
     assert set(words) <= MAKE_TARGETS
+
+
+def test_forecasts_ask_for_no_more_steps_than_were_trained() -> None:
+    """A page that trains a series and then forecasts it must not be refused as `horizon-too-long`."""
+    trained: dict[tuple[str, str], int] = {}
+    checked = 0
+    for place, words in COMMANDS:
+        if words[:2] == ["foretopic", "train"]:
+            asked = resolve(words[1:]).params
+            trained |= {(place, series_id): asked["horizon"] for series_id in asked["series_ids"]}
+        if words[:2] == ["foretopic", "forecast"]:
+            asked = resolve(words[1:]).params
+            longest = trained.get((place, asked["series_id"]), 10)
+            assert asked["horizon"] <= longest, (place, words)
+            checked += 1
+    assert checked
 
 
 def test_examples_of_the_command_line_take_their_own_options() -> None:

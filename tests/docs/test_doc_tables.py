@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,13 +15,21 @@ from forecasting.intervals import MIN_SIGNED_FOLDS, folds_needed
 from forecasting.models.registry import ALGORITHMS
 from forecasting.panel import Observations
 from forecasting.training import TrainingSpec, train
-from foretopic import doc_tables
+from foretopic import doc_tables, subscription
+from gateway.settings import GatewaySettings
+from predictor.settings import PredictorSettings
+from runtime.broker import partition_for
+from schemas.forecasts import DEFAULT_LEVELS, AsOf
+from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
+from tests import factories
 from tests.docs.pages import ROOT
+from tests.predictor_world import World, day_after, observed
 
 _TABLE_CODE = re.compile(r"^\| `([a-z0-9-]+)` \| [0-9, ]+ \| (yes)? *\|", flags=re.MULTILINE)
 #: Modules of `forecasting` that only a training or a backtest uses.
 _TRAINING_ONLY = {"backtest", "evaluation", "folds", "losses", "preparation", "training"}
 MODELS_PAGE = (ROOT / "docs" / "models.md").read_text()
+FORECASTS_PAGE = (ROOT / "docs" / "forecasts.md").read_text()
 
 
 @pytest.mark.parametrize("name", doc_tables.TABLES)
@@ -56,7 +65,7 @@ def test_codes_of_refused_forecasts_are_those_in_predictor_and_forecasting() -> 
     raised |= {"window-not-finite", "window-not-positive"}
     raised -= {"parity-broken"}  # a fit's
 
-    table = _TABLE_CODE.findall((ROOT / "docs" / "forecasts.md").read_text())
+    table = _TABLE_CODE.findall(FORECASTS_PAGE)
 
     assert {code for code, is_in_forecasts in table if is_in_forecasts} == raised
 
@@ -104,3 +113,29 @@ def test_numbers_on_the_models_page_are_those_of_the_code() -> None:
     assert f"With the defaults {size.rows} complete rows" in MODELS_PAGE
     assert f"95 % needs {folds_needed(95)} folds, 99 % needs {folds_needed(99)}" in MODELS_PAGE
     assert f"calibrated apart from {MIN_SIGNED_FOLDS} folds on" in MODELS_PAGE
+
+
+def test_numbers_on_the_forecasts_page_are_those_of_the_code() -> None:
+    gateway = GatewaySettings()
+    assert (
+        f"{gateway.default_wait_seconds:g} seconds unless given, at most {gateway.max_wait_seconds:g}" in FORECASTS_PAGE
+    )
+    assert f"{PredictorSettings().answered_limit:,} a partition" in FORECASTS_PAGE
+    assert f"remembers the last {subscription._REMEMBERED:,} names" in FORECASTS_PAGE
+    assert f"`levels` it is {' and '.join(f'{level:g}' for level in DEFAULT_LEVELS)}" in FORECASTS_PAGE
+
+
+def test_pinned_request_written_again_under_another_id_has_the_same_forecast() -> None:
+    world = World()
+    observed(world, rows=30)
+    partition = partition_for(factories.SERIES.encode(), 12)
+    as_of = AsOf(
+        observations=world.end(OBSERVATIONS, partition), models=world.end(MODELS), deployments=world.end(DEPLOYMENTS)
+    )
+    first = world.answer(factories.forecast_request("first-1", as_of=as_of))
+    # The log goes on: the replay must not see it.
+    world.learn(OBSERVATIONS, day_after(30))
+
+    again = world.answer(factories.forecast_request("replay-1", as_of=as_of))
+
+    assert again == msgspec.structs.replace(first, request_id="replay-1")

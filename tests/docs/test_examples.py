@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 from werkzeug.serving import make_server
 
+from forecasting.errors import TooLittleHistory
 from schemas.codec import decode
 from schemas.forecasts import ForecastRequested
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
@@ -87,25 +88,24 @@ def test_model_is_trained_and_judged_without_a_broker() -> None:
     assert len(re.findall(r"^  step \d: ", output, flags=re.MULTILINE)) == 7
 
 
-def test_model_is_trained_on_a_file_of_real_prices(shared_data: Path, tmp_path: Path) -> None:
+def test_model_is_trained_on_a_file_of_real_prices(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "AAPL.csv"
     with gzip.open(shared_data / "stocks" / "AAPL.csv.gz", "rt", encoding="utf-8") as packed:
         lines = packed.read().splitlines()
-    file.write_text("\n".join([lines[0], *lines[-800:]]) + "\n")
+    file.write_text("\n".join([lines[0], *lines[-400:]]) + "\n")
 
-    code, output = run("train_a_model.py", str(file))
+    load("train_a_model.py").main(str(file))
 
-    assert code == 0
-    assert output.startswith("file/AAPL@1d: 800 rows")
+    assert capsys.readouterr().out.startswith("file/AAPL@1d: 400 rows")
 
 
 def test_file_with_too_few_rows_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "short.csv"
     file.write_text("Date,Close\n2025-01-02,1.0\n2025-01-03,2.0\n")
-    with start("train_a_model.py", str(file)) as process:
-        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 1
-    assert "observations must be at least" in errors
+    with pytest.raises(TooLittleHistory, match="observations must be at least"):
+        load("train_a_model.py").main(str(file))
 
 
 @contextmanager
