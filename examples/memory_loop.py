@@ -125,7 +125,10 @@ def services(broker: Broker) -> Iterator[None]:
     execution = Execution(broker, topic_prefix="", train=train, recorder=None, max_rows=100_000)
     built = (
         build_ingestor(IngestorSettings(), broker=broker, clock=CLOCK),
-        build_trainer(TrainerSettings(), broker=broker, runner=InProcessRunner(execution), clock=CLOCK),
+        # Each turn tells one step of a training that is over by then: short turns.
+        build_trainer(
+            TrainerSettings(poll_seconds=0.01), broker=broker, runner=InProcessRunner(execution), clock=CLOCK
+        ),
         build_predictor(broker),
     )
     stop = threading.Event()

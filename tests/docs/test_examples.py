@@ -11,19 +11,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from importlib import util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
+from flask import Flask
 from werkzeug.serving import make_server
 
 from forecasting.errors import TooLittleHistory
+from foretopic.cli import main
 from schemas.codec import decode
 from schemas.forecasts import ForecastRequested
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
 from tests import factories
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks, shell_commands
 from tests.integration.predictor_processes import KafkaLog, Launcher, furnish
 from tests.unit.gateway.world import Responder, running
 
@@ -109,6 +113,20 @@ def test_file_with_too_few_rows_is_refused(tmp_path: Path) -> None:
 
 
 @contextmanager
+def listening(app: Flask) -> Iterator[str]:
+    """Yield the address at which an application answers."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
 def served(folder: Path) -> Iterator[tuple[str, Responder]]:
     """Yield the address of a gateway that knows one series, and who answers for the predictor."""
     with running(folder) as world, Responder(world.broker) as responder:
@@ -116,15 +134,36 @@ def served(folder: Path) -> Iterator[tuple[str, Responder]]:
         world.publish(MODELS, factories.model_release())
         world.publish(DEPLOYMENTS, factories.deployment())
         world.settle()
-        server = make_server("127.0.0.1", 0, world.app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", responder
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with listening(world.app) as url:
+            yield url, responder
+
+
+@pytest.mark.loopback
+@pytest.mark.slow
+def test_readme_commands_load_train_and_forecast_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of README's "Any series", from the command line over HTTP through the real services and back."""
+    [block] = [block for block in blocks("sh") if block.page == "README.md" and "ingest file" in block.text]
+    rows = "".join(f"{date(2024, 1, 1) + timedelta(days=day)},{100 + day % 7 * 10 + day % 5}\n" for day in range(160))
+    (tmp_path / "sales.csv").write_text("Date,Sales\n" + rows)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORETOPIC_HOME", str(tmp_path))
+    monkeypatch.setenv("FORETOPIC_INGESTOR_FILES_DIRECTORY", str(tmp_path / "files"))
+    output = []
+
+    with (
+        running(tmp_path / "gateway") as world,
+        load("memory_loop.py").services(world.broker),
+        listening(world.app) as url,
+    ):
+        monkeypatch.setenv("FORETOPIC_URL", url)
+        for words in shell_commands(block.text):
+            result = CliRunner().invoke(main, words[1:])
+            assert result.exit_code == 0, result.output
+            output.append(result.output)
+
+    assert "shop/berlin@1d: 160 rows from file, 160 new or changed." in output[0]
+    assert "Released shop/berlin-1d:" in output[1]
+    assert "2024-06-22" in output[2]  # 14 days after the last row
 
 
 @pytest.mark.loopback
