@@ -207,7 +207,7 @@ class Projection:
             name = topic.full_name(self._prefix)
             count = self._broker.partitions(name)
             if count == 0:
-                raise TransientError(f"topic {name} must exist, it does not; `foretopic topics` creates it")
+                raise TransientError(f"topic {name} must exist, it does not; `foretopic topics create` creates it")
             places += [TopicPartition(name, partition) for partition in range(count)]
         return places
 

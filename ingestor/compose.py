@@ -134,7 +134,7 @@ class _OwnedPartitions:
             if found != INGEST_REQUESTS.partitions:
                 raise SettingsError(
                     f"topic {name} must have {INGEST_REQUESTS.partitions} partitions, has {found}: "
-                    "create it with `foretopic topics` or let its partitions be"
+                    "create it with `foretopic topics create` or let its partitions be"
                 )
 
     def _ignore(self, message: Message, error: InvalidRecord) -> None:

@@ -30,7 +30,7 @@ def partitions_of(settings: PredictorSettings, broker: Broker) -> int:
     }
     missing = [f"{settings.topic_prefix}{name}" for name, count in counts.items() if count == 0]
     if missing:
-        raise TransientError(f"topics {', '.join(missing)} do not exist; create them with `foretopic topics`")
+        raise TransientError(f"topics {', '.join(missing)} do not exist; create them with `foretopic topics create`")
     keyed = {counts[topic.name] for topic in _KEYED_BY_SERIES}
     if len(keyed) != 1:
         found = ", ".join(f"{topic.name} {counts[topic.name]}" for topic in _KEYED_BY_SERIES)

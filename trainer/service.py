@@ -277,7 +277,7 @@ class TrainerService:
             if count == 0 or count != of_events:
                 raise TransientError(
                     f"topics {self._requests} and {self._events} must exist with equal partitions, have {count} and "
-                    f"{of_events}; `foretopic topics` creates them"
+                    f"{of_events}; `foretopic topics create` creates them"
                 )
             self._partition_count = count
             self._consumer = self._broker.consumer(

@@ -20,7 +20,7 @@ from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
-from tests.docs.pages import ROOT, Block, blocks, shell_commands
+from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands
 
 BODIES: dict[str, type[msgspec.Struct]] = {
     "/api/v1/forecasts": ForecastBody,
@@ -179,3 +179,28 @@ def test_identity_of_a_pinned_request_is_as_the_page_says() -> None:
     [shown] = [block for block in blocks("json") if "replay-1" in block.text]
     request = msgspec.json.decode(shown.text, type=ForecastRequested)
     assert f"`{json.dumps(['ForecastRequested', request.identity()], separators=(',', ':'))}`" in text
+
+
+def named_commands() -> list[tuple[str, str]]:
+    """Return where a command is named in running text, in a message of the code or in a page, and the command."""
+    rooms = ("foretopic", "gateway", "ingestor", "predictor", "trainer", "runtime")
+    files = [file for room in rooms for file in sorted((ROOT / room).rglob("*.py"))]
+    found = []
+    for file in [*files, *PAGES]:
+        # A long string is written in several pieces.
+        text = re.sub(r'"\n\s*f?"', "", file.read_text(encoding="utf-8"))
+        found += [(str(file.relative_to(ROOT)), command) for command in re.findall(r"`foretopic ([a-z][^`]*)`", text)]
+    return found
+
+
+def test_commands_named_in_messages_and_pages_exist() -> None:
+    named = named_commands()
+    assert len(named) > 15
+    for place, text in named:
+        command: click.Command = main
+        for word in text.split():
+            if not isinstance(command, click.Group):
+                break
+            assert word in command.commands, (place, text)
+            command = command.commands[word]
+        assert not isinstance(command, click.Group), f"{place} names {text!r}, which does nothing by itself"
