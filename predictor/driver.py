@@ -26,6 +26,10 @@ from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from predictor.kafka_records import install
+
+install()
+
 #: How long the broker may hold a fetch that finds nothing. A partition whose messages were taken slowly waits for the
 #: fetch of the others to return, so this bounds that delay; an idle predictor fetches ten times a second.
 FETCH_MAX_WAIT_MS = 100

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from predictor.core import Predictor
+from predictor.kafka_records import install
 from predictor.messages import message_of
 from runtime.broker import Message, TopicPartition
 from runtime.incoming import decode_message
@@ -18,6 +19,8 @@ from schemas.codec import record_type_name
 from schemas.errors import InvalidRecord, MalformedRecord
 from schemas.identity import content_id
 from schemas.topics import DEPLOYMENTS, FORECASTS, MODELS, OBSERVATIONS, TOPIC_BY_NAME, Topic
+
+install()
 
 #: How long one poll waits for messages; only a stop waits for its end.
 _POLL_MILLISECONDS = 1_000

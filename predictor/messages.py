@@ -8,13 +8,13 @@ from runtime.broker import Message
 
 
 def message_of(record: Any) -> Message:
-    """Return an aiokafka record as a message."""
+    """Return an aiokafka record as a message; a header without a value has an empty one, as with kafka-python."""
     return Message(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
         key=record.key,
         value=record.value,
-        headers=tuple(record.headers or ()),
+        headers=tuple((name, b"" if value is None else value) for name, value in record.headers or ()),
         timestamp_ms=record.timestamp or 0,
     )

@@ -26,29 +26,29 @@ class TolerantRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # untyped 
             return super()._read_msg(*arguments)
         except UnicodeDecodeError:
             self._pos = start
-            self._replace_wrong_names(start)
+            make_names_readable(self._buffer, start)
             return super()._read_msg(*arguments)
 
-    def _replace_wrong_names(self, position: int) -> None:
-        """Make the header names of the record at ``position`` readable, in place and with the same lengths.
 
-        A record: length, attributes, timestamp delta, offset delta, key, value, count of headers, and each header's
-        name and value; numbers are zigzag varints, bytes come after their length, -1 stands for null.
-        """
-        buffer = self._buffer
-        for _ in range(4):
-            _, position = decode_varint(buffer, position)
-        for _ in ("key", "value"):
-            length, position = decode_varint(buffer, position)
-            position += max(0, length)
-        count, position = decode_varint(buffer, position)
-        for _ in range(count):
-            length, position = decode_varint(buffer, position)
-            name = bytes(buffer[position : position + length])
-            buffer[position : position + length] = _readable(name)
-            position += length
-            length, position = decode_varint(buffer, position)
-            position += max(0, length)
+def make_names_readable(buffer: bytearray, position: int) -> None:
+    """Put ``?`` in the place of each wrong byte in the header names of the record at ``position``, lengths unchanged.
+
+    A record of format 2: length, attributes, timestamp delta, offset delta, key, value, count of headers, and each
+    header's name and value; numbers are zigzag varints, bytes come after their length, -1 stands for null.
+    """
+    for _ in range(4):
+        _, position = decode_varint(buffer, position)
+    for _ in ("key", "value"):
+        length, position = decode_varint(buffer, position)
+        position += max(0, length)
+    count, position = decode_varint(buffer, position)
+    for _ in range(count):
+        length, position = decode_varint(buffer, position)
+        name = bytes(buffer[position : position + length])
+        buffer[position : position + length] = _readable(name)
+        position += length
+        length, position = decode_varint(buffer, position)
+        position += max(0, length)
 
 
 def _readable(name: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiokafka
 import pytest
+from kafka import KafkaProducer
 
 from predictor.asks import Decision, asks_of
 from predictor.compose import build
@@ -19,6 +20,7 @@ from runtime.broker import TopicPartition
 from runtime.incoming import Incoming
 from schemas.codec import encode
 from schemas.forecasts import AsOf
+from schemas.record import Record
 from schemas.topics import (
     DEAD_LETTERS,
     DEPLOYMENTS,
@@ -27,6 +29,7 @@ from schemas.topics import (
     MODELS,
     OBSERVATIONS,
     PARTITIONS,
+    Topic,
 )
 from tests import factories
 from tests.integration.predictor_processes import KafkaLog, furnish, wait_until
@@ -139,6 +142,47 @@ def test_junk_of_every_kind_becomes_a_dead_letter_and_blocks_nobody(
         assert log.answer("after")["steps"]
         letters = wait_until(lambda: len(found := log.records(DEAD_LETTERS)) >= len(junk) and found, "dead letters")
         assert {(letter.topic, letter.partition, letter.offset) for letter in letters} == junk
+
+
+class BadName(str):
+    """A header name that kafka-python writes as bytes that are no UTF-8; any C client can write such."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"na\xff\xfeme"
+
+
+def test_header_name_that_is_no_utf8_stops_no_partition(log: KafkaLog, kafka: str, topic_prefix: str) -> None:
+    """Red without `predictor.kafka_records.install`: neither Faust nor the reader of the log gets past it."""
+
+    def write(topic: Topic, record: Record, *headers: tuple[str, bytes]) -> tuple[str, int, int]:
+        encoded = encode(topic, record, source="/t", time=factories.START)
+        producer = KafkaProducer(bootstrap_servers=kafka)
+        sent = producer.send(
+            topic.full_name(topic_prefix),
+            encoded.value,
+            key=encoded.key,
+            headers=[*(headers or encoded.headers), (BadName("bad"), b"2")],
+        ).get(30)
+        producer.close()
+        return topic.name, sent.partition, sent.offset
+
+    with Running(kafka, topic_prefix):
+        first = factories.forecast_request("first", as_of=PIN)
+        junk = {write(FORECAST_REQUESTS, first, ("x", b"1")), write(OBSERVATIONS, day_after(30), ("x", b"1"))}
+        # What is whole but for an unknown header is what it says it is, to every reader.
+        write(OBSERVATIONS, day_after(30))
+        write(FORECAST_REQUESTS, factories.forecast_request("odd"))
+        log.write(
+            FORECAST_REQUESTS, factories.forecast_request("after", as_of=AsOf(observations=3, models=1, deployments=1))
+        )
+
+        assert log.answer("after")["lineage"]["observation_offset"] == 2
+        assert log.answer("odd")["steps"]
+        letters = wait_until(lambda: len(found := log.records(DEAD_LETTERS)) >= len(junk) and found, "dead letters")
+        assert {(letter.topic, letter.partition, letter.offset) for letter in letters} == junk
+        assert [letter.headers for letter in letters] == [{"x": b"1", "na??me": b"2"}] * 2
 
 
 def test_request_of_an_aborted_transaction_is_not_answered(log: KafkaLog, kafka: str, topic_prefix: str) -> None:

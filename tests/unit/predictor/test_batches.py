@@ -10,15 +10,17 @@ from aiokafka.errors import KafkaTimeoutError
 
 from predictor.batches import BatchHandler, FaustPublisher
 from predictor.lane import Taken
+from predictor.messages import message_of
 from predictor.report import Report
 from runtime.dead_letter import DeadLetterLimit
 from runtime.errors import DeliveryFailed, TooManyDeadLetters
 from runtime.incoming import Incoming, Outgoing
 from runtime.metrics import Metrics
+from schemas.codec import decode, encode
 from schemas.dead_letters import DeadLetter
 from schemas.errors import MalformedRecord
 from schemas.forecasts import ForecastIssued
-from schemas.topics import FORECAST_REQUESTS, FORECASTS, OBSERVATIONS, PARTITIONS
+from schemas.topics import DEAD_LETTERS, FORECAST_REQUESTS, FORECASTS, OBSERVATIONS, PARTITIONS
 from tests import factories
 from tests.fakes import ManualClock
 from tests.predictor_world import World, day_after, observed
@@ -126,6 +128,20 @@ def test_junk_becomes_a_dead_letter_beside_the_answers() -> None:
     ]
     assert "not JSON" in letters[0].reason
     assert len(bench.published) == 3
+
+
+def test_header_without_a_value_leaves_a_dead_letter_that_can_be_read() -> None:
+    """Red when `message_of` hands ``None`` on."""
+    record = SimpleNamespace(
+        topic=FORECAST_REQUESTS.name, partition=0, offset=7, key=None, value=b"{", headers=[("x", None)], timestamp=None
+    )
+    bench = Bench()
+    error = MalformedRecord("forecast-requests", "not JSON")
+    bench.handle(Taken(SimpleNamespace(), message_of(record), None, error, 0.0))
+
+    (letter,) = [outgoing.record for outgoing in bench.published]
+    encoded = encode(DEAD_LETTERS, letter, source="/t", time=factories.START)
+    assert decode(DEAD_LETTERS, encoded.value, encoded.headers).record == letter
 
 
 def test_too_much_junk_ends_the_process_before_anything_is_acknowledged() -> None:
