@@ -35,8 +35,8 @@ $(NODE_TOOLS): tests/node/package-lock.json
 test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that needs no Docker engine
 	$(BIN)/pytest -m ""
 
-test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, browser or database
-	$(BIN)/pytest
+test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database
+	$(BIN)/pytest -m "not (kafka or e2e or chromium or postgres or slow)"
 
 bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime
 	$(BIN)/python -m benchmarks

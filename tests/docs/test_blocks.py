@@ -204,3 +204,12 @@ def test_commands_named_in_messages_and_pages_exist() -> None:
             assert word in command.commands, (place, text)
             command = command.commands[word]
         assert not isinstance(command, click.Group), f"{place} names {text!r}, which does nothing by itself"
+
+
+def test_paths_named_in_pages_are_those_of_the_gateway() -> None:
+    checked = 0
+    for page in PAGES:
+        for method, path in re.findall(r"`(?:(GET|POST|DELETE) )?(/[a-z][^` ]*)`", page.read_text(encoding="utf-8")):
+            URLS.bind("localhost").match(path, method=method or "GET")
+            checked += 1
+    assert checked > 20
