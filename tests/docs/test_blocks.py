@@ -207,9 +207,14 @@ def test_commands_named_in_messages_and_pages_exist() -> None:
 
 
 def test_paths_named_in_pages_are_those_of_the_gateway() -> None:
-    checked = 0
-    for page in PAGES:
-        for method, path in re.findall(r"`(?:(GET|POST|DELETE) )?(/[a-z][^` ]*)`", page.read_text(encoding="utf-8")):
-            URLS.bind("localhost").match(path, method=method or "GET")
-            checked += 1
-    assert checked > 20
+    named = [
+        (page.name, method or "GET", path)
+        for page in PAGES
+        for method, path in re.findall(r"`(?:(GET|POST|DELETE) )?(/[a-z][^` ]*)`", page.read_text(encoding="utf-8"))
+    ]
+    # The start of a `ce_source` is no path.
+    unknown = [
+        one for one in named if not one[2].startswith("/foretopic/") and not URLS.bind("").test(one[2], method=one[1])
+    ]
+    assert unknown == []
+    assert len(named) > 20
