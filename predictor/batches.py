@@ -103,12 +103,11 @@ class BatchHandler:
         raise DeliveryFailed(f"the broker did not acknowledge {len(outgoing)} records in {_MAX_TRIES} tries")
 
     def _dead_letters(self, batch: Sequence[Taken], decisions: Sequence[Decision]) -> list[Outgoing]:
-        """Return a dead letter for each message that is no record, or an observation in a partition not its own."""
+        """Return a dead letter for each message that is no record, or stands in a partition that is not its own."""
         faults = {id(taken.message): str(taken.invalid) for taken in batch if taken.invalid is not None}
         for decision in decisions:
             if decision.outcome == "wrong-partition":
-                message = decision.incoming.message
-                faults[id(message)] = f"series {decision.series_id} does not belong into partition {message.partition}"
+                faults[id(decision.incoming.message)] = decision.reason
         letters = []
         for taken in batch:
             reason = faults.get(id(taken.message))

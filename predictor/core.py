@@ -11,7 +11,7 @@ from forecasting.errors import ForecastingError
 from forecasting.panel import SeriesHistory
 from forecasting.serving import ForecastNumbers
 from predictor.answered import AnsweredRequests
-from predictor.asks import Ask, Decision, asks_of, home, requests_of
+from predictor.asks import Ask, Decision, asks_of, home, key_of, requests_of
 from predictor.refusals import Refused
 from predictor.releases import Releases
 from predictor.sessions import Sessions
@@ -31,7 +31,7 @@ from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, FORECASTS, MODELS, OBSERVATIONS
 
-#: Room for the headers and the key of a message beside its value, in bytes.
+#: Room for headers, key and offsets beside the value of a message, in bytes.
 ENVELOPE_BYTES = 2048
 
 
@@ -116,17 +116,17 @@ class Predictor:
             needed[partition] = max(needed.get(partition, 0), offset)
 
         for incoming in batch:
-            home = incoming.message.partition
-            for partition, offset in self._rebuild.get(home, {}).items():
+            own = incoming.message.partition
+            for partition, offset in self._rebuild.get(own, {}).items():
                 need(partition, offset)
             if isinstance(incoming.record, ObservationBatch):
-                need(self._observations(home), incoming.message.offset + 1)
+                need(self._observations(own), incoming.message.offset + 1)
             for request in requests_of(incoming):
-                if request.as_of is not None:
+                if request.as_of is not None and self._is_at_home(key_of(request), own):
                     need(self._models, request.as_of.models)
                     need(self._deployments, request.as_of.deployments)
                     if request.series_id is not None:
-                        need(self._observations(home), request.as_of.observations)
+                        need(self._observations(own), request.as_of.observations)
         positions = self._positions()
         return {partition: offset for partition, offset in needed.items() if offset > positions.get(partition, 0)}
 
@@ -136,13 +136,13 @@ class Predictor:
         """Return what is to be published for messages of `forecast-requests` and `observations`.
 
         Raises:
-            InvalidMessage: An observation stands in a partition that is not its own; nothing was decided.
+            InvalidMessage: Something stands in a partition that is not its own and cannot be moved.
         """
-        for incoming in batch:
-            record, partition = incoming.record, incoming.message.partition
-            if isinstance(record, ObservationBatch) and not self._is_at_home(record.series_id, partition):
-                raise InvalidMessage(f"series {record.series_id} does not belong into partition {partition}")
-        return [decision.outgoing for decision in self.decide(batch) if decision.outgoing is not None]
+        decisions = self.decide(batch)
+        for decision in decisions:
+            if decision.outcome == "wrong-partition":
+                raise InvalidMessage(decision.reason)
+        return [decision.outgoing for decision in decisions if decision.outgoing is not None]
 
     def decide(self, batch: Sequence[Incoming]) -> list[Decision]:
         """Decide on each request and each batch of observations, in log order a partition.
@@ -169,10 +169,11 @@ class Predictor:
 
     def _on_request(self, ask: Ask, positions: Mapping[TopicPartition, int]) -> Decision | ModelInput:
         request = ask.request
+        if not self._is_at_home(key_of(request), ask.partition):
+            return self._move(ask)
         if self.answered.is_repeat(ask.partition, request.request_id, ask.place):
             return ask.decided("repeat")
         try:
-            self._check_partition(ask)
             if request.as_of is None:
                 return self._pin(ask, positions)
             # From here on a later request under this id is a repeat, also one in the same batch.
@@ -181,25 +182,28 @@ class Predictor:
         except (Refused, ForecastingError) as error:
             return self._refuse(ask, error)
 
-    def _check_partition(self, ask: Ask) -> None:
-        key = ask.request.series_id or ask.request.request_id
-        if not self._is_at_home(key, ask.partition):
-            raise Refused(
-                "wrong-partition",
-                expected=f"in partition {home(key, self.partitions)}, as murmur2 of the key {key!r} says",
-                found=f"in partition {ask.partition}",
-                advice="produce it with Kafka's default partitioner",
-            )
+    def _move(self, ask: Ask) -> Decision:
+        """Write the request again where it belongs: whoever has that partition knows whether it was answered.
+
+        It is not answered here, not even by a refusal: under the same id it may have been asked there, too.
+        """
+        belongs = home(key_of(ask.request), self.partitions)
+        if _fits(ask.request):
+            return ask.decided("moved", ask.moved(belongs))
+        reason = (
+            f"request {ask.request.request_id} belongs to partition {belongs}, stands in {ask.partition}, "
+            "and is too large to be moved; produce it with Kafka's default partitioner"
+        )
+        return ask.decided("wrong-partition", reason=reason)
 
     def _pin(self, ask: Ask, positions: Mapping[TopicPartition, int]) -> Decision:
         """Write the request again with the offsets that have been read; it is answered when that comes by."""
-        value = ask.incoming.message.value or b""
-        if len(value) + ENVELOPE_BYTES > FORECAST_REQUESTS.max_message_bytes:
+        if not _fits(ask.request):
             raise Refused(
                 "request-too-large",
-                expected=f"in a message of at most {FORECAST_REQUESTS.max_message_bytes - ENVELOPE_BYTES} bytes",
-                found=f"in one of {len(value)}",
-                advice="send it alone, or with as_of",
+                expected=f"at most {FORECAST_REQUESTS.max_message_bytes - ENVELOPE_BYTES} bytes",
+                found=f"{_size(ask.request)}",
+                advice="send it with as_of",
             )
         as_of = self._as_of(positions, None if ask.request.series_id is None else ask.partition)
         pinned = msgspec.structs.replace(ask.request, as_of=as_of)
@@ -275,7 +279,8 @@ class Predictor:
         """
         partition, offset = incoming.message.partition, incoming.message.offset
         if not self._is_at_home(batch.series_id, partition):
-            return [Decision(incoming, "wrong-partition", series_id=batch.series_id)]
+            reason = f"series {batch.series_id} does not belong into partition {partition}"
+            return [Decision(incoming, "wrong-partition", series_id=batch.series_id, reason=reason)]
         decisions = []
         as_of = msgspec.structs.replace(self._as_of(positions, partition), observations=offset + 1)
         champions = [] if batch.kind == "history" else self.releases.champions_for(batch.series_id, as_of)
@@ -331,6 +336,16 @@ def _run(sources: Sequence[ModelInput]) -> list[ForecastNumbers | ForecastingErr
         if len(sources) == 1:
             return [error]
     return [result for source in sources for result in _run([source])]
+
+
+def _size(request: ForecastRequested) -> int:
+    """Return the bytes of a request as we write it: ``1e9`` is longer then than from a caller who wrote it so."""
+    return len(msgspec.json.encode(request))
+
+
+def _fits(request: ForecastRequested) -> bool:
+    """Return whether a message can carry a request, with offsets or without."""
+    return _size(request) + ENVELOPE_BYTES <= FORECAST_REQUESTS.max_message_bytes
 
 
 def _check_size(record: ForecastIssued) -> None:

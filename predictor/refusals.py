@@ -14,7 +14,6 @@ request-too-large  the request would not fit into a message once it is pinned
 unknown-model      no such model name or version
 unknown-series     no observation of the series
 window-shape       the window has another shape than the model reads
-wrong-partition    the message stands in another partition than its key says
 ================== ===================================================================
 """
 

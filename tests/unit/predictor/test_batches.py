@@ -130,6 +130,16 @@ def test_junk_becomes_a_dead_letter_beside_the_answers() -> None:
     assert len(bench.published) == 3
 
 
+def test_moved_request_is_acknowledged_after_the_broker_has_it() -> None:
+    bench = Bench(failures=1)
+    record = factories.forecast_request("a")
+    home = factories.message(FORECAST_REQUESTS, record).partition
+    bench.handle(taken(bench.world.write(FORECAST_REQUESTS, record, (home + 1) % PARTITIONS)))
+
+    assert bench.effects == ["sent", "sent", "broker acknowledged", ("acknowledged", 0)]
+    assert [(outgoing.record, outgoing.partition) for outgoing in bench.published] == [(record, home)]
+
+
 def test_header_without_a_value_leaves_a_dead_letter_that_can_be_read() -> None:
     """Red when `message_of` hands ``None`` on."""
     record = SimpleNamespace(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from predictor.core import Predictor
 from runtime.broker import TopicPartition
+from runtime.errors import InvalidMessage
 from schemas.forecasts import AsOf, ForecastIssued, ForecastRefused, ForecastRequestBatch, ForecastRequested
 from schemas.identity import digest_of
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, FORECASTS, MODELS, OBSERVATIONS, PARTITIONS
@@ -239,13 +241,82 @@ def test_series_shorter_than_the_window_is_refused() -> None:
     assert world.answer(pinned()).code == "too-little-history"
 
 
-def test_request_in_the_wrong_partition_is_refused_where_it_stands(world: World) -> None:
-    elsewhere = (HOME + 1) % PARTITIONS
-    (decision,) = world.predictor.decide([world.write(FORECAST_REQUESTS, pinned(), elsewhere)])
+ELSEWHERE = (HOME + 1) % PARTITIONS
 
-    assert decision.code == "wrong-partition"
+
+@pytest.mark.parametrize("as_of", [None, AsOf(observations=1, models=1, deployments=1)])
+def test_request_in_the_wrong_partition_is_moved_as_it_is_and_answered_at_home(world: World, as_of: AsOf) -> None:
+    """Red without `Predictor._move`: it would be answered where nobody looks for repeats."""
+    request = factories.forecast_request(as_of=as_of)
+    (decision,) = world.predictor.decide([world.write(FORECAST_REQUESTS, request, ELSEWHERE)])
+
+    assert decision.outcome == "moved"
     assert decision.outgoing is not None
-    assert decision.outgoing.partition == elsewhere
+    assert (decision.outgoing.topic, decision.outgoing.record) == (FORECAST_REQUESTS, request)
+    assert decision.outgoing.partition == HOME
+    assert isinstance(world.answer(decision.outgoing.record), ForecastIssued)
+
+
+def test_request_that_is_moved_twice_is_answered_once(world: World) -> None:
+    placed = world.write(FORECAST_REQUESTS, pinned(), ELSEWHERE)
+    moved = [decision for _ in range(2) for decision in world.predictor.decide([placed])]
+    outcomes = [world.ask(decision.outgoing.record)[0].outcome for decision in moved if decision.outgoing]
+
+    assert outcomes == ["issued", "repeat"]
+
+
+def test_request_with_a_window_is_moved_by_its_id(world: World) -> None:
+    request = window_request("request-1")
+    home = factories.message(FORECAST_REQUESTS, request).partition
+    (decision,) = world.predictor.decide([world.write(FORECAST_REQUESTS, request, (home + 1) % PARTITIONS)])
+
+    assert decision.outgoing is not None
+    assert decision.outgoing.partition == home
+
+
+def test_of_a_batch_only_what_is_misplaced_is_moved(world: World) -> None:
+    """Red without the trace of each request in `Ask.moved`."""
+    stranger = "shop/pears@1d"
+    assert factories.message(OBSERVATIONS, factories.observation_batch(series_id=stranger)).partition != HOME
+    requests = (pinned("a"), pinned("b", series_id=stranger), factories.forecast_request("c"))
+    traces = tuple(f"00-{digit * 32}-{digit * 16}-01" for digit in "abc")
+    batch = world.write(FORECAST_REQUESTS, ForecastRequestBatch(requests=requests, traceparents=traces))
+    decisions = world.predictor.decide([batch])
+
+    assert [decision.outcome for decision in decisions] == ["issued", "moved", "pinned"]
+    assert [decision.outgoing.traceparent for decision in decisions if decision.outgoing] == list(traces)
+
+
+def test_misplaced_request_waits_for_nothing(world: World) -> None:
+    """Red when `needs` looks at requests that are only moved: the offsets are those of another partition."""
+    placed = world.write(FORECAST_REQUESTS, pinned(observations=10**6), ELSEWHERE)
+
+    assert world.predictor.needs([placed]) == {}
+
+
+def test_misplaced_request_that_no_message_can_carry_is_a_dead_letter(world: World) -> None:
+    """Red without `_fits` in `Predictor._move`: the broker would refuse it at every try. It has no answer here: at home
+    the same id may have one.
+    """
+    rows = tuple((100.123456789 + row, 1.0) for row in range(50_000))
+    request = factories.forecast_request(window=rows, model="shop/apples-1d")
+    home = factories.message(FORECAST_REQUESTS, request).partition
+    placed = world.write(FORECAST_REQUESTS, request, (home + 1) % PARTITIONS)
+    (decision,) = world.predictor.decide([placed])
+
+    assert (decision.outcome, decision.outgoing) == ("wrong-partition", None)
+    assert f"belongs to partition {home}" in decision.reason
+    with pytest.raises(InvalidMessage, match="too large to be moved"):
+        world.predictor.handle([placed])
+
+
+def test_request_whose_numbers_grow_when_they_are_written_again_is_measured_as_we_write_it(world: World) -> None:
+    """Red when `_pin` measures the message that came: ``1e9`` becomes ``1000000000.0``."""
+    request = factories.forecast_request(window=((1e9,),) * 80_000, model="shop/apples-1d")
+    placed = world.write(FORECAST_REQUESTS, request)
+    short = replace(placed, message=replace(placed.message, value=b"1e9," * 80_000))
+
+    assert [decision.code for decision in world.predictor.decide([short])] == ["request-too-large"]
 
 
 def test_observation_in_the_wrong_partition_is_not_learned(world: World) -> None:
