@@ -170,7 +170,6 @@ PROBLEMS: dict[str, str] = {
     "invalid-feature": "The model version has a feature that this code cannot compute; train it again.",
     "artefact-digest": "The model version is not what its digest says; train it again.",
     "invalid-graph": "The model version has a graph that this code cannot serve; train it again.",
-    "wrong-partition": "The request stands in another partition than its key says.",
     "internal-server-error": "An error of ours; the log has it under the x_request_id.",
     "broker-unavailable": "The event log does not answer or does not acknowledge; the same request can be sent again.",
     "busy": "More requests wait than may; come again.",
@@ -199,5 +198,4 @@ REFUSALS = (
     "window-not-finite",
     "window-not-positive",
     "window-shape",
-    "wrong-partition",
 )

@@ -19,7 +19,7 @@ from predictor.worker import Ending, PredictorWorker
 from runtime.broker import TopicPartition
 from runtime.incoming import Incoming
 from schemas.codec import encode
-from schemas.forecasts import AsOf
+from schemas.forecasts import AsOf, ForecastRequestBatch
 from schemas.record import Record
 from schemas.topics import (
     DEAD_LETTERS,
@@ -142,6 +142,24 @@ def test_junk_of_every_kind_becomes_a_dead_letter_and_blocks_nobody(
         assert log.answer("after")["steps"]
         letters = wait_until(lambda: len(found := log.records(DEAD_LETTERS)) >= len(junk) and found, "dead letters")
         assert {(letter.topic, letter.partition, letter.offset) for letter in letters} == junk
+
+
+def test_misplaced_requests_are_moved_and_answered_once_at_home(log: KafkaLog, kafka: str, topic_prefix: str) -> None:
+    elsewhere = (HOME + 1) % PARTITIONS
+    free, fixed = factories.forecast_request("free"), factories.forecast_request("fixed", as_of=PIN)
+    members = (factories.forecast_request("first", as_of=PIN), factories.forecast_request("second"))
+    with Running(kafka, topic_prefix):
+        log.write(FORECAST_REQUESTS, free, fixed, ForecastRequestBatch(requests=members), partition=elsewhere)
+        log.write(FORECAST_REQUESTS, free, fixed)
+        for request_id in ("free", "fixed", "first", "second"):
+            assert log.answer(request_id)["steps"]
+        wait_until(lambda: committed(log, elsewhere) == 3, "what was moved is committed")
+        wait_until(lambda: committed(log, HOME) == log.end(FORECAST_REQUESTS, HOME), "all is answered")
+
+        answers = log.messages(FORECASTS)
+        assert {message.partition for message in answers} == {HOME}
+        assert len(answers) == 4
+        assert log.messages(DEAD_LETTERS) == []
 
 
 class BadName(str):

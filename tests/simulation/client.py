@@ -25,7 +25,7 @@ from schemas.topics import (
 )
 from schemas.trainings import TrainingCancelRequested, TrainingRequested
 from tests.simulation.cluster import ProcessBroker
-from tests.simulation.series import SERIES, home
+from tests.simulation.series import SERIES, home, home_of
 
 
 class Client:
@@ -42,7 +42,6 @@ class Client:
         self.trainings: dict[str, TrainingRequested] = {}
         #: Ids whose message the broker acknowledged.
         self.acknowledged: set[str] = set()
-        self.misplaced = 0
         self._seen: dict[TopicPartition, int] = {}
 
     def process(self, broker: ProcessBroker, clock: Clock) -> ClientProcess:
@@ -138,29 +137,34 @@ class ClientProcess:
         yield from self._send(FORECAST_REQUESTS, request, request.request_id)
 
     def _ask_in_wrong_partition(self) -> Iterator[str]:
-        """Ask as a client does that partitions in its own way; under an id that is never asked again."""
-        self._client.misplaced += 1
-        request = msgspec.structs.replace(self._new_request(), request_id=f"misplaced-{self._client.misplaced}")
-        yield from self._send(FORECAST_REQUESTS, request, request.request_id, partition=1 - _home_of(request))
+        """Ask as a client does that partitions in its own way."""
+        request = self._new_request()
+        self._client.requests[request.request_id] = request
+        yield from self._send(FORECAST_REQUESTS, request, request.request_id, partition=1 - home_of(request))
 
     def _ask_in_batch(self) -> Iterator[str]:
         asked: list[ForecastRequested] = []
         for _ in range(3):
             request = self._new_request()
-            if not asked or _home_of(request) == _home_of(asked[0]):
+            # Now and then by a client that puts together what does not belong together.
+            if not asked or home_of(request) == home_of(asked[0]) or self._rng.random() < 0.2:
                 self._client.requests[request.request_id] = request
                 asked.append(request)
         batch = ForecastRequestBatch(requests=tuple(asked))
         yield from self._send(FORECAST_REQUESTS, batch, *(request.request_id for request in asked))
 
     def _ask_again(self) -> Iterator[str]:
-        """Repeat a request as it was, or as another gateway would, that pins it to what it has seen itself."""
+        """Repeat a request as it was, or as another gateway would, that pins it to what it has seen itself.
+
+        It may come into another partition than before, by a client that partitions in its own way.
+        """
         if not self._client.requests:
             return
         request = self._client.requests[self._rng.choice(sorted(self._client.requests))]
         if request.as_of is not None and request.as_of.observations < 10**9 and self._rng.random() < 0.5:
             request = msgspec.structs.replace(request, as_of=self._client.as_of(self._broker, request.series_id))
-        yield from self._send(FORECAST_REQUESTS, request, request.request_id)
+        partition = 1 - home_of(request) if self._rng.random() < 0.2 else None
+        yield from self._send(FORECAST_REQUESTS, request, request.request_id, partition=partition)
 
     def _ingest(self) -> Iterator[str]:
         series_id = self._rng.choice(SERIES)
@@ -222,7 +226,3 @@ class ClientProcess:
             return  # not known: the caller may ask again
         self._client.acknowledged.update(given_ids)
         yield "after-acknowledge"
-
-
-def _home_of(request: ForecastRequested) -> int:
-    return home(request.series_id or request.request_id)

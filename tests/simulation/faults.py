@@ -133,6 +133,20 @@ def pinned_in_memory() -> Iterator[None]:
 
 
 @_fault
+def misplaced_requests_are_answered_where_they_stand() -> Iterator[None]:
+    """`Predictor._on_request`: ``if not self._is_at_home(...)``."""
+    with patch.object(Predictor, "_is_at_home", lambda *_: True):
+        yield
+
+
+@_fault
+def misplaced_requests_are_dropped() -> Iterator[None]:
+    """`Predictor._move`: the request is written again."""
+    with patch.object(Predictor, "_move", lambda self, ask: ask.decided("moved")):
+        yield
+
+
+@_fault
 def the_computer_stands_in_the_answer() -> Iterator[None]:
     """`predictor.windows.issue`: nothing in a forecast depends on who computed it."""
 

@@ -40,7 +40,7 @@ from schemas.topics import (
 )
 from schemas.trainings import FINAL_TRAINING_STATES, TrainingEvent, TrainingRequested
 from tests.simulation.market import START, Market
-from tests.simulation.series import PARTITIONS
+from tests.simulation.series import PARTITIONS, home, home_of
 
 _GROUPS = {"ingestor": INGEST_REQUESTS, "trainer": TRAINING_REQUESTS, "predictor": FORECAST_REQUESTS}
 _REPLAYED = frozenset(topic.name for topic in (OBSERVATIONS, MODELS, DEPLOYMENTS, FORECAST_REQUESTS))
@@ -64,9 +64,12 @@ def hold(condition: bool, invariant: str, facts: str) -> None:
 class Ledger:
     """What the log says, read once, in order."""
 
-    #: First pinned request of each id, and all ids that stand in `forecast-requests`, with their messages.
+    #: All ids that stand in `forecast-requests`; in the partitions where they belong, all requests and the first pinned
+    #: request of each id.
+    asked: set[str] = field(default_factory=set)
+    at_home: set[ForecastRequested] = field(default_factory=set)
+    asked_at_home: set[str] = field(default_factory=set)
     pinned: dict[str, ForecastRequested] = field(default_factory=dict)
-    asked: dict[str, TopicPartition] = field(default_factory=dict)
     answers: dict[str, bytes] = field(default_factory=dict)
     contents: dict[str, tuple[object, ...]] = field(default_factory=dict)
     bytes_of_id: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -99,10 +102,12 @@ class Invariants:
         }
         self._positions: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._messages: defaultdict[TopicPartition, dict[int, tuple[str, ...]]] = defaultdict(dict)
+        #: What must have ended before a message may be committed: a name, or a request that must stand at home.
+        self._messages: defaultdict[TopicPartition, dict[int, tuple[str | ForecastRequested, ...]]] = defaultdict(dict)
         self.ledger = Ledger()
-        #: Requests that were pinned again, and differently.
+        #: Requests that were pinned again, and differently; requests that stood in the wrong partition.
         self.repeated_pins = 0
+        self.misplaced = 0
 
     def check(self) -> None:
         """Judge every new message, then what was committed.
@@ -132,7 +137,7 @@ class Invariants:
             hold(is_kept, "acknowledged-is-kept", f"{given_id} is not in the log")
         for ingest_id in book.ingests:
             hold(ingest_id in book.ingested, "every-ingest-ends", f"{ingest_id} has no final event")
-        for request_id in book.asked:
+        for request_id in sorted(book.asked):
             hold(request_id in book.answers, "every-request-ends", f"{request_id} has no answer")
         for training_id in book.trainings:
             hold(training_id in book.endings, "every-training-ends", f"{training_id} has no final event")
@@ -219,14 +224,14 @@ class Invariants:
             case DeadLetter():
                 book.buried.add((record.topic, record.partition, record.offset))
 
-    def _asked(self, partition: TopicPartition, record: Record) -> tuple[str, ...]:
+    def _asked(self, partition: TopicPartition, record: Record) -> tuple[str | ForecastRequested, ...]:
         """Take in a wish; return the names of what must have ended before it may be committed."""
         book = self.ledger
         match record:
             case ForecastRequested():
-                return self._request(partition, record)
+                return (self._request(partition, record),)
             case ForecastRequestBatch():
-                return tuple(name for request in record.requests for name in self._request(partition, request))
+                return tuple(self._request(partition, request) for request in record.requests)
             case TrainingRequested():
                 book.trainings.setdefault(record.training_id, record.model)
                 return (f"training:{record.training_id}",)
@@ -249,13 +254,19 @@ class Invariants:
             case Deployment():
                 self._deployment(offset, record)
 
-    def _request(self, partition: TopicPartition, request: ForecastRequested) -> tuple[str, ...]:
-        self.ledger.asked.setdefault(request.request_id, partition)
+    def _request(self, partition: TopicPartition, request: ForecastRequested) -> str | ForecastRequested:
+        book = self.ledger
+        book.asked.add(request.request_id)
+        if home_of(request) != partition.partition:
+            self.misplaced += 1
+            return request
+        book.at_home.add(request)
+        book.asked_at_home.add(request.request_id)
         if request.as_of is not None:
-            first = self.ledger.pinned.setdefault(request.request_id, request)
+            first = book.pinned.setdefault(request.request_id, request)
             self.repeated_pins += first.as_of != request.as_of
-            return (request.request_id,)
-        return (f"unpinned:{request.request_id}",)
+            return request.request_id
+        return f"unpinned:{request.request_id}"
 
     def _deployment(self, offset: int, record: Deployment) -> None:
         book = self.ledger
@@ -290,7 +301,11 @@ class Invariants:
         book, request_id = self.ledger, answer.request_id
         known = book.answers.setdefault(request_id, message.value or b"")
         hold(known == message.value, "one-answer-a-request", f"{request_id}: {known!r}, then {message.value!r}")
-        hold(request_id in book.asked, "no-answer-unasked", request_id)
+        hold(request_id in book.asked_at_home, "no-answer-unasked", request_id)
+        belongs = home(answer.series_id or request_id)
+        hold(
+            message.partition == belongs, "answers-stand-at-home", f"{request_id} in {message.partition}, not {belongs}"
+        )
         if isinstance(answer, ForecastIssued):
             hold(request_id in book.pinned, "answers-are-pinned", f"{request_id} was answered without a pinned request")
             content = book.contents.setdefault(answer.forecast_id, answer.content())
@@ -337,9 +352,13 @@ class Invariants:
                         self._finished(place, number, name)
                 self._committed[place] = max(offset, self._committed.get(place, 0))
 
-    def _finished(self, place: TopicPartition, offset: int, name: str) -> None:
+    def _finished(self, place: TopicPartition, offset: int, name: str | ForecastRequested) -> None:
         book = self.ledger
         facts = f"{place.topic}-{place.partition} {offset}: {name}"
+        if isinstance(name, ForecastRequested):
+            # The same request, offsets and all: any other one under its id may be a repeat of somebody else.
+            hold(name in book.at_home, "committed-is-finished", facts)
+            return
         kind, _, identity = name.rpartition(":")
         if name == "junk":
             hold((place.topic, place.partition, offset) in book.buried, "committed-is-finished", facts)

@@ -119,6 +119,7 @@ class World:
                 "refusals": sum(b'"forecast_id"' not in value for value in book.answers.values()),
                 "repeated answers": answers - len(book.answers),
                 "second pins": self.invariants.repeated_pins,
+                "misplaced": self.invariants.misplaced,
                 "releases": len(book.releases),
                 "dead letters": len(book.buried),
                 "kills": sum(entry.endswith(" killed") for entry in self.trace),
