@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import tempfile
 import time
 from collections.abc import Collection
 from typing import Any, cast
@@ -177,6 +178,8 @@ class PredictorWorker:
             value_serializer="raw",
             store="memory://",
             TableManager=NoTables,
+            # Faust makes folders for tables, which nobody has here; the working directory may be read-only.
+            datadir=str(Path(tempfile.gettempdir(), f"foretopic-{SERVICE}")),
         )
         app.before_assigned = self._before_assigned
         return app
