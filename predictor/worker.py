@@ -17,6 +17,7 @@ import enum
 import tempfile
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, cast
 
 import structlog
