@@ -56,7 +56,7 @@ def build(
         log=log,
         announce=_Announcer(broker, clock, settings.topic_prefix),
         clock=clock,
-        partitions=INGEST_REQUESTS.partitions,
+        partitions=owned.partitions,
         topic_prefix=settings.topic_prefix,
     )
     return Worker(
@@ -101,17 +101,22 @@ class _OwnedPartitions:
         self._broker = broker
         self._state = log
         self._topic_prefix = topic_prefix
+        self._partitions = 0
         self._logger = structlog.get_logger()
         self.follower = Follower(
             broker, topics=_FOLLOWED, topic_prefix=topic_prefix, apply=log.learn, on_invalid=self._ignore
         )
+
+    def partitions(self) -> int:
+        """Return how many partitions the topics have; known once some are ours."""
+        return self._partitions
 
     def take(self, partitions: Collection[TopicPartition]) -> None:
         """Learn these partitions from the beginning: starting and recovering are the same."""
         numbers = {partition.partition for partition in partitions}
         if not numbers:
             return
-        self._require_copartitioned()
+        self._partitions = self._require_copartitioned()
         self.follower.add(dict.fromkeys(self._followed(numbers), 0))
 
     def lose(self, partitions: Collection[TopicPartition]) -> None:
@@ -127,15 +132,18 @@ class _OwnedPartitions:
             for topic in _FOLLOWED
         ]
 
-    def _require_copartitioned(self) -> None:
-        for topic in (INGEST_REQUESTS, *_FOLLOWED):
-            name = topic.full_name(self._topic_prefix)
+    def _require_copartitioned(self) -> int:
+        """Return how many partitions all topics have; an operator may have created them with any number."""
+        names = [topic.full_name(self._topic_prefix) for topic in (INGEST_REQUESTS, *_FOLLOWED)]
+        expected = self._broker.partitions(names[0])
+        for name in names[1:]:
             found = self._broker.partitions(name)
-            if found != INGEST_REQUESTS.partitions:
+            if found != expected:
                 raise SettingsError(
-                    f"topic {name} must have {INGEST_REQUESTS.partitions} partitions, has {found}: "
+                    f"topic {name} must have {expected} partitions, has {found}: as many as {names[0]}; "
                     "create it with `foretopic topics create` or let its partitions be"
                 )
+        return expected
 
     def _ignore(self, message: Message, error: InvalidRecord) -> None:
         # Dead letters for these topics are written by another service.

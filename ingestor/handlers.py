@@ -52,7 +52,7 @@ class IngestHandler:
         log: IngestLog,
         announce: Announce,
         clock: Clock,
-        partitions: int,
+        partitions: Callable[[], int],
         topic_prefix: str = "",
     ) -> None:
         self._fetchers = fetchers
@@ -162,7 +162,7 @@ class IngestHandler:
         return outcome
 
     def _home(self, incoming: Incoming) -> int:
-        return partition_for(_request(incoming).series_id.encode(), self._partitions)
+        return partition_for(_request(incoming).series_id.encode(), self._partitions())
 
     def _is_at_home(self, incoming: Incoming) -> bool:
         return self._home(incoming) == incoming.message.partition

@@ -41,20 +41,20 @@ def partitions_of(settings: PredictorSettings, broker: Broker) -> int:
 def build(
     settings: PredictorSettings,
     *,
+    partitions: int,
     metrics: Metrics | None = None,
     health: Health | None = None,
     clock: Clock | None = None,
-    partitions: int = FORECAST_REQUESTS.partitions,
     predictor_type: type[Predictor] = Predictor,
 ) -> PredictorWorker:
     """Return a worker that is not connected yet.
 
     Args:
         settings: Where Kafka is, and the limits.
+        partitions: How many partitions the topics have that are keyed by series; see `partitions_of`.
         metrics: Where it counts; its own when ``None``.
         health: Told that work goes on; its own when ``None``.
         clock: Stamps what is published; the machine's when ``None``.
-        partitions: How many partitions the topics have that are keyed by series.
         predictor_type: What decides.
     """
     report = Report(metrics or Metrics(SERVICE), settings.topic_prefix)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from runtime.topic_specs import specs
 from schemas.codec import decode
 from schemas.errors import InvalidRecord
 from schemas.record import Record
-from schemas.topics import DEPLOYMENTS, FORECASTS, MODELS, OBSERVATIONS, Topic
+from schemas.topics import DEPLOYMENTS, FORECASTS, MODELS, OBSERVATIONS, PARTITIONS, Topic
 from tests import factories
 from tests.predictor_world import champion, release
 
@@ -113,12 +114,14 @@ class Launcher:
 
 
 class KafkaLog:
-    """The topics of one installation."""
+    """The topics of one installation, those keyed by series with ``partitions`` partitions."""
 
-    def __init__(self, servers: str, prefix: str) -> None:
+    def __init__(self, servers: str, prefix: str, partitions: int = PARTITIONS) -> None:
         self.prefix = prefix
         self.broker = KafkaBroker(servers, "test")
-        self.broker.ensure_topics(specs(prefix))
+        self.broker.ensure_topics(
+            replace(spec, partitions=partitions) if spec.partitions == PARTITIONS else spec for spec in specs(prefix)
+        )
         self._producer = self.broker.producer()
         self._answers: dict[str, set[bytes]] = defaultdict(set)
         self._answer_count = 0

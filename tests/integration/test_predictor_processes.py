@@ -47,6 +47,24 @@ def launcher_of_own(tmp_path: Path) -> Iterator[tuple[EmbeddedKafka, Launcher]]:
             launcher.close()
 
 
+def test_topics_with_another_number_of_partitions_are_served(kafka: str, topic_prefix: str, launcher: Launcher) -> None:
+    """Red when `predictor.__main__` takes the number from `schemas.topics`: observations would be dead letters."""
+    request = factories.forecast_request("request-1")
+    key = FORECAST_REQUESTS.key(request).encode()
+    assert partition_for(key, 5) != partition_for(key, PARTITIONS)
+    log = KafkaLog(kafka, topic_prefix, partitions=5)
+    try:
+        furnish(log)
+        launcher.start("one")
+        log.write(FORECAST_REQUESTS, request)
+        log.write(FORECAST_REQUESTS, factories.forecast_request("request-2"), partition=(partition_for(key, 5) + 1) % 5)
+
+        for request_id in ("request-1", "request-2"):
+            assert log.answer(request_id)["lineage"]["observation_partition"] == partition_for(key, 5)
+    finally:
+        log.close()
+
+
 class Load:
     """Requests of every kind, each id once."""
 

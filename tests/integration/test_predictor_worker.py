@@ -63,7 +63,7 @@ class Running:
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self.worker = build(self._settings, predictor_type=self._predictor)
+        self.worker = build(self._settings, partitions=PARTITIONS, predictor_type=self._predictor)
         self._is_built.set()
         self.ending = await self.worker.run(self._stop)
 

@@ -100,7 +100,7 @@ def ingestor(market: Market, broker: ProcessBroker, clock: Clock) -> Worker:
         log=log,
         announce=lambda outgoing: publisher.send(outgoing.topic, outgoing.record),
         clock=clock,
-        partitions=PARTITIONS,
+        partitions=lambda: PARTITIONS,
     )
     return Worker(
         service="ingestor",

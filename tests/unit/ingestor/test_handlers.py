@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -289,6 +290,18 @@ def test_topics_with_other_partitions_stop_the_service(clock, source):
 
     with pytest.raises(SettingsError, match="topic observations must have 12 partitions, has 6"):
         work(worker, broker)
+
+
+def test_number_of_partitions_is_that_of_the_topics(clock, source):
+    """Red when `build` takes the number from `schemas.topics`: the request would be a dead letter."""
+    broker = MemoryBroker(clock)
+    broker.ensure_topics(replace(spec, partitions=5) if spec.partitions == 12 else spec for spec in specs())
+    assert partition_for(SERIES.encode(), 5) != partition_for(SERIES.encode(), 12)
+    ask(broker)
+    worker = build(IngestorSettings(), broker=broker, clock=clock, sources={"one": source})
+    list(worker.steps())
+
+    assert final(broker).state == "succeeded"
 
 
 symbols = st.sampled_from(["AAPL", "HET", "a.csv", "b.parquet", "../a.csv", "a\0", ""]) | st.text(max_size=10)

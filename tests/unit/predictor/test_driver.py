@@ -12,7 +12,7 @@ from faust.types.tuples import ConsumerMessage
 from predictor.compose import build
 from predictor.driver import MessageLost, PredictorApp, PredictorConsumer
 from predictor.settings import PredictorSettings
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, PARTITIONS
 
 GENERATION = 7
 
@@ -22,7 +22,9 @@ def app() -> Iterator[PredictorApp]:
     """The app of a predictor that is never started."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    app = build(PredictorSettings(topic_prefix="x-", instance_id="one", session_timeout_seconds=12)).app
+    app = build(
+        PredictorSettings(topic_prefix="x-", instance_id="one", session_timeout_seconds=12), partitions=PARTITIONS
+    ).app
     app.loop = loop
     app.finalize()
     app.consumer_generation_id = GENERATION
