@@ -36,7 +36,7 @@ test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that ne
 	$(BIN)/pytest -m ""
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database
-	$(BIN)/pytest -m "not (kafka or e2e or chromium or postgres or slow)"
+	$(BIN)/pytest
 
 bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime
 	$(BIN)/python -m benchmarks

@@ -77,7 +77,7 @@ INGEST_REQUESTS = Topic(
     name="ingest-requests",
     records={IngestRequested: 1},
     key=lambda request: request.series_id,
-    producers=("gateway", "foretopic"),
+    producers=("gateway",),
     consumers=("ingestor", "gateway"),
     retention=timedelta(days=7),
     description="Wishes for data.",
@@ -96,7 +96,7 @@ TRAINING_REQUESTS = Topic(
     records={TrainingRequested: 1, TrainingCancelRequested: 1},
     key=_training_key,
     key_description="the first of series_ids",
-    producers=("gateway", "foretopic"),
+    producers=("gateway",),
     consumers=("trainer", "gateway"),
     description="Wishes for model versions, and their withdrawals.",
 )
