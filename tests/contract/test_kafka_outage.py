@@ -18,9 +18,6 @@ from runtime.kafka_broker import KafkaBroker
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    # kafka-python leaves the sockets of failed connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
 PARTITION = TopicPartition("things", 0)
