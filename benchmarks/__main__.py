@@ -61,6 +61,7 @@ def round_trip_milliseconds(bootstrap: str, rounds: int = 500) -> float:
         while consumer.poll(1.0) is None:
             producer.poll(0)
         times.append(time.perf_counter() - started)
+    producer.flush(10)
     consumer.close()
     return 1000 * statistics.median(times[rounds // 5 :])
 
@@ -143,7 +144,7 @@ def measure(seconds: float) -> dict[str, Any]:
 
 def show(figures: dict[str, Any]) -> None:
     """Print the figures beside their targets and peers."""
-    console = Console()
+    console = Console(width=120)
     for line in figures["machine"]:
         console.print(line)
     table = Table("figure", "measured", "target or peer")

@@ -38,6 +38,6 @@ def description() -> list[str]:
     memory = psutil.virtual_memory().total / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
-        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores of {processor()}, {memory:.0f} GiB, {platform.platform()}",
+        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores of {processor()}, {memory:.0f} GiB, {platform.system()}",
         f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     ]
