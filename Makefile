@@ -6,7 +6,7 @@ PACKAGES := schemas forecasting runtime ingestor trainer predictor gateway foret
 LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
-.PHONY: help up down test test-unit check format bench lock clean
+.PHONY: help up down demo test test-unit check format bench docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ up: $(VENV)/.installed-stack ## Install, start Kafka and all services, train, fo
 
 down: $(VENV)/.installed-stack ## Stop a stack that runs in the background
 	$(BIN)/foretopic down
+
+demo: $(VENV)/.installed-stack ## Run the whole loop once in one process: load, train, ask, forecast
+	$(BIN)/python examples/memory_loop.py
 
 # The official AsyncAPI parser, where npm is: without it its test says why it skips.
 NODE_TOOLS := tests/node/node_modules/.package-lock.json
@@ -50,6 +53,10 @@ check: $(VENV)/.installed-dev ## Format, lint, types, imports
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-stack ## Make the tables of the documentation anew from the code
+	$(BIN)/python -m foretopic.doc_tables
+	$(BIN)/python -m foretopic.settings_table
 
 lock: $(VENV)/.installed-dev ## Pin the dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade requirements/build.in -o requirements/build.txt
