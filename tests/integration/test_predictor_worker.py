@@ -222,6 +222,8 @@ def test_request_of_an_aborted_transaction_is_not_answered(log: KafkaLog, kafka:
             await producer.stop()
 
     asyncio.run(abort())
+    # The broker writes the mark of the end after it has answered.
+    wait_until(lambda: log.end(FORECAST_REQUESTS, HOME) == 2, "the request and the mark in the log")
     with Running(kafka, topic_prefix):
         log.write(FORECAST_REQUESTS, factories.forecast_request("after", as_of=PIN))
         log.answer("after")
