@@ -5,7 +5,7 @@ COPY requirements/build.txt requirements/mlflow.txt requirements/
 RUN python -m venv /opt/tools \
     && /opt/tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/build.txt \
     && python -m venv --without-pip /opt/foretopic \
-    && /opt/tools/bin/uv pip install --no-cache --python /opt/foretopic/bin/python --require-hashes -r requirements/mlflow.txt
+    && /opt/tools/bin/uv pip install --no-cache --compile-bytecode --python /opt/foretopic/bin/python --require-hashes -r requirements/mlflow.txt
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/foretopic foretopic \

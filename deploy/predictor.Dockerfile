@@ -5,14 +5,14 @@ COPY requirements/build.txt requirements/predictor.txt requirements/
 RUN python -m venv /opt/tools \
     && /opt/tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/build.txt \
     && python -m venv --without-pip /opt/foretopic \
-    && /opt/tools/bin/uv pip install --no-cache --python /opt/foretopic/bin/python --require-hashes -r requirements/predictor.txt
+    && /opt/tools/bin/uv pip install --no-cache --compile-bytecode --python /opt/foretopic/bin/python --require-hashes -r requirements/predictor.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY forecasting forecasting
 COPY predictor predictor
 COPY runtime runtime
 COPY schemas schemas
 RUN /opt/tools/bin/python -m hatchling build -t wheel -d /build/dist \
-    && /opt/tools/bin/uv pip install --no-cache --python /opt/foretopic/bin/python --no-deps /build/dist/*.whl
+    && /opt/tools/bin/uv pip install --no-cache --compile-bytecode --python /opt/foretopic/bin/python --no-deps /build/dist/*.whl
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/foretopic foretopic
