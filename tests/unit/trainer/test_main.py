@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.__main__ import EXIT_SETTINGS, main
+from runtime.process import EXIT_SETTINGS
+from trainer.__main__ import main
 
 
 def test_settings_that_cannot_be_used_stop_the_start(
@@ -13,8 +14,10 @@ def test_settings_that_cannot_be_used_stop_the_start(
     monkeypatch.setenv("FORETOPIC_TRAINER_PARALLEL_TRAININGS", "0")
     monkeypatch.setenv("FORETOPIC_TRAINER_MLFLOW_URI", "http://127.0.0.1:5001")
 
-    assert main() == EXIT_SETTINGS
+    with pytest.raises(SystemExit) as ended:
+        main()
 
+    assert ended.value.code == EXIT_SETTINGS
     told = capsys.readouterr().err
     assert "FORETOPIC_TRAINER_PARALLEL_TRAININGS was '0'" in told
     assert "FORETOPIC_TRAINER_MLFLOW_URI is not known" in told
