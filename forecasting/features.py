@@ -14,6 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from forecasting.artefact import FeatureRecipe
 from forecasting.errors import InvalidTraining
+from forecasting.indicators import INDICATORS
+from forecasting.indicators_window import Indicator
 from forecasting.panel import FloatArray
 
 Columns = Mapping[str, FloatArray]
@@ -122,16 +124,42 @@ _KINDS: Mapping[str, _Kind] = {
 FEATURES = tuple(_KINDS)
 
 
+def _indicator_kind(name: str, indicator: Indicator) -> _Kind:
+    """Return the kind of a technical indicator, which has its window and burn-in in its lookback."""
+
+    def build(names: Sequence[str], window_size: int) -> Feature:
+        if window_size < indicator.least:
+            raise InvalidTraining(
+                "invalid-feature",
+                field=f"features.{name}.window_size",
+                expected=f"at least {indicator.least}",
+                found=str(window_size),
+            )
+        lookback, compute = indicator.make(window_size)
+        return Feature(
+            lookback=lookback,
+            compute=lambda columns: compute(*(np.ascontiguousarray(columns[column]) for column in names)),
+        )
+
+    return _Kind(columns=len(indicator.columns), has_window=True, build=build)
+
+
+_INDICATOR_KINDS = {name: _indicator_kind(name, indicator) for name, indicator in INDICATORS.items()}
+
+
 def feature_of(recipe: FeatureRecipe) -> Feature:
     """Return the feature that a recipe names.
 
     Raises:
         InvalidTraining: ``unknown-feature`` or ``invalid-feature``.
     """
-    kind = _KINDS.get(recipe.name)
+    kind = _KINDS.get(recipe.name) or _INDICATOR_KINDS.get(recipe.name)
     if kind is None:
         raise InvalidTraining(
-            "unknown-feature", field="features", expected=", ".join(FEATURES), found=repr(recipe.name)
+            "unknown-feature",
+            field="features",
+            expected=", ".join((*FEATURES, *INDICATORS)),
+            found=repr(recipe.name),
         )
     if len(recipe.columns) != kind.columns:
         raise InvalidTraining(
