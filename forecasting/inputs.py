@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.artefact import Recipe
-from forecasting.errors import InvalidWindow
+from forecasting.errors import InvalidTraining, InvalidWindow
 from forecasting.features import feature_of
 from forecasting.panel import FloatArray
 
@@ -41,7 +41,7 @@ class InputBuilder:
         recipe: Columns, features with their scaler values, transform and volatility.
 
     Raises:
-        InvalidTraining: A feature that this code does not know.
+        InvalidTraining: A feature that this code does not know, or one that needs more rows than the window has.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -49,6 +49,14 @@ class InputBuilder:
         self._features = [(part, feature_of(part)) for part in recipe.features]
         self._target = recipe.columns.index(recipe.target)
         self._lookback = max((feature.lookback for _, feature in self._features), default=1)
+        if self._lookback > recipe.window_size:
+            longest = max(self._features, key=lambda entry: entry[1].lookback)[0].name
+            raise InvalidTraining(
+                "invalid-training",
+                field="window_size",
+                expected=f"at least {self._lookback}, the rows that {longest} needs",
+                found=str(recipe.window_size),
+            )
         self._weights = decay_weights(recipe.window_size - 1, recipe.volatility.decay)
 
     @property

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from forecasting.artefact import Artefact
+from forecasting.artefact import Artefact, FeatureRecipe
 from forecasting.errors import (
     DivergedTraining,
     InvalidObservations,
@@ -338,3 +338,11 @@ def test_artefact_is_what_is_released(trained: TrainedModel) -> None:
     assert trained.artefact == Artefact(trained.recipe, trained.graph)
     assert trained.recipe.seed == 0
     assert trained.recipe.hyperparameters["layers"] == "4"
+
+
+def test_feature_that_needs_more_rows_than_the_window_is_refused_by_name() -> None:
+    # Goes red without the check of the lookback in `InputBuilder.__init__`.
+    momentum = FeatureRecipe(name="momentum", columns=("close",), window_size=30, scaling="standard")
+
+    with pytest.raises(InvalidTraining, match="window_size must be at least 31, the rows that momentum needs, was 10"):
+        train(spec(algorithm="linear", hyperparameters={}, features=(momentum,)), [series()])
