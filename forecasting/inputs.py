@@ -41,7 +41,8 @@ class InputBuilder:
         recipe: Columns, features with their scaler values, transform and volatility.
 
     Raises:
-        InvalidTraining: A feature that this code does not know, or one that needs more rows than the window has.
+        InvalidTraining: A feature that this code does not know, or one that needs more rows than the window has
+            (``unknown-feature``, ``invalid-feature``).
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -52,7 +53,7 @@ class InputBuilder:
         if self._lookback > recipe.window_size:
             longest = max(self._features, key=lambda entry: entry[1].lookback)[0].name
             raise InvalidTraining(
-                "invalid-training",
+                "invalid-feature",
                 field="window_size",
                 expected=f"at least {self._lookback}, the rows that {longest} needs",
                 found=str(recipe.window_size),
