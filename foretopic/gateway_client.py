@@ -79,10 +79,6 @@ class GatewayClient:
         """Return how a training goes; ``queued`` where the gateway has not read of it yet."""
         return self._progress(f"/api/v1/trainings/{quote(training_id)}")
 
-    def cancel_training(self, training_id: str) -> Document:
-        """Ask for the end of a training."""
-        return self._call("DELETE", f"/api/v1/trainings/{quote(training_id)}")
-
     def forecast(self, body: Mapping[str, object], *, wait_seconds: float = 60.0, key: str | None = None) -> Document:
         """Return a forecast, waiting for it as long as the gateway may; one that takes longer is asked for again."""
         answer = self._call("POST", "/api/v1/forecasts", body=body, key=key, prefer=f"wait={wait_seconds:g}")

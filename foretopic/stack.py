@@ -58,10 +58,6 @@ class Stack:
         """Whether somebody asked for the end."""
         return self._stopping.is_set()
 
-    def ask_to_stop(self) -> None:
-        """Ask ``run`` to stop everything and return; may be called from any thread."""
-        self._stopping.set()
-
     def run(self, when_up: Callable[[], None]) -> None:
         """Start everything, supervise until asked to stop, stop everything.
 

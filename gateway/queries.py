@@ -131,11 +131,6 @@ class Queries:
         table = tables.MODEL_VERSIONS
         return self._all(select(table).order_by(table.c.model, table.c.log_offset))
 
-    def has_version(self, model: str, version: str) -> bool:
-        """Return whether a version of a model has been released."""
-        table = tables.MODEL_VERSIONS
-        return self._one(select(table.c.version).where(table.c.model == model, table.c.version == version)) is not None
-
     def versions(self, model: str) -> list[str]:
         """Return the versions of a model in log order."""
         table = tables.MODEL_VERSIONS

@@ -13,14 +13,12 @@ from aiokafka.errors import KafkaError
 from predictor.compose import build, partitions_of
 from predictor.settings import SERVICE, PredictorSettings
 from predictor.worker import Ending
-from runtime.errors import SettingsError, TransientError
+from runtime.errors import TransientError
 from runtime.health import Health
 from runtime.kafka_broker import KafkaBroker
 from runtime.logs import configure
-from runtime.metrics import Metrics, serve
-from runtime.settings import load_settings
-
-EXIT_SETTINGS = 2
+from runtime.metrics import Metrics
+from runtime.process import read_settings, start_metrics
 
 
 def _partitions(settings: PredictorSettings) -> int:
@@ -33,11 +31,7 @@ def _partitions(settings: PredictorSettings) -> int:
 
 async def _run(settings: PredictorSettings) -> Ending:
     metrics, health = Metrics(SERVICE), Health()
-    server = (
-        serve(metrics, health, port=settings.metrics_port, host=settings.metrics_host)
-        if settings.metrics_port
-        else None
-    )
+    server = start_metrics(settings, metrics, health)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -59,11 +53,7 @@ async def _run(settings: PredictorSettings) -> Ending:
 
 def main() -> int:
     """Run until stopped; return the exit code."""
-    try:
-        settings = load_settings(PredictorSettings)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_SETTINGS
+    settings = read_settings(PredictorSettings)
     configure(SERVICE, settings.log_level)
     code = int(asyncio.run(_run(settings)))
     sys.stdout.flush()

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from runtime.broker import Message, TopicPartition
 from runtime.incoming import Incoming
@@ -27,14 +27,6 @@ class Taken:
     taken_at: float
     #: Whether the log was read as far for it as it goes.
     is_cleared: bool = False
-
-
-class Needs(Protocol):
-    """How far the log must have been read before messages are handled; see `predictor.core`."""
-
-    def __call__(self, batch: Sequence[Incoming]) -> dict[TopicPartition, int]:
-        """Return what is missing."""
-        ...
 
 
 class Lane:

@@ -41,11 +41,6 @@ class SentMessage:
         self._failure: str | None = None
 
     @property
-    def is_appended(self) -> bool:
-        """Whether the message stands in the log."""
-        return self._offset is not None
-
-    @property
     def is_settled(self) -> bool:
         """Whether the sender knows what became of it."""
         return self._is_acknowledged or self._failure is not None

@@ -64,6 +64,34 @@ class Backoff:
         return float(min(self.max_seconds, self.first_seconds * 2 ** min(attempt - 1, 30)))
 
 
+class Closeable(Protocol):
+    """Something that holds a connection to the broker."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+def run_steps(steps: Callable[[], Iterator[str]], stop: threading.Event) -> None:
+    """Run cycles of effects until ``stop`` is set; a cycle that is backing off is left at once."""
+    while not stop.is_set():
+        for effect in steps():
+            if effect == "before-back-off" and stop.is_set():
+                break
+
+
+def close_all(*resources: Closeable | None) -> None:
+    """Close what is open, in order; one that the broker does not answer keeps nothing else from being closed."""
+    for resource in resources:
+        if resource is None:
+            continue
+        try:
+            resource.close()
+        except TransientError as error:
+            # The broker notices our absence without a goodbye.
+            structlog.get_logger().warning("close_failed", reason=str(error))
+
+
 class Worker:
     """One instance of a service: a member of its consumer group.
 
@@ -154,10 +182,7 @@ class Worker:
             Exception: A bug or a broken invariant; nothing was committed that was not published.
         """
         try:
-            while not stop.is_set():
-                for effect in self.steps():
-                    if effect == "before-back-off" and stop.is_set():
-                        break
+            run_steps(self.steps, stop)
         finally:
             self.close()
 
@@ -179,14 +204,7 @@ class Worker:
 
     def close(self) -> None:
         """Leave the group without committing anything, and let go of the broker."""
-        for resource in (self._consumer, self._publisher, self._follower):
-            if resource is None:
-                continue
-            try:
-                resource.close()
-            except TransientError as error:
-                # The broker notices our absence without a goodbye.
-                self._log.warning("close_failed", reason=str(error))
+        close_all(self._consumer, self._publisher, self._follower)
         self._consumer = None
         self._publisher = None
         self._batch = None

@@ -21,7 +21,7 @@ from runtime.health import Health
 from runtime.incoming import Incoming, Outgoing, decode_message
 from runtime.publisher import Publisher
 from runtime.tracing import correlation_id
-from runtime.worker import Backoff
+from runtime.worker import Backoff, close_all, run_steps
 from schemas.errors import InvalidRecord
 from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, MODELS, TRAINING_EVENTS, TRAINING_REQUESTS
 from schemas.trainings import TrainingEvent
@@ -96,24 +96,14 @@ class TrainerService:
             TooManyDeadLetters: So much is refused that we are the ones who are wrong.
         """
         try:
-            while not stop.is_set():
-                for effect in self.steps():
-                    if effect == "before-back-off" and stop.is_set():
-                        break
+            run_steps(self.steps, stop)
         finally:
             self.close()
 
     def close(self) -> None:
         """End all jobs without a result and leave the group; nothing is told of them."""
         self._runner.close()
-        for resource in (self._consumer, self._publisher, self._follower):
-            if resource is None:
-                continue
-            try:
-                resource.close()
-            except TransientError as error:
-                # The broker notices our absence without a goodbye.
-                _LOG.warning("close_failed", reason=str(error))
+        close_all(self._consumer, self._publisher, self._follower)
         self._consumer = None
         self._publisher = None
 
