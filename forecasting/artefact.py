@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,8 @@ from schemas.identity import canonical_bytes
 
 VERSION_DIGITS = 16
 MAX_CALIBRATION_FOLDS = 1_000
+#: The name under which features of the rows read their times, UTC seconds since 1970; no column has it.
+TIME_COLUMN = "time"
 
 Finite = float
 Positive = Annotated[float, Meta(gt=0)]
@@ -31,18 +33,43 @@ Setting = bool | int | float | str
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a recipe: immutable, and no field of it may go unread."""
 
+    #: Fields that came later: left out of the JSON form where they have their default, so that a recipe which needs
+    #: none of them keeps the form and the digest that it always had.
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
 
 class FeatureRecipe(_Part, frozen=True, kw_only=True):
     """One input of the graph beside its parameters and scaler values.
 
     `scaling` says how the feature is made comparable between series: `volatility` divides it by the recent volatility
-    of the window, `standard` subtracts `mean` and divides by `scale`, both taken from the rows that the fit saw.
+    of the window, `standard` subtracts `mean` and divides by `scale`, both taken from the rows that the fit saw, and
+    `window`, for a level of the target in the working unit, subtracts the base of the window and divides by its unit.
     """
 
     name: str
     columns: Annotated[tuple[str, ...], Meta(min_length=1)]
     window_size: Annotated[int, Meta(ge=1)] = 1
-    scaling: Literal["volatility", "standard"]
+    scaling: Literal["volatility", "standard", "window"]
+    mean: Finite = 0.0
+    scale: Positive = 1.0
+
+
+class StepFeatureRecipe(_Part, frozen=True, kw_only=True):
+    """One number for each step ahead, made from the window, the times of the steps and what is known of the future.
+
+    `scaling` is `none` for the number itself, `standard` as for a row feature, and `window` for a value of the target
+    in the working unit: minus the base of the window, over its unit (see `forecasting.inputs.Scale`).
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+    #: Length of a season or cycle: in rows, or in the unit that the feature says.
+    period: Annotated[float, Meta(ge=0)] = 0.0
+    #: Which harmonic, season or row back.
+    order: Annotated[int, Meta(ge=0)] = 0
+    #: A word that the feature needs, such as the country of holidays.
+    option: str = ""
+    scaling: Literal["none", "standard", "window"] = "none"
     mean: Finite = 0.0
     scale: Positive = 1.0
 
@@ -83,6 +110,9 @@ class IntervalRecipe(_Part, frozen=True, kw_only=True):
 class Recipe(_Part, frozen=True, kw_only=True):
     """What turns observations into the input of the graph and its output into a forecast."""
 
+    LATER = frozenset(
+        {"anchor", "future_columns", "static_columns", "step_features", "output", "gaps"},
+    )
     #: The form of the recipe that this code reads and writes.
     format: Literal[1] = 1
     algorithm: str
@@ -111,6 +141,19 @@ class Recipe(_Part, frozen=True, kw_only=True):
     intervals: IntervalRecipe
     hyperparameters: dict[str, Setting] = {}
     seed: Annotated[int, Meta(ge=0)] = 0
+    #: What the forecast change comes on top of: the value at the cutoff, the mean of the window in the working unit,
+    #: or the value one season before each step.
+    anchor: Literal["last", "mean", "seasonal"] = "last"
+    #: Columns whose values at the steps are known at the cutoff; the others are past-only.
+    future_columns: tuple[str, ...] = ()
+    #: Columns that never change within a series.
+    static_columns: tuple[str, ...] = ()
+    #: Second input of the graph, one row a step; empty where the graph has none.
+    step_features: tuple[StepFeatureRecipe, ...] = ()
+    #: What the graph gives: quantiles of the change, or the probability that the target ends above its last value.
+    output: Literal["quantiles", "direction"] = "quantiles"
+    #: What becomes of missing rows and values: see `forecasting.grid`.
+    gaps: Literal["skip", "forward-fill", "interpolate", "zero", "refuse"] = "skip"
 
     def __post_init__(self) -> None:
         if self.target not in self.columns:
@@ -121,9 +164,14 @@ class Recipe(_Part, frozen=True, kw_only=True):
             raise ValueError(f"intervals must have {self.horizon} steps, had {len(self.intervals.scores)}")
         if self.quantiles and (0.5 not in self.quantiles or list(self.quantiles) != sorted(set(self.quantiles))):  # noqa: PLR2004  # the median
             raise ValueError(f"quantiles must ascend and have 0.5, were {self.quantiles}")
-        unknown = {name for feature in self.features for name in feature.columns} - set(self.columns)
+        unknown = {name for feature in self.features for name in feature.columns} - {*self.columns, TIME_COLUMN}
         if unknown:
             raise ValueError(f"features must use the columns alone, used {', '.join(sorted(unknown))}")
+        for what, names in (("future_columns", self.future_columns), ("static_columns", self.static_columns)):
+            if not set(names) <= set(self.columns) - {self.target}:
+                raise ValueError(f"{what} must be columns beside the target, were {', '.join(names)}")
+        if set(self.future_columns) & set(self.static_columns):
+            raise ValueError("a column must not be both static and known in the future")
 
     @property
     def baseline_rows(self) -> int:
@@ -133,8 +181,24 @@ class Recipe(_Part, frozen=True, kw_only=True):
 
 def recipe_to_json(recipe: Recipe) -> dict[str, object]:
     """Return the JSON form of a recipe, for `ModelReleased.recipe`."""
-    form: dict[str, object] = msgspec.to_builtins(recipe)
+    return _form(recipe)
+
+
+def _form(part: _Part) -> dict[str, object]:
+    form: dict[str, object] = {}
+    for field in msgspec.structs.fields(part):
+        value = getattr(part, field.name)
+        if field.name not in part.LATER or value != field.default:
+            form[field.name] = _plain(value)
     return form
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, _Part):
+        return _form(value)
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return msgspec.to_builtins(value)
 
 
 def recipe_from_json(form: Mapping[str, object]) -> Recipe:
