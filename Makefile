@@ -6,7 +6,7 @@ PACKAGES := schemas forecasting runtime ingestor trainer predictor gateway foret
 LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
-.PHONY: help up down demo test test-unit check format bench docs lock clean
+.PHONY: help up down demo test test-unit check format bench bench-accuracy docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, br
 
 bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime
 	$(BIN)/python -m benchmarks
+
+bench-accuracy: $(VENV)/.installed-bench ## Measure accuracy on known sets beside targets and the naive forecast (needs ../shared/data)
+	$(BIN)/python -m benchmarks.accuracy
 
 check: $(VENV)/.installed-dev ## Format, lint, types, imports
 	$(BIN)/ruff format --check .

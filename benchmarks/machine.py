@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,11 +34,11 @@ def processor() -> str:
     return platform.machine()
 
 
-def description() -> list[str]:
+def description(packages: Sequence[str] = PACKAGES) -> list[str]:
     """Return lines that name the machine, the day and the versions."""
     memory = psutil.virtual_memory().total / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores of {processor()}, {memory:.0f} GiB, {platform.system()}",
-        f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages),
     ]
