@@ -14,6 +14,23 @@ _MAX_LAYER_SIZE = 2_048
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchRange:
+    """Where a search looks for good values: narrower than what is allowed.
+
+    Attributes:
+        low: Least number.
+        high: Greatest number.
+        is_log: Whether numbers are drawn by their logarithm.
+        choices: The values themselves, for words, truths and layer sizes; numbers have none.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    is_log: bool = False
+    choices: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hyperparameter:
     """One number, truth, choice or list of layer sizes.
 
@@ -25,6 +42,7 @@ class Hyperparameter:
         choices: Allowed words; empty for other kinds.
         is_layers: Whether it is a list of layer sizes such as ``100,50``.
         description: What it does.
+        search: Where a search looks for it; ``None`` keeps it as it is.
     """
 
     name: str
@@ -34,6 +52,7 @@ class Hyperparameter:
     choices: tuple[str, ...] = ()
     is_layers: bool = False
     description: str
+    search: SearchRange | None = None
 
     @property
     def expected(self) -> str:
