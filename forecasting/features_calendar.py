@@ -17,7 +17,8 @@ from forecasting.panel import FloatArray, IntArray
 
 #: Days to and since a holiday are held at this many: beyond it a holiday is simply far.
 HOLIDAY_DAYS = 14
-_HOUR, _DAY = 3600, 86_400
+#: Seconds.
+_HOUR, DAY = 3600, 86_400
 #: 1970-01-01 was a Thursday, three days after a Monday.
 _EPOCH_WEEKDAY = 3
 _SATURDAY = 5
@@ -41,7 +42,7 @@ class Term:
 
 
 def _days(time: IntArray) -> IntArray:
-    return time // _DAY
+    return time // DAY
 
 
 def _months(time: IntArray) -> IntArray:
@@ -71,7 +72,7 @@ def _week_of_year(time: IntArray) -> IntArray:
     """Return the week of ISO 8601: it belongs to the year that its Thursday is in."""
     days = _days(time)
     thursday = days - _weekday(days) + _EPOCH_WEEKDAY
-    return (_day_of_year(thursday * _DAY) - 1) // 7 + 1
+    return (_day_of_year(thursday * DAY) - 1) // 7 + 1
 
 
 def _days_to_month_end(time: IntArray) -> IntArray:
@@ -113,15 +114,15 @@ def _within_months(time: IntArray, months: int) -> FloatArray:
     """Return which part of a cycle of so many months, counted from January, has passed."""
     month = _months(time)
     first = month - month % months
-    start, end = _month_start(first) * _DAY, _month_start(first + months) * _DAY
+    start, end = _month_start(first) * DAY, _month_start(first + months) * DAY
     return np.asarray((time - start) / (end - start), dtype=np.float64)
 
 
 #: Cycle -> the part of it that has passed at a time, in [0, 1).
 CYCLES: Mapping[str, Callable[[IntArray], FloatArray]] = {
     "hour": lambda time: time % _HOUR / _HOUR,
-    "day": lambda time: time % _DAY / _DAY,
-    "week": lambda time: (time + _EPOCH_WEEKDAY * _DAY) % (7 * _DAY) / (7 * _DAY),
+    "day": lambda time: time % DAY / DAY,
+    "week": lambda time: (time + _EPOCH_WEEKDAY * DAY) % (7 * DAY) / (7 * DAY),
     "month": lambda time: _within_months(time, 1),
     "quarter": lambda time: _within_months(time, 3),
     "year": lambda time: _within_months(time, 12),
@@ -130,7 +131,7 @@ CYCLES: Mapping[str, Callable[[IntArray], FloatArray]] = {
 
 def cycle_of_days(time: IntArray, days: float) -> FloatArray:
     """Return which part of a cycle of so many days, counted from 1970, has passed."""
-    return np.asarray(time % (days * _DAY) / (days * _DAY), dtype=np.float64)
+    return np.asarray(time % (days * DAY) / (days * DAY), dtype=np.float64)
 
 
 def wave(part: FloatArray, order: int, *, is_sine: bool) -> FloatArray:

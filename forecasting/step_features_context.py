@@ -1,0 +1,139 @@
+"""What a feature of the steps can see, and what it is.
+
+`StepContext` is all that a step feature can see. Of the steps it holds their times and the columns declared known in
+the future, nothing else: a past-only column cannot be read beyond the cutoff, because it is not there.
+
+The arrays of a context may have a further axis in front, for many cutoffs at once (`contexts_of`). Every feature works
+along the last axis alone and adds in one order, so a whole history and a single window have the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn, TypeVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from forecasting.artefact import Recipe, StepFeatureRecipe
+from forecasting.errors import InvalidTraining
+from forecasting.panel import FloatArray, IntArray
+
+_Array = TypeVar("_Array", FloatArray, IntArray)
+
+
+class StepContext(NamedTuple):
+    """What is known at a cutoff, or, with one more axis in front of each array, at many.
+
+    Attributes:
+        columns: Raw column -> values of the window, oldest row first, shape (rows,).
+        time: UTC starts of those rows in seconds since 1970, shape (rows,).
+        working: The target of those rows in its working unit, shape (rows,).
+        future_time: UTC starts of the steps, shape (horizon,).
+        future: Known-future column -> raw values of the steps, shape (horizon,).
+        horizon: Steps.
+        season_length: Rows a season.
+    """
+
+    columns: Mapping[str, FloatArray]
+    time: IntArray | None
+    working: FloatArray
+    future_time: IntArray | None
+    future: Mapping[str, FloatArray]
+    horizon: int
+    season_length: int = 1
+
+
+def contexts_of(context: StepContext, cutoffs: IntArray, rows: int) -> StepContext:
+    """Return the contexts at many cutoffs of a history.
+
+    Args:
+        context: A history as if it were one window; its `future` has the known-future columns in every row of it,
+            and `future_time` is not read.
+        cutoffs: Row numbers; `rows` - 1 rows lie before each and `horizon` after it, shape (n,).
+        rows: Rows of a window.
+    """
+
+    def windows(values: _Array) -> _Array:
+        return np.ascontiguousarray(sliding_window_view(values, rows)[cutoffs - rows + 1])
+
+    def steps(values: _Array) -> _Array:
+        return np.ascontiguousarray(sliding_window_view(values, context.horizon)[cutoffs + 1])
+
+    return context._replace(
+        columns={name: windows(values) for name, values in context.columns.items()},
+        time=None if context.time is None else windows(context.time),
+        working=windows(context.working),
+        future_time=None if context.time is None else steps(context.time),
+        future={name: steps(values) for name, values in context.future.items()},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFeature:
+    """One number for each step.
+
+    Attributes:
+        compute: Context to values, shape (horizon,).
+        rows: Rows of the window that it needs.
+        needs_time: Whether it reads the times of the steps.
+        needs_row_time: Whether it reads those of the rows.
+    """
+
+    compute: Callable[[StepContext], FloatArray]
+    rows: int = 1
+    needs_time: bool = False
+    needs_row_time: bool = False
+
+
+Build = Callable[[StepFeatureRecipe, Recipe], StepFeature]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepKind:
+    """What the name of a step feature stands for.
+
+    Attributes:
+        takes: Its parameters beside the name: `columns`, `period`, `order`, `option`.
+        says: What it is: formula and parameters, for people.
+        build: From its recipe and the recipe of the model to the feature.
+    """
+
+    takes: frozenset[str] = frozenset()
+    says: str
+    build: Build
+
+
+def refuse(part: StepFeatureRecipe, parameter: str, expected: str, found: object) -> NoReturn:
+    """Refuse a parameter of a step feature.
+
+    Raises:
+        InvalidTraining: ``invalid-feature``.
+    """
+    raise InvalidTraining(
+        "invalid-feature", field=f"step_features.{part.name}.{parameter}", expected=expected, found=str(found)
+    )
+
+
+def seconds_of(time: IntArray | None) -> IntArray:
+    """Return times that must be there.
+
+    Raises:
+        ValueError: There are none: a mistake in the caller, see `StepFeature.needs_time`.
+    """
+    if time is None:
+        raise ValueError("the context must have times, this feature reads them")
+    return time
+
+
+def at_each_step(values: FloatArray, context: StepContext) -> FloatArray:
+    """Return one value a window as the same value at each of its steps."""
+    shape = (*context.working.shape[:-1], context.horizon)
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values)[..., np.newaxis], shape), dtype=np.float64)
+
+
+def ahead_of(context: StepContext) -> FloatArray:
+    """Return the numbers of the steps: 1, 2, ... horizon."""
+    shape = (*context.working.shape[:-1], context.horizon)
+    return np.ascontiguousarray(np.broadcast_to(np.arange(1.0, context.horizon + 1), shape))
