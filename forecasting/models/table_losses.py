@@ -1,0 +1,104 @@
+"""What models over table rows have in common: losses, progress and the parity of their graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from forecasting.artefact import Setting
+from forecasting.inputs import FloatInput
+from forecasting.intervals import probabilities_of
+from forecasting.models.fitting import Epoch, Examples, FitTask, require_parity
+from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.table import Layout
+from forecasting.panel import FloatArray
+
+_PARITY_WINDOWS = 256
+#: Probabilities whose distance is the spread of a forecast, and the median.
+_ALWAYS_FORECAST = (0.1, 0.5, 0.9)
+#: Times that a fit of one model is told of: enough for a curve.
+_REPORTS = 50
+
+LOSS = Hyperparameter(
+    name="loss",
+    default="squared",
+    choices=("squared", "absolute", "quantile"),
+    description="What the fit makes small: the mean, the median, or all quantiles of the levels",
+)
+
+
+def quantiles_of(levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:
+    """Return what a model forecasts: with the loss `quantile` the probabilities of the levels, else the middle."""
+    if hyperparameters["loss"] != "quantile":
+        return (0.5,)
+    return tuple(sorted({*probabilities_of(levels), *_ALWAYS_FORECAST}))
+
+
+class Reporter:
+    """Tells a task how its fit goes: some rounds of each of its models, numbered through."""
+
+    def __init__(self, task: FitTask, *, models: int) -> None:
+        self._task = task
+        self._models = models
+        self._done: list[Epoch] = []
+        self._first = 0
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """What was told."""
+        return tuple(self._done)
+
+    def tell(self, number: int, rounds: int, losses: npt.ArrayLike, *, has_ended: bool) -> None:
+        """Learn the losses of one more round; the last one of a model may come early."""
+        if number % max(rounds // _REPORTS, 1) and not has_ended and number < rounds:
+            return
+        train, validation = np.asarray(losses, dtype=np.float64)
+        rate = float(self._task.hyperparameters.get("learning_rate", 0.0))
+        epoch = Epoch(self._first + number, self._models * rounds, float(train), float(validation), rate)
+        self._done.append(epoch)
+        self._task.on_epoch(epoch)
+        if has_ended or number == rounds:
+            self._first += rounds
+
+
+def run_graph(graph: bytes, examples: Examples) -> FloatInput:
+    """Return what a graph gives for examples, shape (n, horizon, outputs)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    inputs = {"window": examples.inputs, "future": examples.future}
+    wanted = {one.name: inputs[one.name] for one in session.get_inputs()}
+    return np.asarray(session.run(None, wanted)[0], dtype=np.float32)
+
+
+def require_table_parity(
+    graph: bytes,
+    task: FitTask,
+    layout: Layout,
+    predict: Callable[[int, FloatInput], FloatArray],
+    algorithm: str,
+) -> None:
+    """Hold a graph against the models that it was made from, on examples of the task.
+
+    Args:
+        graph: Window and step features to (batch, horizon, outputs).
+        task: Gives the examples.
+        layout: Of the table rows.
+        predict: Number of the model and table rows to (rows, outputs).
+        algorithm: For the message.
+
+    Raises:
+        ParityBroken: See `require_parity`.
+    """
+    for part in (task.validation, task.fit):
+        count = min(len(part), _PARITY_WINDOWS)
+        some = Examples(part.inputs[:count], part.future[:count], part.targets[:count], part.units[:count])
+        found = run_graph(graph, some)
+        for group, steps in enumerate(layout.groups):
+            windows = np.repeat(np.arange(count), len(steps))
+            rows = layout.inputs(some, windows, np.tile(np.asarray(steps), count))
+            expected = predict(group, rows).astype(np.float32)
+            require_parity(found[:, list(steps)].reshape(len(rows), -1), expected, algorithm)
