@@ -102,9 +102,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def _number(value: float) -> str:
     """Return four significant digits, without an exponent.
 
-    >>> _number(13.41234), _number(0.83456), _number(-0.0004), _number(12345.6)
-    ('13.41', '0.8346', '-0.0004', '12346')
+    >>> _number(13.41234), _number(0.83456), _number(-0.0004), _number(12345.6), _number(0.0)
+    ('13.41', '0.8346', '-0.0004', '12346', '0')
     """
+    if value == 0:
+        return "0"
     size = abs(value)
     digits = 4 if size < 1 else max(3 - int(math.log10(size)), 0)
     return f"{value:.{digits}f}"

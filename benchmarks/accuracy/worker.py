@@ -12,7 +12,9 @@ import msgspec
 from benchmarks.accuracy.table import Row
 
 #: Name of a set -> its module, with ``run(data_dir, report) -> list[Row]``. They run in this order.
-SETS: dict[str, str] = {}
+SETS: dict[str, str] = {
+    "stocks": "benchmarks.accuracy.stocks",
+}
 
 
 def rows_of(name: str, folder: Path, report: Callable[[str], None]) -> list[Row]:
