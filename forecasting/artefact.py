@@ -170,6 +170,8 @@ class Recipe(_Part, frozen=True, kw_only=True):
         for what, names in (("future_columns", self.future_columns), ("static_columns", self.static_columns)):
             if not set(names) <= set(self.columns) - {self.target}:
                 raise ValueError(f"{what} must be columns beside the target, were {', '.join(names)}")
+        if self.anchor == "seasonal" and self.window_size < self.season_length:
+            raise ValueError(f"window_size must be at least {self.season_length}, one season, was {self.window_size}")
         if set(self.future_columns) & set(self.static_columns):
             raise ValueError("a column must not be both static and known in the future")
 

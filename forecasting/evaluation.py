@@ -13,18 +13,17 @@ from forecasting.artefact import Recipe
 from forecasting.backtest import (
     SCORED_LEVELS,
     FoldForecasts,
-    RollingOrigin,
+    gather,
     outcomes,
     score,
     score_by_step,
-    walk_forward,
 )
 from forecasting.folds import Part
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
 from forecasting.panel import FloatArray
 from forecasting.preparation import Panel
-from forecasting.serving import ForecastNumbers, LoadedModel
+from forecasting.serving import LoadedModel
 
 MODEL = "model"
 _WEIGHTS = np.linspace(0.0, 1.0, 21)
@@ -84,8 +83,7 @@ def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Res
     changes, actual, spreads = [], [], []
     for series, cutoffs in parts:
         values = panel.values[series]
-        windows = [values[cutoff - recipe.window_size + 1 : cutoff + 1] for cutoff in cutoffs]
-        middles = model.middles(windows)
+        middles = model.middles([panel.window(recipe, series, int(cutoff)) for cutoff in cutoffs])
         y = model.working(outcomes(values[:, target], cutoffs, recipe.horizon))
         actual.append(y - model.working(np.array([middle.anchor for middle in middles])))
         changes += [middle.change for middle in middles]
@@ -157,20 +155,12 @@ def evaluate(
 
 
 def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequence[float]) -> FoldForecasts:
+    """Return the forecasts of folds by a model that was fitted before the first of them."""
     recipe = model.recipe
-    cutoffs = part.cutoffs
-    plan = RollingOrigin(
-        first_cutoff=int(cutoffs[0]),
-        last_cutoff=int(cutoffs[-1]),
-        stride=int(cutoffs[1] - cutoffs[0]) if len(cutoffs) > 1 else 1,
-        horizon=recipe.horizon,
-    )
-
-    def forecast(history: FloatArray) -> ForecastNumbers:
-        return model.forecast([history[-recipe.window_size :]], recipe.horizon, levels)[0]
-
-    # The model was fitted before the test part began and is not fitted again within it.
-    return walk_forward(panel.values[part.series], recipe.columns.index(recipe.target), plan, lambda _: forecast)
+    windows = [panel.window(recipe, part.series, int(cutoff)) for cutoff in part.cutoffs]
+    target = panel.values[part.series][:, recipe.columns.index(recipe.target)]
+    forecasts = model.forecast(windows, recipe.horizon, levels)
+    return gather(part.cutoffs, outcomes(target, part.cutoffs, recipe.horizon), forecasts)
 
 
 def _scale(recipe: Recipe, panel: Panel, part: Part) -> float:

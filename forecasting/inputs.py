@@ -10,10 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.artefact import Recipe
+from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe, StepFeatureRecipe
 from forecasting.errors import InvalidTraining, InvalidWindow
 from forecasting.features import feature_of
-from forecasting.panel import FloatArray
+from forecasting.grid import previous_times
+from forecasting.panel import FloatArray, Window
+from forecasting.step_features import StepContext, step_feature_of
+from forecasting.steps import known_steps
 
 FloatInput = npt.NDArray[np.float32]
 #: Below any change that a price in float64 can tell; keeps a constant series from dividing by zero.
@@ -32,6 +35,34 @@ class Volatility(NamedTuple):
 
     recent: float
     regime: float
+
+
+class Scale(NamedTuple):
+    """What the change of a window is measured from and by, in the working unit of the target.
+
+    Attributes:
+        anchor: What the change comes on top of, shape (horizon,).
+        unit: The change that counts as 1, positive, shape (horizon,).
+        base: What is subtracted from a level of the target: the last value, or the mean of the window for that anchor.
+        volatility: Of one-step changes.
+    """
+
+    anchor: FloatArray
+    unit: FloatArray
+    base: float
+    volatility: Volatility
+
+
+class Inputs(NamedTuple):
+    """What a graph takes for one window.
+
+    Attributes:
+        window: One row for each row of the window that has all features, shape (rows, features).
+        future: One row a step, shape (horizon, step features); without columns where the recipe has no such feature.
+    """
+
+    window: FloatInput
+    future: FloatInput
 
 
 class InputBuilder:
@@ -59,6 +90,16 @@ class InputBuilder:
                 found=str(recipe.window_size),
             )
         self._weights = decay_weights(recipe.window_size - 1, recipe.volatility.decay)
+        self._step_features = [(part, step_feature_of(part, recipe)) for part in recipe.step_features]
+        self._needs_time = any(TIME_COLUMN in part.columns for part in recipe.features) or any(
+            feature.needs_time for _, feature in self._step_features
+        )
+        self._root = np.sqrt(np.arange(1, recipe.horizon + 1))
+
+    @property
+    def future_shape(self) -> tuple[int, int]:
+        """Steps and step features of one input."""
+        return self._recipe.horizon, len(self._step_features)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,13 +107,18 @@ class InputBuilder:
         rows = self._recipe.window_size - self._lookback + 1
         return rows, len(self._features) + self._recipe.has_volatility_input
 
-    def check(self, window: FloatArray) -> None:
+    def check(self, given: Window, horizon: int | None = None) -> None:
         """Refuse a window that cannot be used.
 
+        Args:
+            given: Raw rows, and what is known of the steps.
+            horizon: Steps that are asked for; ``None`` is all of the recipe.
+
         Raises:
-            InvalidWindow: ``window-shape``, ``window-not-finite`` or ``window-not-positive``.
+            InvalidWindow: ``window-shape``, ``window-not-finite``, ``window-not-positive``, ``cutoff-missing`` or
+                ``future-missing``.
         """
-        recipe = self._recipe
+        recipe, window = self._recipe, given.values
         expected = (recipe.window_size, len(recipe.columns))
         if window.shape != expected:
             raise InvalidWindow(
@@ -91,6 +137,15 @@ class InputBuilder:
             raise self._invalid(
                 "not-positive", "positive, as the model works on log returns", window, row, self._target
             )
+        if self._needs_time and given.cutoff is None:
+            raise InvalidWindow(
+                "cutoff-missing",
+                field="cutoff",
+                expected="the time of the last row: the model looks at the calendar",
+                found="none",
+            )
+        if recipe.future_columns:
+            _check_future(recipe, given, recipe.horizon if horizon is None else horizon)
 
     def target(self, window: FloatArray) -> FloatArray:
         """Return the raw values of the target, shape (rows,)."""
@@ -110,13 +165,43 @@ class InputBuilder:
         regime = float(np.clip(np.log(recent / part.long_run), -5, 5)) if part.long_run > 0 else 0.0
         return Volatility(recent, regime)
 
-    def build(self, window: FloatArray, volatility: Volatility) -> FloatInput:
-        """Return the input of the graph for one checked window, shape `shape`.
+    def scale(self, window: FloatArray) -> Scale:
+        """Return what the change after a checked window is measured from and by."""
+        recipe = self._recipe
+        volatility = self.volatility(window)
+        target = self.working(self.target(window))
+        last = float(target[-1])
+        if recipe.anchor == "last":
+            return Scale(np.full(recipe.horizon, last), volatility.recent * self._root, last, volatility)
+        if recipe.anchor == "mean":
+            mean = float(np.mean(target))
+            moves, anchor, base = target - mean, np.full(recipe.horizon, mean), mean
+        else:
+            season = recipe.season_length
+            behind = len(target) - season + np.arange(recipe.horizon) % season
+            moves, anchor, base = target[season:] - target[:-season], target[behind], last
+        share = recipe.volatility.shrinkage
+        square = share * volatility.recent**2
+        if len(moves):
+            square += (1 - share) * float(np.mean(moves * moves))
+        return Scale(anchor, np.full(recipe.horizon, np.sqrt(square)), base, volatility)
+
+    def build(self, given: Window, scale: Scale) -> Inputs:
+        """Return what the graph takes for one checked window.
+
+        A window that came with its cutoff alone has the times that the calendar gives its rows.
 
         Raises:
             InvalidWindow: ``window-not-positive``: a feature takes a logarithm of such a value.
+            CalendarError: The calendar has no such cutoff or ends before the last step.
         """
-        columns = {name: np.ascontiguousarray(window[:, index]) for index, name in enumerate(self._recipe.columns)}
+        recipe, window = self._recipe, given.values
+        columns = {name: np.ascontiguousarray(window[:, index]) for index, name in enumerate(recipe.columns)}
+        if self._needs_time:
+            if given.time is None and given.cutoff is not None:
+                rows = previous_times(recipe.calendar, recipe.freq, given.cutoff, recipe.window_size)
+                given = given._replace(time=rows)
+            columns[TIME_COLUMN] = np.asarray(given.time, dtype=np.float64)
         inputs = np.empty(self.shape, dtype=np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
             for index, (part, feature) in enumerate(self._features):
@@ -128,13 +213,28 @@ class InputBuilder:
                         expected=f"such that {part.name} of {', '.join(part.columns)} is defined (positive values)",
                         found="a row where it is not",
                     )
-                if part.scaling == "volatility":
-                    scaled = values / volatility.recent
-                else:
-                    scaled = (values - part.mean) / part.scale
-                inputs[:, index] = np.clip(scaled, -_CLIP, _CLIP)
-        if self._recipe.has_volatility_input:
-            inputs[:, -1] = volatility.regime
+                inputs[:, index] = _scaled(values, part, scale)
+        if recipe.has_volatility_input:
+            inputs[:, -1] = scale.volatility.regime
+        return Inputs(inputs, self._future(given, columns, scale))
+
+    def _future(self, given: Window, columns: dict[str, FloatArray], scale: Scale) -> FloatInput:
+        inputs = np.empty(self.future_shape, dtype=np.float32)
+        if not self._step_features:
+            return inputs
+        recipe = self._recipe
+        steps = known_steps(given, recipe, needs_time=self._needs_time)
+        context = StepContext(
+            columns=columns,
+            time=given.time,
+            working=self.working(columns[recipe.target]),
+            future_time=steps.time,
+            future=steps.columns,
+            horizon=recipe.horizon,
+            season_length=recipe.season_length,
+        )
+        for index, (part, feature) in enumerate(self._step_features):
+            inputs[:, index] = _scaled(feature.compute(context), part, scale)
         return inputs
 
     def _invalid(self, what: str, expected: str, window: FloatArray, row: int, column: int) -> InvalidWindow:
@@ -150,3 +250,43 @@ def decay_weights(count: int, decay: float) -> FloatArray:
     """Return ``count`` weights that grow by 1 / decay from the oldest to the newest and sum to 1."""
     weights = decay ** np.arange(count - 1, -1, -1, dtype=np.float64)
     return np.asarray(weights / weights.sum(), dtype=np.float64)
+
+
+def _scaled(values: FloatArray, part: FeatureRecipe | StepFeatureRecipe, scale: Scale) -> FloatArray:
+    if part.scaling == "none":
+        return values
+    if part.scaling == "volatility":
+        scaled = values / scale.volatility.recent
+    elif part.scaling == "window":
+        scaled = (values - scale.base) / scale.unit[0]
+    else:
+        scaled = (values - part.mean) / part.scale
+    return np.clip(scaled, -_CLIP, _CLIP)
+
+
+def _check_future(recipe: Recipe, given: Window, horizon: int) -> None:
+    names = ", ".join(recipe.future_columns)
+    steps = 0 if given.future is None else len(given.future.values)
+    if given.future is None or steps < horizon:
+        raise InvalidWindow(
+            "future-missing",
+            field="future",
+            expected=f"values of {names} for {horizon} steps after the cutoff: the model was trained with them",
+            found=f"{steps} steps",
+            advice="give them with the request, or load rows after the cutoff whose target is missing",
+        )
+    if given.future.values.shape[1] != len(recipe.future_columns):
+        raise InvalidWindow(
+            "future-missing",
+            field="future",
+            expected=f"{len(recipe.future_columns)} columns [{names}]",
+            found=str(given.future.values.shape[1]),
+        )
+    if not np.isfinite(given.future.values).all():
+        row, column = np.argwhere(~np.isfinite(given.future.values))[0]
+        raise InvalidWindow(
+            "window-not-finite",
+            field=f"future[{row}].{recipe.future_columns[column]}",
+            expected="finite",
+            found=f"{given.future.values[row, column]:g}",
+        )

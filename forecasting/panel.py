@@ -83,22 +83,46 @@ class Observations:
         return np.column_stack([self.columns[name] for name in columns])
 
 
+class Future(NamedTuple):
+    """What is known at the cutoff about the steps: only columns that were declared known in the future.
+
+    Attributes:
+        time: UTC starts of the steps in seconds since 1970, shape (steps,).
+        values: Raw values in the order of the recipe's ``future_columns``, shape (steps, columns).
+    """
+
+    time: IntArray
+    values: FloatArray
+
+
 class Window(NamedTuple):
-    """The newest complete rows of a series.
+    """The newest complete rows of a series, and what is known about the steps after them.
 
     Attributes:
         values: Raw values, oldest first, shape (rows, columns).
-        cutoff: Time of the last row (UTC).
+        cutoff: Time of the last row (UTC); ``None`` where nobody said.
+        time: UTC starts of the rows in seconds since 1970, shape (rows,); ``None`` where nobody said.
+        future: Of the steps; ``None`` where nothing about them is known.
     """
 
     values: FloatArray
-    cutoff: datetime
+    cutoff: datetime | None = None
+    time: IntArray | None = None
+    future: Future | None = None
+
+    def last(self, rows: int) -> Window:
+        """Return the newest ``rows`` rows, or all where there are fewer."""
+        time = None if self.time is None else self.time[-rows:]
+        return Window(self.values[-rows:], self.cutoff, time, self.future)
 
 
-def window_of(observations: Observations, columns: Sequence[str], rows: int) -> Window:
+def window_of(
+    observations: Observations, columns: Sequence[str], rows: int, future_columns: Sequence[str] = ()
+) -> Window:
     """Return the last ``rows`` rows in which every one of ``columns`` has a value.
 
-    Rows with a missing value are passed over, here and in training alike: the declared rule for gaps.
+    Rows with a missing value are passed over, here and in training alike: the declared rule for gaps. Rows after the
+    last complete one in which every one of ``future_columns`` has a value are the known future.
 
     Raises:
         InvalidObservations: ``unknown-column``.
@@ -110,7 +134,12 @@ def window_of(observations: Observations, columns: Sequence[str], rows: int) -> 
         complete = np.flatnonzero(np.isfinite(values).all(axis=1))
         if len(complete) >= rows:
             chosen = complete[-rows:]
-            return Window(values[chosen], datetime.fromtimestamp(int(tail.time[chosen[-1]]), UTC))
+            return Window(
+                values[chosen],
+                datetime.fromtimestamp(int(tail.time[chosen[-1]]), UTC),
+                tail.time[chosen],
+                _future_of(observations, int(tail.time[chosen[-1]]), future_columns),
+            )
     raise TooLittleHistory(
         "too-little-history",
         field="observations",
@@ -118,6 +147,16 @@ def window_of(observations: Observations, columns: Sequence[str], rows: int) -> 
         found=f"{len(complete)} of {len(observations)}",
         advice="load more history or use a model with a smaller window_size",
     )
+
+
+def _future_of(observations: Observations, cutoff: int, future_columns: Sequence[str]) -> Future | None:
+    """Return the rows after ``cutoff`` that say something of the future; ``None`` where no row or column does."""
+    if not future_columns:
+        return None
+    beyond = observations.slice(int(np.searchsorted(observations.time, cutoff, side="right")), len(observations))
+    values = beyond.matrix(future_columns)
+    known = np.isfinite(values).all(axis=1)
+    return Future(beyond.time[known], values[known]) if known.any() else None
 
 
 def complete_rows(observations: Observations, columns: Sequence[str]) -> Observations:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
 
 import msgspec
 import numpy as np
 
-from forecasting.artefact import FeatureRecipe, IntervalRecipe, Recipe, Setting, VolatilityRecipe
+from forecasting.artefact import (
+    TIME_COLUMN,
+    FeatureRecipe,
+    IntervalRecipe,
+    Recipe,
+    Setting,
+    StepFeatureRecipe,
+    VolatilityRecipe,
+)
 from forecasting.calendars import season_length
 from forecasting.errors import InvalidObservations, InvalidTraining
 from forecasting.features import feature_of
 from forecasting.folds import Part
+from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
-from forecasting.models.fitting import Examples
-from forecasting.panel import FloatArray, Observations, complete_rows
-from schemas.trainings import TrainingRequested
+from forecasting.models.fitting import Algorithm, Examples, SeriesView
+from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
+from schemas.trainings import CovariateKind, GapRule, TrainingRequested
 
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
-#: Columns that are prices of the same thing as the target.
-_PRICES = frozenset({"open", "high", "low", "close"})
-_AMOUNTS = frozenset({"volume"})
+#: Windows whose step features give mean and deviation, about.
+_SCALER_WINDOWS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +47,12 @@ class TrainingSpec:
         window_size: Rows of a window.
         levels: Central levels that the release must support, in percent, ascending.
         hyperparameters: What differs from the algorithm's defaults.
-        features: Inputs of the graph; empty takes the default ones of the columns. Their scaler values are fitted.
+        covariates: Column -> what is known of it at the steps: ``known-future``, ``past-only`` or ``static``; a column
+            that is not named is past-only.
+        season_length: Steps a season; 0 takes that of the freq and calendar.
+        gaps: What becomes of missing rows and values.
+        features: Inputs of the graph; empty takes those that suit the algorithm. Their scaler values are fitted.
+        step_features: Second inputs of the graph, a row a step; likewise.
         seed: Of all randomness.
     """
 
@@ -48,7 +63,11 @@ class TrainingSpec:
     window_size: int = 20
     levels: tuple[float, ...] = (80.0, 95.0)
     hyperparameters: Mapping[str, Setting] = field(default_factory=dict)
+    covariates: Mapping[str, CovariateKind] = field(default_factory=dict)
+    season_length: int = 0
+    gaps: GapRule = "skip"
     features: tuple[FeatureRecipe, ...] = ()
+    step_features: tuple[StepFeatureRecipe, ...] = ()
     seed: int = 0
 
     @classmethod
@@ -62,13 +81,21 @@ class TrainingSpec:
             window_size=request.window_size,
             levels=request.levels,
             hyperparameters=request.hyperparameters,
+            covariates=request.covariates,
+            season_length=request.season_length,
+            gaps=request.gaps,
             seed=request.seed,
         )
 
     @property
     def all_columns(self) -> tuple[str, ...]:
-        """The raw columns, the target among them."""
-        return self.columns or (self.target,)
+        """The raw columns, the target and every covariate among them."""
+        named = self.columns or (self.target,)
+        return (*named, *(name for name in self.covariates if name not in named))
+
+    def columns_of(self, kind: CovariateKind) -> tuple[str, ...]:
+        """Return the covariates of a kind, in the order of the columns."""
+        return tuple(name for name in self.all_columns if self.covariates.get(name) == kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +111,44 @@ class Panel:
     series: list[Observations]
     values: list[FloatArray]
     rows_skipped: int
+
+    @cached_property
+    def _step_times(self) -> dict[tuple[int, int], IntArray]:
+        return {}
+
+    def window(self, recipe: Recipe, series: int, cutoff: int, rows: int | None = None) -> Window:
+        """Return the window that ends at the row ``cutoff`` as the served model would see it.
+
+        Args:
+            recipe: Window size and future columns.
+            series: Which one.
+            cutoff: The row of the last value.
+            rows: More or fewer rows than the window size; those that there are.
+        """
+        size = recipe.window_size if rows is None else rows
+        start = max(cutoff - size + 1, 0)
+        time = self.series[series].time
+        steps = slice(cutoff + 1, cutoff + 1 + recipe.horizon)
+        future: Future | None = None
+        if recipe.future_columns:
+            chosen = [recipe.columns.index(name) for name in recipe.future_columns]
+            future = Future(time[steps], self.values[series][steps][:, chosen])
+        elif recipe.step_features:
+            future = Future(self._calendar_steps(recipe, series)[cutoff], np.empty((recipe.horizon, 0)))
+        return Window(
+            self.values[series][start : cutoff + 1].copy(),
+            datetime.fromtimestamp(int(time[cutoff]), UTC),
+            time[start : cutoff + 1],
+            future,
+        )
+
+    def _calendar_steps(self, recipe: Recipe, series: int) -> IntArray:
+        """Return the times of the steps after every row by the calendar, shape (rows, horizon)."""
+        key = (series, recipe.horizon)
+        if key not in self._step_times:
+            one = self.series[series]
+            self._step_times[key] = step_times(one.calendar, one.freq, one.time, recipe.horizon)
+        return self._step_times[key]
 
 
 def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
@@ -137,9 +202,17 @@ def draft_recipe(
     panel: Panel,
     fit: Sequence[Part],
     hyperparameters: dict[str, Setting],
-    quantiles: tuple[float, ...],
+    chosen: Algorithm | None,
 ) -> Recipe:
-    """Return the recipe with everything that is estimated from the fit part alone, its intervals still empty."""
+    """Return the recipe with everything that is estimated from the fit part alone, its intervals still empty.
+
+    Args:
+        spec: What to train.
+        panel: The series.
+        fit: The cutoffs whose windows and outcomes may be looked at.
+        hyperparameters: Every declared one.
+        chosen: Gives the inputs that the spec does not name; ``None`` for an algorithm without a graph.
+    """
     columns = spec.all_columns
     target = columns.index(spec.target)
     is_positive = all((values[:, target] > 0).all() for values in panel.values)
@@ -150,7 +223,6 @@ def draft_recipe(
             expected="one series, or several whose target is always positive: only ratios compare between series",
             found=f"{len(panel.series)} series with values that are not",
         )
-    transform = "log-return" if is_positive else "difference"
     seen = [_seen(panel, part, spec.horizon) for part in fit]
     changes = np.concatenate(
         [np.diff(np.log(values[:, target]) if is_positive else values[:, target]) for values in seen]
@@ -162,26 +234,92 @@ def draft_recipe(
         columns=columns,
         freq=first.freq,
         calendar=first.calendar,
-        season_length=season_length(first.freq, first.calendar),
+        season_length=spec.season_length or season_length(first.freq, first.calendar),
         window_size=spec.window_size,
         horizon=spec.horizon,
-        transform="log-return" if transform == "log-return" else "difference",
+        transform="log-return" if is_positive else "difference",
         volatility=VolatilityRecipe(
             decay=_VOLATILITY_DECAY,
             shrinkage=_VOLATILITY_SHRINKAGE,
             long_run=float(np.sqrt(np.mean(changes**2))) if len(changes) else 0.0,
         ),
         drift=float(np.mean(changes)) if len(changes) else 0.0,
-        quantiles=quantiles,
+        quantiles=() if chosen is None else chosen.quantiles(spec.levels, hyperparameters),
         intervals=IntervalRecipe(is_symmetric=True, scores=((0.0,),) * spec.horizon),
         hyperparameters=hyperparameters,
         seed=spec.seed,
+        future_columns=spec.columns_of("known-future"),
+        static_columns=spec.columns_of("static"),
+        gaps=spec.gaps,
     )
-    if not quantiles:
-        return recipe
-    features = spec.features or default_features(columns, spec.target, is_log=is_positive)
-    scaled = tuple(_with_scaler(feature, columns, seen) for feature in features)
-    return msgspec.structs.replace(recipe, features=scaled, has_volatility_input=True)
+    return recipe if chosen is None else _with_inputs(recipe, spec, panel, fit, chosen)
+
+
+def _with_inputs(recipe: Recipe, spec: TrainingSpec, panel: Panel, fit: Sequence[Part], chosen: Algorithm) -> Recipe:
+    """Return the recipe with the inputs of a graph, their scaler values taken from the fit part."""
+    plan = chosen.plan(
+        SeriesView(
+            columns=recipe.columns,
+            target=recipe.target,
+            is_log=recipe.transform == "log-return",
+            season_length=recipe.season_length,
+            freq=recipe.freq,
+            calendar=recipe.calendar,
+            window_size=recipe.window_size,
+            horizon=recipe.horizon,
+            future_columns=recipe.future_columns,
+            static_columns=recipe.static_columns,
+            hyperparameters=recipe.hyperparameters,
+        )
+    )
+    features = spec.features or plan.features
+    seen = [_seen_columns(recipe, panel, part) for part in fit]
+    recipe = msgspec.structs.replace(
+        recipe,
+        anchor=plan.anchor,
+        output=plan.output,
+        features=tuple(_with_scaler(feature, seen) for feature in features),
+        step_features=spec.step_features or plan.step_features,
+        has_volatility_input=plan.has_volatility,
+    )
+    return msgspec.structs.replace(recipe, step_features=_scaled_steps(recipe, panel, fit))
+
+
+def _seen_columns(recipe: Recipe, panel: Panel, part: Part) -> dict[str, FloatArray]:
+    """Return the columns that the fit part of a series sees, its times among them."""
+    rows = _seen(panel, part, recipe.horizon)
+    columns = {name: rows[:, index] for index, name in enumerate(recipe.columns)}
+    return columns | {TIME_COLUMN: panel.series[part.series].time[: len(rows)].astype(np.float64)}
+
+
+def _scaled_steps(recipe: Recipe, panel: Panel, fit: Sequence[Part]) -> tuple[StepFeatureRecipe, ...]:
+    """Return the step features, the `standard` ones with mean and deviation over cutoffs spread over the fit part."""
+    if not any(part.scaling == "standard" for part in recipe.step_features):
+        return recipe.step_features
+    builder = InputBuilder(
+        msgspec.structs.replace(
+            recipe,
+            step_features=tuple(
+                msgspec.structs.replace(part, scaling="none") if part.scaling == "standard" else part
+                for part in recipe.step_features
+            ),
+        )
+    )
+    stride = max(sum(len(part.cutoffs) for part in fit) // _SCALER_WINDOWS, 1)
+    values = np.concatenate(
+        [
+            builder.build(window, builder.scale(window.values)).future
+            for series, cutoffs in fit
+            for window in (panel.window(recipe, series, int(cutoff)) for cutoff in cutoffs[::-1][::stride][::-1])
+        ]
+    ).astype(np.float64)
+    scales = np.std(values, axis=0)
+    return tuple(
+        msgspec.structs.replace(part, mean=float(np.mean(values[:, index])), scale=float(scales[index]) or 1.0)
+        if part.scaling == "standard"
+        else part
+        for index, part in enumerate(recipe.step_features)
+    )
 
 
 def _seen(panel: Panel, part: Part, horizon: int) -> FloatArray:
@@ -189,29 +327,12 @@ def _seen(panel: Panel, part: Part, horizon: int) -> FloatArray:
     return panel.values[part.series][: int(part.cutoffs[-1]) + horizon + 1]
 
 
-def default_features(columns: Sequence[str], target: str, *, is_log: bool) -> tuple[FeatureRecipe, ...]:
-    """Return one input for each raw column: how it moves, never its level alone where a ratio says more."""
-    return tuple(_default_feature(name, target, is_log=is_log) for name in columns)
-
-
-def _default_feature(name: str, target: str, *, is_log: bool) -> FeatureRecipe:
-    if name == target:
-        return FeatureRecipe(name="log-return" if is_log else "difference", columns=(name,), scaling="volatility")
-    if name == "adj_close" and is_log:
-        return FeatureRecipe(name="ratio-change", columns=(name, target), scaling="volatility")
-    if name in _PRICES:
-        return FeatureRecipe(name="log-ratio" if is_log else "spread", columns=(name, target), scaling="volatility")
-    if name in _AMOUNTS:
-        return FeatureRecipe(name="log-change", columns=(name,), scaling="standard")
-    return FeatureRecipe(name="level", columns=(name,), scaling="standard")
-
-
-def _with_scaler(feature: FeatureRecipe, columns: Sequence[str], seen: Sequence[FloatArray]) -> FeatureRecipe:
-    if feature.scaling == "volatility":
+def _with_scaler(feature: FeatureRecipe, seen: Sequence[dict[str, FloatArray]]) -> FeatureRecipe:
+    if feature.scaling != "standard":
         return feature
     compute = feature_of(feature).transform
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.concatenate([compute({n: rows[:, i] for i, n in enumerate(columns)}) for rows in seen])
+        values = np.concatenate([compute(columns) for columns in seen])
     known = values[np.isfinite(values)]
     scale = float(np.std(known)) if len(known) else 0.0
     return msgspec.structs.replace(
@@ -226,21 +347,25 @@ def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:
         InvalidWindow: A row that a feature is not defined for, e.g. a negative volume.
     """
     builder = InputBuilder(recipe)
-    root = np.sqrt(np.arange(1, recipe.horizon + 1))
     target = recipe.columns.index(recipe.target)
-    inputs, targets, units = [], [], []
-    for series, cutoffs in part:
-        values = panel.values[series]
-        working = builder.working(values[:, target])
-        for cutoff in cutoffs:
-            window = values[cutoff - recipe.window_size + 1 : cutoff + 1]
-            volatility = builder.volatility(window)
-            unit = volatility.recent * root
-            inputs.append(builder.build(window, volatility))
-            targets.append((working[cutoff + 1 : cutoff + 1 + recipe.horizon] - working[cutoff]) / unit)
-            units.append(unit)
-    with np.errstate(over="ignore"):  # an outcome beyond float32 becomes infinite, and the fit says that it diverged
-        return Examples(np.stack(inputs), np.array(targets).astype(np.float32), np.array(units))
+    count = sum(len(cutoffs) for _, cutoffs in part)
+    inputs = np.empty((count, *builder.shape), dtype=np.float32)
+    future = np.empty((count, *builder.future_shape), dtype=np.float32)
+    targets = np.empty((count, recipe.horizon), dtype=np.float32)
+    units = np.empty((count, recipe.horizon))
+    row = 0
+    # An outcome beyond float32 becomes infinite, and the fit says that it diverged.
+    with np.errstate(over="ignore"):
+        for series, cutoffs in part:
+            working = builder.working(panel.values[series][:, target])
+            for cutoff in cutoffs:
+                window = panel.window(recipe, series, int(cutoff))
+                scale = builder.scale(window.values)
+                inputs[row], future[row] = builder.build(window, scale)
+                targets[row] = (working[cutoff + 1 : cutoff + 1 + recipe.horizon] - scale.anchor) / scale.unit
+                units[row] = scale.unit
+                row += 1
+    return Examples(inputs, future, targets, units)
 
 
 def require_seasonal_window(spec: TrainingSpec, season: int) -> None:

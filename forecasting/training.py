@@ -119,7 +119,7 @@ def train(
     progress(Progress(stage="reading", fraction=0.0))
     hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
     panel = panel_of(spec, observations)
-    season = season_length(panel.series[0].freq, panel.series[0].calendar)
+    season = spec.season_length or season_length(panel.series[0].freq, panel.series[0].calendar)
     require_seasonal_window(spec, season)
     plan = plan_folds([one.time for one in panel.series], _size_of(spec, hyperparameters, season))
     task = _Training(spec, panel, hyperparameters, progress, fits=len(plan.blocks) + 1)
@@ -180,15 +180,14 @@ class _Training:
         spec, panel = self._spec, self._panel
         self._tell(stage, 0.0)
         chosen = algorithm(spec.algorithm)
-        quantiles = () if chosen is None else chosen.quantiles(spec.levels, self._hyperparameters)
-        recipe = draft_recipe(spec, panel, cut.fit, self._hyperparameters, quantiles)
+        recipe = draft_recipe(spec, panel, cut.fit, self._hyperparameters, chosen)
         fitted = None
         if chosen is not None:
             fitted = chosen.fit(
                 FitTask(
                     fit=examples_of(recipe, panel, cut.fit),
                     validation=examples_of(recipe, panel, cut.validation),
-                    quantiles=quantiles,
+                    quantiles=recipe.quantiles,
                     hyperparameters=self._hyperparameters,
                     seed=spec.seed,
                     on_epoch=lambda epoch: self._tell(stage, epoch.number / epoch.epochs, epoch),

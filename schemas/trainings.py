@@ -22,6 +22,8 @@ from schemas.record import (
 TrainingState = Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
 FINAL_TRAINING_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 Hyperparameter = bool | int | float | str
+CovariateKind = Literal["known-future", "past-only", "static"]
+GapRule = Literal["skip", "forward-fill", "interpolate", "zero", "refuse"]
 
 
 class TrainingRequested(Record, frozen=True, kw_only=True):
@@ -40,6 +42,20 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     window_size: Annotated[int, Meta(ge=1, le=10_000)] = 20
     levels: Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)] = (80.0, 95.0)
     hyperparameters: dict[str, Hyperparameter] = {}
+    #: Column -> what is known of it at the steps; a column that is not named is past-only.
+    covariates: dict[str, CovariateKind] = {}
+    #: Steps a season; 0 takes that of the freq and calendar.
+    season_length: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    #: What becomes of missing rows and values.
+    gaps: GapRule = "skip"
+    #: What `auto` compares, or the members of an `ensemble`; empty takes what suits the series.
+    candidates: tuple[str, ...] = ()
+    #: Seconds that `auto` may take; 0 is without limit.
+    budget_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    #: Trials of the hyperparameter search; 0 searches none.
+    search_trials: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    #: Whether a simpler model may stand in where the history is too short for the algorithm.
+    fallback: bool = True
     seed: Seed = 0
     #: Partition of `observations` (decimal) -> end offset, exclusive: nothing at or beyond it is read.
     as_of: dict[str, Offset]
@@ -48,6 +64,7 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_ascending("levels", self.levels)
+        require(self.target not in self.covariates, f"covariates must not name the target {self.target}")
         require(len(set(self.series_ids)) == len(self.series_ids), "series_ids must not repeat a series")
         require(
             all(partition.isdecimal() for partition in self.as_of),

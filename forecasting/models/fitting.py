@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.artefact import Setting
+from forecasting.artefact import FeatureRecipe, Setting, StepFeatureRecipe
 from forecasting.errors import ParityBroken
 from forecasting.inputs import FloatInput
 from forecasting.models.hyperparameters import Hyperparameter
@@ -25,17 +25,71 @@ class Examples:
 
     Attributes:
         inputs: Shape (n, rows, features).
-        targets: Change from the cutoff to each step in the working unit, over volatility x sqrt(step),
-            shape (n, horizon).
-        units: volatility x sqrt(step), shape (n, horizon).
+        future: Step features, shape (n, horizon, step features); the last axis may be empty.
+        targets: Change from the anchor to each step in the working unit, over the unit of the step, shape (n, horizon).
+        units: What a target of 1 stands for in the working unit, shape (n, horizon).
     """
 
     inputs: FloatInput
+    future: FloatInput
     targets: FloatInput
     units: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+
+class SeriesView(NamedTuple):
+    """What an algorithm may look at when it chooses its inputs: nothing of the values.
+
+    Attributes:
+        columns: Raw columns in order, the target among them.
+        target: The column that is forecast.
+        is_log: Whether the working unit is the logarithm.
+        season_length: Steps a season.
+        freq: Length of one observation.
+        calendar: Exchange calendar code, or ``24/7``.
+        window_size: Rows of a window.
+        horizon: Steps ahead.
+        future_columns: Columns that are known in the future.
+        static_columns: Columns that never change within a series.
+        hyperparameters: Every declared one.
+    """
+
+    columns: tuple[str, ...]
+    target: str
+    is_log: bool
+    season_length: int
+    freq: str
+    calendar: str
+    window_size: int
+    horizon: int
+    future_columns: tuple[str, ...]
+    static_columns: tuple[str, ...]
+    hyperparameters: Mapping[str, Setting]
+
+    @property
+    def past_columns(self) -> tuple[str, ...]:
+        """The columns that are neither static nor only of use at the steps."""
+        return tuple(name for name in self.columns if name not in self.static_columns)
+
+
+class InputPlan(NamedTuple):
+    """The inputs of a graph, their scaler values not yet known.
+
+    Attributes:
+        features: Of the rows of the window.
+        step_features: Of the steps; may be empty.
+        anchor: What the change is measured from; see `Recipe.anchor`.
+        output: What the graph gives; see `Recipe.output`.
+        has_volatility: Whether the graph sees the regime of the volatility beside every row.
+    """
+
+    features: tuple[FeatureRecipe, ...]
+    step_features: tuple[StepFeatureRecipe, ...] = ()
+    anchor: Literal["last", "mean", "seasonal"] = "last"
+    output: Literal["quantiles", "direction"] = "quantiles"
+    has_volatility: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,7 +108,8 @@ class Fitted:
     """A fitted model as an ONNX graph.
 
     Attributes:
-        graph: Takes (batch, rows, features) or (batch, rows x features) float32; gives (batch, horizon, quantiles).
+        graph: Takes `window` (batch, rows, features) or (batch, rows x features) float32 and, where there are step
+            features, `future` (batch, horizon, step features); gives (batch, horizon, quantiles).
         epochs: How the fit went; empty for one without epochs.
         parameter_count: Fitted numbers.
     """
@@ -110,6 +165,10 @@ class Algorithm(Protocol):
 
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:
         """Return the probabilities that the graph forecasts when these levels are asked for."""
+        ...
+
+    def plan(self, view: SeriesView) -> InputPlan:
+        """Return the inputs that suit the algorithm where a request names none."""
         ...
 
     def fit(self, task: FitTask) -> Fitted:

@@ -18,7 +18,8 @@ from sklearn.linear_model import LinearRegression, QuantileRegressor, Ridge
 from forecasting.artefact import Setting
 from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
-from forecasting.models.fitting import Epoch, FitTask, Fitted, pinball, require_parity
+from forecasting.models.default_inputs import moving_columns
+from forecasting.models.fitting import Epoch, FitTask, Fitted, InputPlan, SeriesView, pinball, require_parity
 from forecasting.models.hyperparameters import Hyperparameter
 from forecasting.panel import FloatArray
 
@@ -52,6 +53,9 @@ class Linear:
 
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:  # noqa: ARG002  # the protocol's
         return (0.1, 0.5, 0.9) if hyperparameters["loss"] == "quantile" else (0.5,)
+
+    def plan(self, view: SeriesView) -> InputPlan:
+        return moving_columns(view)
 
     def fit(self, task: FitTask) -> Fitted:
         inputs = _flat(task.fit.inputs).astype(np.float64)

@@ -22,7 +22,8 @@ from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
 from forecasting.intervals import probabilities_of
 from forecasting.models.descent import Adam, Plateau
-from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, require_parity
+from forecasting.models.default_inputs import moving_columns
+from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPlan, SeriesView, require_parity
 from forecasting.models.hyperparameters import Hyperparameter, layer_sizes
 from forecasting.models.lstm_graph import build_graph
 
@@ -98,6 +99,9 @@ class Lstm:
 
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:  # noqa: ARG002  # the protocol's
         return tuple(sorted({*probabilities_of(levels), *_ALWAYS_FORECAST}))
+
+    def plan(self, view: SeriesView) -> InputPlan:
+        return moving_columns(view)
 
     def fit(self, task: FitTask) -> Fitted:
         with _deterministic(task.seed):

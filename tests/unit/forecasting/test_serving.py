@@ -24,6 +24,7 @@ def task_of(rows: int, features: int, horizon: int, algorithm, **hyperparameters
     def examples(count: int) -> Examples:
         return Examples(
             rng.standard_normal((count, rows, features)).astype(np.float32),
+            np.empty((count, horizon, 0), dtype=np.float32),
             rng.standard_normal((count, horizon)).astype(np.float32),
             np.ones((count, horizon)),
         )

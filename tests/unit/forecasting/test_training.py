@@ -19,6 +19,7 @@ from forecasting.folds import Part
 from forecasting.models.fitting import require_parity
 from forecasting.models.hyperparameters import layer_sizes
 from forecasting.models.lstm import Lstm
+from forecasting.models.registry import algorithm
 from forecasting.panel import Observations
 from forecasting.preparation import draft_recipe, examples_of, panel_of
 from forecasting.serving import LoadedModel
@@ -113,7 +114,7 @@ def scalers_with(fit: list[Part], wild_from: int) -> tuple[bytes, bytes]:
     wild = {name: np.where(np.arange(ROWS) >= wild_from, values * 50, values) for name, values in known.items()}
     asked = spec(columns=BAR_COLUMNS)
     return tuple(
-        msgspec.json.encode(draft_recipe(asked, panel_of(asked, [observations_of(data)]), fit, {}, (0.1, 0.5, 0.9)))
+        msgspec.json.encode(draft_recipe(asked, panel_of(asked, [observations_of(data)]), fit, {}, algorithm("lstm")))
         for data in (known, wild)
     )
 
@@ -141,9 +142,11 @@ def test_served_numbers_are_those_of_the_backtest() -> None:
     loaded = LoadedModel.load(model.recipe, model.graph)
 
     for row, cutoff in enumerate(cutoffs):
-        window = loaded.window_of(observations.slice(0, int(cutoff) + 1)).values
+        window = loaded.window_of(observations.slice(0, int(cutoff) + 1))
         builder = loaded._inputs
-        np.testing.assert_array_equal(builder.build(window, builder.volatility(window)), examples.inputs[row])
+        found = builder.build(window, builder.scale(window.values))
+        np.testing.assert_array_equal(found.window, examples.inputs[row])
+        np.testing.assert_array_equal(found.future, examples.future[row])
 
 
 def test_release_is_calibrated_on_calibration_and_test_folds(trained: TrainedModel) -> None:
