@@ -48,9 +48,15 @@ def _codes(context: StepContext, keys: tuple[tuple[str, Term | None], ...]) -> t
 
 
 def _column_codes(rows: FloatArray, steps: FloatArray) -> tuple[IntArray, IntArray, int]:
-    values, codes = np.unique(np.concatenate([rows, steps], axis=-1), return_inverse=True)
-    codes = codes.reshape((*rows.shape[:-1], -1))
-    return codes[..., : rows.shape[-1]], codes[..., rows.shape[-1] :], len(values)
+    both = np.concatenate([rows, steps], axis=-1)
+    from_least = both - both.min()
+    codes = from_least.astype(np.int64)
+    count = int(codes.max()) + 1
+    if count > _FEW_CODES or not (codes == from_least).all():
+        # No small whole numbers: those that occur are numbered.
+        values, found = np.unique(both, return_inverse=True)
+        codes, count = found.reshape(both.shape), len(values)
+    return codes[..., : rows.shape[-1]], codes[..., rows.shape[-1] :], count
 
 
 def _mean_by_code(working: FloatArray, row_codes: IntArray, step_codes: IntArray, size: int, order: int) -> FloatArray:
