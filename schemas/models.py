@@ -24,6 +24,36 @@ Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)", description="Firs
 Role = Literal["champion", "challenger", "shadow"]
 
 
+LeaderboardState = Literal["chosen", "compared", "dropped", "not-possible", "not-reached"]
+
+
+class LeaderboardEntry(Record, frozen=True, kw_only=True):
+    """How one candidate of `auto`, or of a search, did on folds that precede the test part."""
+
+    algorithm: str
+    #: Of an ensemble.
+    members: tuple[str, ...] = ()
+    #: What differs from the defaults.
+    hyperparameters: dict[str, bool | int | float | str] = {}
+    #: `chosen` was released; `compared` was judged on the last rung; `dropped` was worse than those that climbed from
+    #: its rung; `not-possible` could not be trained; `not-reached` lay beyond the budget.
+    state: LeaderboardState
+    #: The highest rung of successive halving on which it was judged, from 1; 0 is none.
+    rung: Annotated[int, Meta(ge=0)] = 0
+    #: Folds on that rung, and what they say.
+    folds: Annotated[int, Meta(ge=0)] = 0
+    #: Baseline -> 1 - loss / loss of the baseline on the same folds.
+    skill: dict[str, float] = {}
+    #: `mae` and, where it is defined, `mase`.
+    metrics: dict[str, float] = {}
+    #: Why it was not possible, or why it was chosen.
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        require_finite("skill", self.skill.values())
+        require_finite("metrics", self.metrics.values())
+
+
 class ModelReleased(Record, frozen=True, kw_only=True):
     """One model version: an ONNX graph and a JSON recipe, nothing executable, with the skill that it showed.
 
@@ -62,6 +92,9 @@ class ModelReleased(Record, frozen=True, kw_only=True):
     seed: Seed
     #: Version of the code that trained.
     code_version: str
+    #: What was compared where the algorithm or its hyperparameters were chosen, the best first; empty where they were
+    #: given. `metrics` and `skill` above are of later folds, which no choice has seen.
+    leaderboard: tuple[LeaderboardEntry, ...] = ()
 
     def __post_init__(self) -> None:
         require_ascending("levels", self.levels)

@@ -82,7 +82,7 @@ def test_what_cannot_be_judged_is_told_with_its_reason_and_costs_nobody_else_a_p
     ],
 )
 def test_a_budget_that_ends_leaves_the_best_known(judgements: int, expected: dict[int, tuple[str, int]]) -> None:
-    done = []
+    done: list[Rung] = []
 
     def judge(candidate: int, rung: Rung) -> float:
         if len(done) == judgements:

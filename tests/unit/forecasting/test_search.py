@@ -72,7 +72,7 @@ def test_without_anything_to_search_there_is_one_trial() -> None:
 
 
 def test_the_budget_ends_the_search_and_what_was_found_stays() -> None:
-    calls = []
+    calls: list[Rung] = []
 
     def judge(hyperparameters: dict[str, Setting], rung: Rung) -> float:
         if len(calls) == 5:
