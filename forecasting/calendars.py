@@ -1,46 +1,33 @@
 """When the next observations are due: exchange sessions and the endless calendar.
 
 Daily bars have the midnight UTC of their session date, bars within a day start with the session and run to its close,
-weeks and longer follow the Gregorian calendar. Sessions come from the `exchange_calendars` package, one year at a
-time, so that nothing depends on the day on which the code runs (the package's own default ends a year from now).
+weeks and longer follow the Gregorian calendar. Business days are `1d` of the calendar `24/5`: a freq says how long an
+observation is, a calendar when there is one. `forecasting.grid` has the same rules for whole histories.
 """
 
 from __future__ import annotations
 
 import calendar as gregorian
 import re
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from forecasting.errors import CalendarError
+from forecasting.sessions import ALWAYS, DAY, Sessions, bars_of, sessions_of
 
-ALWAYS = "24/7"
 _FREQ = re.compile(r"([1-9][0-9]*)(min|h|d|w|mo|q|y)")
-_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_MONTHS = {"mo": 1, "q": 3, "y": 12}
-_DAY = 86_400
+#: Seconds of the units that have always the same length, months of the others.
+SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+MONTHS = {"mo": 1, "q": 3, "y": 12}
 #: A year with ordinary sessions, from which the bars of a session are counted.
 _REFERENCE_YEAR = 2024
 #: The last year that pandas' nanoseconds hold whole.
 _LAST_YEAR = 2261
 _MAX_YEAR = 9999
-
-
-class _Sessions(NamedTuple):
-    """The sessions of one year, in seconds since 1970, shape (n,) each; a session without a break has break -1."""
-
-    date: npt.NDArray[np.int64]
-    open: npt.NDArray[np.int64]
-    close: npt.NDArray[np.int64]
-    break_start: npt.NDArray[np.int64]
-    break_end: npt.NDArray[np.int64]
 
 
 def parse_freq(freq: str) -> tuple[int, str]:
@@ -59,6 +46,7 @@ def parse_freq(freq: str) -> tuple[int, str]:
             field="freq",
             expected="a count and one of min, h, d, w, mo, q, y, e.g. 1d",
             found=repr(freq),
+            advice="business days are 1d with the calendar 24/5" if freq.lower().endswith("b") else "",
         )
     return int(match[1]), match[2]
 
@@ -99,14 +87,14 @@ def interval_end(calendar: str, freq: str, time: datetime) -> datetime:
         CalendarError: ``unknown-calendar``, ``unknown-freq``, ``beyond-calendar``.
     """
     count, unit = parse_freq(freq)
-    if unit in _MONTHS:
-        return next(_months(count * _MONTHS[unit], time))
-    length = timedelta(seconds=count * _SECONDS[unit])
+    if unit in MONTHS:
+        return next(_months(count * MONTHS[unit], time))
+    length = timedelta(seconds=count * SECONDS[unit])
     if calendar == ALWAYS or unit == "w" or (unit == "d" and count > 1):
         return time + length
     start = int(time.timestamp())
     for year in sorted({(time - timedelta(days=2)).year, (time + timedelta(days=2)).year}):
-        sessions = _sessions(calendar, year)
+        sessions = sessions_of(calendar, year)
         explained = sessions.date == start if unit == "d" else (sessions.open <= start) & (start < sessions.close)
         if explained.any():
             close = datetime.fromtimestamp(int(sessions.close[int(np.argmax(explained))]), UTC)
@@ -124,20 +112,20 @@ def season_length(freq: str, calendar: str) -> int:
         CalendarError: ``unknown-calendar``, ``unknown-freq``.
     """
     count, unit = parse_freq(freq)
-    if unit in ("min", "h") and count * _SECONDS[unit] < _DAY:
+    if unit in ("min", "h") and count * SECONDS[unit] < DAY:
         if calendar == ALWAYS:
-            return _whole(_DAY, count * _SECONDS[unit])
-        sessions = _sessions(calendar, _REFERENCE_YEAR)
-        bars = [len(_bars(sessions, index, count * _SECONDS[unit])) for index in range(len(sessions.date))]
+            return _whole(DAY, count * SECONDS[unit])
+        sessions = sessions_of(calendar, _REFERENCE_YEAR)
+        bars = [len(_bars(sessions, index, count * SECONDS[unit])) for index in range(len(sessions.date))]
         return max(int(np.median(bars)), 1)
     if unit in ("min", "h", "d"):
-        days = count if unit == "d" else count * _SECONDS[unit] // _DAY
+        days = count if unit == "d" else count * SECONDS[unit] // DAY
         return _whole(7 if calendar == ALWAYS else _trading_days_a_week(calendar), days)
     return _whole({"w": 52, "mo": 12, "q": 4, "y": 1}[unit], count)
 
 
 def _trading_days_a_week(calendar: str) -> int:
-    weekdays = {int(date) // _DAY % 7 for date in _sessions(calendar, _REFERENCE_YEAR).date}
+    weekdays = {int(date) // DAY % 7 for date in sessions_of(calendar, _REFERENCE_YEAR).date}
     return len(weekdays)
 
 
@@ -147,13 +135,13 @@ def _whole(season: int, step: int) -> int:
 
 
 def _following(calendar: str, count: int, unit: str, cutoff: datetime) -> Iterator[datetime]:
-    if unit in _MONTHS:
-        return _months(count * _MONTHS[unit], cutoff)
-    seconds = count * _SECONDS[unit]
+    if unit in MONTHS:
+        return _months(count * MONTHS[unit], cutoff)
+    seconds = count * SECONDS[unit]
     if calendar == ALWAYS:
         return _steps(seconds, cutoff)
     if unit == "w":
-        return _weeks_with_sessions(calendar, seconds, cutoff)
+        return _weeks_withsessions_of(calendar, seconds, cutoff)
     if unit == "d":
         return islice(_session_dates(calendar, cutoff), count - 1, None, count)
     return _session_bars(calendar, seconds, cutoff)
@@ -179,20 +167,20 @@ def _months(months: int, cutoff: datetime) -> Iterator[datetime]:
         yield cutoff.replace(year=year, month=index + 1, day=days if last_day else min(cutoff.day, days))
 
 
-def _weeks_with_sessions(calendar: str, seconds: int, cutoff: datetime) -> Iterator[datetime]:
+def _weeks_withsessions_of(calendar: str, seconds: int, cutoff: datetime) -> Iterator[datetime]:
     """Yield the weeks in which the exchange opens: some close for a whole one."""
     for time in _steps(seconds, cutoff):
         start = int(time.timestamp())
         years = {time.year, (time + timedelta(seconds=seconds - 1)).year}
-        dates = np.concatenate([_sessions(calendar, year).date for year in sorted(years)])
-        if ((dates >= start - start % _DAY) & (dates < start + seconds)).any():
+        dates = np.concatenate([sessions_of(calendar, year).date for year in sorted(years)])
+        if ((dates >= start - start % DAY) & (dates < start + seconds)).any():
             yield time
 
 
 def _session_dates(calendar: str, cutoff: datetime) -> Iterator[datetime]:
     after = int(cutoff.timestamp())
     for year in range(cutoff.year, _LAST_YEAR):
-        for date in _sessions(calendar, year).date:
+        for date in sessions_of(calendar, year).date:
             if date > after:
                 yield datetime.fromtimestamp(int(date), UTC)
 
@@ -202,7 +190,7 @@ def _session_bars(calendar: str, seconds: int, cutoff: datetime) -> Iterator[dat
     # A session may begin on the UTC day before its date (Sydney, Tokyo), so the year before counts too.
     is_known = False
     for year in range((cutoff - timedelta(days=2)).year, _LAST_YEAR):
-        sessions = _sessions(calendar, year)
+        sessions = sessions_of(calendar, year)
         first = int(np.searchsorted(sessions.close, after, side="left"))
         for index in range(first, len(sessions.date)):
             for start in _bars(sessions, index, seconds):
@@ -224,48 +212,7 @@ def _off_calendar(calendar: str, seconds: int, cutoff: datetime, following: int)
     )
 
 
-def _bars(sessions: _Sessions, index: int, seconds: int) -> list[int]:
-    """Return the starts of the bars of one session: from the open, and again from the end of its break."""
-    start, end = int(sessions.open[index]), int(sessions.close[index])
-    if sessions.break_start[index] < 0:
-        return list(range(start, end, seconds))
-    return [
-        *range(start, int(sessions.break_start[index]), seconds),
-        *range(int(sessions.break_end[index]), end, seconds),
-    ]
-
-
-@lru_cache(maxsize=256)
-def _sessions(calendar: str, year: int) -> _Sessions:
-    # pandas and the calendars cost 2 s and 100 MB: only who needs an exchange pays.
-    import exchange_calendars  # noqa: PLC0415
-
-    try:
-        with warnings.catch_warnings():
-            # exchange_calendars 4.13 reads Series.values and others, which pandas 3 says will change.
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            schedule = exchange_calendars.get_calendar(calendar, start=f"{year}-01-01", end=f"{year}-12-31").schedule
-    except exchange_calendars.errors.InvalidCalendarName as error:
-        raise CalendarError(
-            "unknown-calendar",
-            field="calendar",
-            expected="24/7 or a code of exchange_calendars such as XNYS, BVMF, XLON",
-            found=repr(calendar),
-        ) from error
-    except ValueError as error:
-        raise CalendarError(
-            "beyond-calendar",
-            field="cutoff",
-            expected=f"such that the holidays of {calendar} are known for every step",
-            found=f"a step in {year} ({error})",
-            advice="ask for a shorter horizon",
-        ) from error
-    found = [_seconds(schedule[name]) for name in ("open", "close", "break_start", "break_end")]
-    return _Sessions(_seconds(schedule.index.to_series()), *found)
-
-
-def _seconds(times: object) -> npt.NDArray[np.int64]:
-    """Return a pandas series of times as seconds since 1970; a missing time is -1."""
-    array = np.asarray(times, dtype="datetime64[s]")
-    return np.where(np.isnat(array), -1, array.astype(np.int64))
+def _bars(sessions: Sessions, index: int, seconds: int) -> list[int]:
+    """Return the starts of the bars of one session."""
+    starts: list[int] = bars_of(sessions.rows(slice(index, index + 1)), seconds).tolist()
+    return starts

@@ -1,8 +1,9 @@
 """What can be wrong with a forecast, a training or what they are made from.
 
 ForecastingError             has code, field, expected, found, advice
-├── InvalidWindow            window-shape, window-not-finite, window-not-positive
-├── InvalidObservations      unknown-column, mixed-freq, mixed-calendar, no-observations
+├── InvalidWindow            window-shape, window-not-finite, window-not-positive, cutoff-missing, future-missing
+├── InvalidObservations      unknown-column, mixed-freq, mixed-calendar, no-observations, duplicated-times,
+│   │                        unsorted-times, wrong-freq, irregular-series, missing-observations, too-many-gaps
 │   └── TooLittleHistory     too-little-history
 ├── HorizonTooLong           horizon-too-long
 ├── LevelNotCalibrated       level-not-calibrated
