@@ -141,7 +141,7 @@ def _following(calendar: str, count: int, unit: str, cutoff: datetime) -> Iterat
     if calendar == ALWAYS:
         return _steps(seconds, cutoff)
     if unit == "w":
-        return _weeks_withsessions_of(calendar, seconds, cutoff)
+        return _weeks_with_sessions(calendar, seconds, cutoff)
     if unit == "d":
         return islice(_session_dates(calendar, cutoff), count - 1, None, count)
     return _session_bars(calendar, seconds, cutoff)
@@ -167,7 +167,7 @@ def _months(months: int, cutoff: datetime) -> Iterator[datetime]:
         yield cutoff.replace(year=year, month=index + 1, day=days if last_day else min(cutoff.day, days))
 
 
-def _weeks_withsessions_of(calendar: str, seconds: int, cutoff: datetime) -> Iterator[datetime]:
+def _weeks_with_sessions(calendar: str, seconds: int, cutoff: datetime) -> Iterator[datetime]:
     """Yield the weeks in which the exchange opens: some close for a whole one."""
     for time in _steps(seconds, cutoff):
         start = int(time.timestamp())
