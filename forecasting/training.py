@@ -23,7 +23,7 @@ from forecasting.preparation import (
 )
 from forecasting.serving import LoadedModel
 
-__all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "train"]
+__all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "fit_cut", "plan_of", "train"]
 
 #: Share of the work that is done when the first fit begins, and when the last one has ended.
 _READ, _FITTED = 0.02, 0.9
@@ -119,9 +119,7 @@ def train(
     progress(Progress(stage="reading", fraction=0.0))
     hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
     panel = panel_of(spec, observations)
-    season = spec.season_length or season_length(panel.series[0].freq, panel.series[0].calendar)
-    require_seasonal_window(spec, season)
-    plan = plan_folds([one.time for one in panel.series], _size_of(spec, hyperparameters, season))
+    plan = plan_of(spec, panel)
     task = _Training(spec, panel, hyperparameters, progress, fits=len(plan.blocks) + 1)
     recipe, fitted = task.fit(plan.release, "fitting")
     blocks = [task.fit(block, "backtest") for block in plan.blocks]
@@ -144,6 +142,26 @@ def train(
         folds=evaluation.fold_count,
         diagnostics=_diagnostics(panel, plan, fitted, evaluation),
     )
+
+
+def plan_of(spec: TrainingSpec, panel: Panel) -> Plan:
+    """Return the fits and folds of a training: a matter of the times of its rows, never of their values.
+
+    Raises:
+        InvalidTraining: The window of a seasonal model is shorter than a season.
+        TooLittleHistory: With the rows needed and found.
+    """
+    hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
+    season = spec.season_length or season_length(panel.series[0].freq, panel.series[0].calendar)
+    require_seasonal_window(spec, season)
+    return plan_folds([one.time for one in panel.series], _size_of(spec, hyperparameters, season))
+
+
+def fit_cut(spec: TrainingSpec, panel: Panel, cut: Cut) -> tuple[Recipe, bytes | None]:
+    """Return the draft recipe and the graph of one fit of a training, as `train` makes them."""
+    hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
+    recipe, fitted = _Training(spec, panel, hyperparameters, lambda _: None, fits=1).fit(cut, "fitting")
+    return recipe, _graph(fitted)
 
 
 def _size_of(spec: TrainingSpec, hyperparameters: dict[str, Setting], season: int) -> PlanSize:
