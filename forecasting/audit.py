@@ -1,0 +1,311 @@
+"""Prove that nothing after a cutoff is used: take the future away, make it wild, and demand the same bits.
+
+Three checks, each of two worlds that share their past:
+
+- **inputs**: every feature of the recipe over the whole history, and every input of the graph as training and backtest
+  make it, against what serving makes of a series that ends at the cutoff.
+- **forecast**: likewise every number of the forecast.
+- **fit**: what a fit of the walk-forward plan estimates (scaler, volatility, drift, graph, bands), against the same fit
+  of a series whose rows beyond the first fold that the fit is judged by are wild.
+
+What is audited is an argument (`Code`), so that a planted leak can show that the audit would find it. This is
+metamorphic testing (Chen, Cheung and Yiu, "Metamorphic testing: a new approach for generating next test cases", 1998):
+no right answer is needed, only that two answers agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe, recipe_to_json
+from forecasting.errors import TooLittleHistory
+from forecasting.evaluation import calibrated, joined, residuals_of
+from forecasting.features import Feature, feature_of
+from forecasting.folds import Cut
+from forecasting.inputs import InputBuilder
+from forecasting.panel import FloatArray, Observations, Window
+from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.serving import LoadedModel
+from forecasting.training import fit_cut, plan_of
+from forecasting.wild_future import truncated, wild
+from schemas.trainings import CovariateKind
+
+Check = Literal["inputs", "forecast", "fit"]
+World = Literal["there", "wild"]
+Arrays = dict[str, FloatArray]
+_LEVELS = (50.0, 80.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A number that knew the future.
+
+    Attributes:
+        check: Which check found it.
+        part: The feature, number of the forecast or field of the recipe.
+        cutoff: Up to when it was to know.
+        world: What was done to the future: it was `there` instead of cut off, or it was made `wild`.
+        expected: The number without that future.
+        found: The number with it.
+    """
+
+    check: Check
+    part: str
+    cutoff: datetime
+    world: World
+    expected: str
+    found: str
+
+
+class _Place(NamedTuple):
+    check: Check
+    cutoff: int
+    world: World
+
+
+@dataclass
+class Audit:
+    """What was compared and what was found.
+
+    Attributes:
+        findings: In the order in which they were found.
+        compared: Check -> numbers or arrays that were compared.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    compared: Counter[str] = field(default_factory=Counter)
+
+    def compare(self, place: _Place, expected: Mapping[str, object], found: Mapping[str, object]) -> None:
+        """Note every value that is not the same to the bit, by its name."""
+        for name in dict.fromkeys((*expected, *found)):
+            self.compared[place.check] += 1
+            mine, theirs = expected.get(name), found.get(name)
+            if not _is_same(mine, theirs):
+                told = _difference(mine, theirs), _difference(theirs, mine)
+                self.findings.append(
+                    Finding(
+                        check=place.check,
+                        part=name,
+                        cutoff=datetime.fromtimestamp(place.cutoff, UTC),
+                        world=place.world,
+                        expected=told[0],
+                        found=told[1],
+                    )
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """What is audited: the steps from observations to a forecast; the product's own unless others are given.
+
+    Attributes:
+        panel: Spec and series to the rows that training and backtest use.
+        feature: The recipe of a feature to the feature.
+        window: What training and backtest see at a row of a panel.
+        fit: Spec, panel and cut to the draft recipe and the graph.
+    """
+
+    panel: Callable[[TrainingSpec, Sequence[Observations]], Panel] = panel_of
+    feature: Callable[[FeatureRecipe], Feature] = feature_of
+    window: Callable[[Panel, Recipe, int], Window] = lambda panel, recipe, row: panel.window(recipe, 0, row)
+    fit: Callable[[TrainingSpec, Panel, Cut], tuple[Recipe, bytes | None]] = fit_cut
+
+
+PRODUCT = Code()
+
+
+def spec_of(recipe: Recipe) -> TrainingSpec:
+    """Return the spec that a recipe was trained by, as far as its data and inputs go."""
+    covariates: dict[str, CovariateKind] = dict.fromkeys(recipe.future_columns, "known-future")
+    covariates |= dict.fromkeys(recipe.static_columns, "static")
+    return TrainingSpec(
+        algorithm=recipe.algorithm,
+        target=recipe.target,
+        columns=recipe.columns,
+        horizon=recipe.horizon,
+        window_size=recipe.window_size,
+        covariates=covariates,
+        season_length=recipe.season_length,
+        gaps=recipe.gaps,
+        features=recipe.features,
+        step_features=recipe.step_features,
+        hyperparameters=recipe.hyperparameters,
+        seed=recipe.seed,
+    )
+
+
+def audit_model(
+    audit: Audit,
+    model: LoadedModel,
+    observations: Observations,
+    *,
+    cutoffs: int,
+    rng: np.random.Generator,
+    code: Code = PRODUCT,
+) -> None:
+    """Check inputs and forecasts of a model version at random cutoffs of a series.
+
+    Args:
+        audit: Learns what is found.
+        model: The version.
+        observations: The series.
+        cutoffs: How many; all that there are where there are fewer.
+        rng: Chooses cutoffs and wild values.
+        code: What is audited.
+
+    Raises:
+        TooLittleHistory: No row has a whole window before it and a whole horizon after it.
+    """
+    spec = spec_of(model.recipe)
+    panel = code.panel(spec, [observations])
+    time = panel.series[0].time
+    rows = np.arange(model.window_size - 1, len(time) - model.horizon)
+    if not len(rows):
+        raise TooLittleHistory(
+            "too-little-history",
+            field="observations",
+            expected=f"at least {model.window_size + model.horizon} complete rows of {observations.series_id}",
+            found=str(len(time)),
+        )
+    known = {*model.recipe.future_columns, *model.recipe.static_columns}
+    for cutoff in time[np.sort(rng.choice(rows, size=min(cutoffs, len(rows)), replace=False))]:
+        end = int(cutoff)
+        past = truncated(observations, end, known)
+        expected = _numbers(model, model.window_of(past)), _features(model, code.panel(spec, [past]), end, code)
+        # A missing value takes its row away, and with it what is known of that step.
+        has_missing = model.recipe.gaps != "refuse" and not model.recipe.future_columns
+        other = wild(observations, end, known, rng, has_missing=has_missing)
+        worlds: dict[World, Panel] = {"there": panel, "wild": code.panel(spec, [other])}
+        for world, one in worlds.items():
+            window = code.window(one, model.recipe, int(np.searchsorted(one.series[0].time, end)))
+            (inputs, forecast), features = _numbers(model, window), _features(model, one, end, code)
+            audit.compare(_Place("inputs", end, world), expected[1] | expected[0][0], features | inputs)
+            audit.compare(_Place("forecast", end, world), expected[0][1], forecast)
+
+
+def _numbers(model: LoadedModel, window: Window) -> tuple[Arrays, Arrays]:
+    """Return every input of the graph and every number of the forecast after a window."""
+    recipe = model.recipe
+    builder = InputBuilder(recipe)
+    inputs = builder.build(window, builder.scale(window.values))
+    names = [f"input {part.name} of {', '.join(part.columns)}" for part in recipe.features]
+    names += ["input volatility"] * recipe.has_volatility_input
+    arrays = {name: inputs.window[:, index].astype(np.float64) for index, name in enumerate(names)}
+    for index, part in enumerate(recipe.step_features):
+        name = " ".join(("step input", part.name, *part.columns))
+        arrays[f"{name} (step feature {index + 1})"] = inputs.future[:, index].astype(np.float64)
+    forecast = model.forecast([window], model.horizon, _LEVELS)[0]
+    numbers = {f"quantile {probability:g}": values for probability, values in forecast.quantiles.items()}
+    numbers["median"] = forecast.median
+    if forecast.direction_probability is not None:
+        numbers["direction probability"] = forecast.direction_probability
+    return arrays, numbers
+
+
+def _features(model: LoadedModel, panel: Panel, end: int, code: Code) -> Arrays:
+    """Return every feature of the recipe over a whole history, up to the cutoff."""
+    series = panel.series[0]
+    columns = {name: panel.values[0][:, index] for index, name in enumerate(model.columns)}
+    columns[TIME_COLUMN] = series.time.astype(np.float64)
+    size = int(np.searchsorted(series.time, end, side="right"))
+    found = {}
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for part in model.recipe.features:
+            name = f"feature {part.name} of {', '.join(part.columns)}"
+            found[name] = code.feature(part).transform(columns)[:size]
+    return found
+
+
+def _is_same(expected: object, found: object) -> bool:
+    if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
+        return expected.shape == found.shape and expected.tobytes() == found.tobytes()
+    return expected == found
+
+
+def _difference(value: object, other: object) -> str:
+    """Return a value, or the first number in which an array differs from another."""
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    if not isinstance(other, np.ndarray) or value.shape != other.shape:
+        return f"{' x '.join(map(str, value.shape))} numbers"
+    differs = (value != other) & ~(np.isnan(value) & np.isnan(other))
+    first = int(np.argmax(differs))
+    return f"{float(value[first])!r} at {first}, and {int(differs.sum()) - 1} more"
+
+
+def audit_fit(
+    audit: Audit,
+    spec: TrainingSpec,
+    observations: Sequence[Observations],
+    *,
+    rng: np.random.Generator,
+    code: Code = PRODUCT,
+) -> None:
+    """Check that no fit of a training has seen what it is judged by, and that no band has.
+
+    Args:
+        audit: Learns what is found.
+        spec: The training.
+        observations: Its series.
+        rng: Chooses wild values.
+        code: What is audited.
+
+    Raises:
+        ForecastingError: As `train` does.
+    """
+    known = {*spec.columns_of("known-future"), *spec.columns_of("static")}
+    panel = code.panel(spec, observations)
+    plan = plan_of(spec, panel)
+    blocks: list[tuple[Recipe, bytes | None]] = []
+    for block in plan.blocks:
+        edge = min(int(panel.series[part.series].time[part.cutoffs[0]]) for part in block.folds)
+        other = code.panel(spec, [wild(one, edge, known, rng, has_missing=False) for one in observations])
+        blocks.append(code.fit(spec, panel, block))
+        audit.compare(_Place("fit", edge, "wild"), _fields(*blocks[-1]), _fields(*code.fit(spec, other, block)))
+    bands = [
+        calibrated(
+            blocks[-1][0],
+            joined(
+                [
+                    residuals_of(LoadedModel.load(*fitted), world, block.folds)
+                    for fitted, block in zip(blocks[:-1], plan.blocks, strict=False)
+                ]
+            ),
+            spec.levels,
+        )
+        for world in (panel, other)
+    ]
+    audit.compare(_Place("fit", edge, "wild"), _fields(bands[0], None), _fields(bands[1], None))
+
+
+def _fields(recipe: Recipe, graph: bytes | None) -> dict[str, object]:
+    """Return every field of a recipe by its path, which names the feature that it belongs to, and the graph."""
+    fields = dict(_paths(recipe_to_json(recipe)))
+    parts = [(f"features[{index}].", part.name, part.columns) for index, part in enumerate(recipe.features)]
+    parts += [(f"step_features[{index}].", part.name, part.columns) for index, part in enumerate(recipe.step_features)]
+    for path in list(fields):
+        for start, name, columns in parts:
+            if path.startswith(start):
+                fields[f"{path} ({' '.join((name, *columns))})"] = fields.pop(path)
+    if graph is not None:
+        fields["graph"] = hashlib.sha256(graph).hexdigest()
+    return fields
+
+
+def _paths(form: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every value of a JSON form with the path to it."""
+    if isinstance(form, dict):
+        for name, value in form.items():
+            yield from _paths(value, f"{path}.{name}" if path else name)
+    elif isinstance(form, list):
+        for index, value in enumerate(form):
+            yield from _paths(value, f"{path}[{index}]")
+    else:
+        yield path, form

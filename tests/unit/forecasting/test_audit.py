@@ -1,0 +1,175 @@
+"""The leakage audit: every algorithm passes, and planted leaks are caught and named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecasting.artefact import FeatureRecipe
+from forecasting.audit import Audit, Code, audit_fit, audit_model
+from forecasting.features import Feature, feature_of
+from forecasting.folds import Part
+from forecasting.panel import Observations
+from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.serving import LoadedModel
+from forecasting.training import fit_cut, train
+from forecasting.wild_future import truncated, wild
+from tests.unit.forecasting.series import DAY, START, observations_of, prices
+from tests.unit.forecasting.test_algorithms import CASES
+
+#: A price, what came with it, and what was announced before.
+COLUMNS = ("close", "volume", "temperature", "promo")
+SPEC = TrainingSpec(
+    algorithm="linear",
+    columns=COLUMNS,
+    horizon=3,
+    window_size=12,
+    hyperparameters={"refits": 1},
+)
+
+
+@pytest.fixture(scope="module")
+def series() -> Observations:
+    rows, rng = 260, np.random.default_rng(3)
+    columns = {
+        "close": prices(rows, seed=2),
+        "volume": np.floor(rng.lognormal(mean=8, size=rows)),
+        "temperature": 10 * np.sin(np.arange(rows) / 20) + rng.normal(size=rows),
+        "promo": (rng.random(rows) < 0.3).astype(np.float64),
+    }
+    for name in ("volume", "temperature"):
+        columns[name][[40, 41, 150]] = np.nan
+    return observations_of(columns)
+
+
+def audited(model: LoadedModel, series: Observations, code: Code | None = None, cutoffs: int = 8) -> Audit:
+    audit = Audit()
+    audit_model(audit, model, series, cutoffs=cutoffs, rng=np.random.default_rng(0), code=code or Code())
+    return audit
+
+
+def fits_audited(spec: TrainingSpec, series: Observations, code: Code | None = None) -> Audit:
+    audit = Audit()
+    audit_fit(audit, spec, [series], rng=np.random.default_rng(0), code=code or Code())
+    return audit
+
+
+@pytest.fixture(scope="module")
+def model(series: Observations) -> LoadedModel:
+    trained = train(SPEC, [series])
+    return LoadedModel.load(trained.recipe, trained.graph)
+
+
+@pytest.mark.parametrize(("algorithm", "hyperparameters"), CASES)
+def test_algorithm_knows_nothing_of_the_future(algorithm, hyperparameters, series):
+    spec = replace(SPEC, algorithm=algorithm, hyperparameters=hyperparameters)
+    trained = train(spec, [series])
+
+    found = audited(LoadedModel.load(trained.recipe, trained.graph), series)
+    fits = fits_audited(spec, series)
+
+    assert found.findings == []
+    assert fits.findings == []
+    assert found.compared["forecast"] >= 8 * 2 * 5
+    assert fits.compared["fit"] > 20
+
+
+def test_a_centred_average_is_caught_and_named(model, series):
+    def centred(columns):
+        return np.convolve(columns["temperature"], np.full(5, 0.2), mode="same")
+
+    def leaky(recipe: FeatureRecipe) -> Feature:
+        if recipe.columns == ("temperature",):
+            return Feature(lookback=1, compute=centred)
+        return feature_of(recipe)
+
+    found = audited(model, series, Code(feature=leaky)).findings
+
+    assert found
+    assert {finding.part for finding in found} == {"feature level of temperature"}
+    assert {finding.check for finding in found} == {"inputs"}
+    assert {finding.world for finding in found} == {"there", "wild"}
+    assert all(finding.expected != finding.found for finding in found)
+
+
+def test_a_scaler_that_was_fitted_on_everything_is_caught_and_named(series):
+    def leaky(spec, panel, cut):
+        everything = [Part(0, np.arange(spec.window_size - 1, len(panel.values[0]) - spec.horizon))]
+        return fit_cut(spec, panel, cut._replace(fit=everything))[0], fit_cut(spec, panel, cut)[1]
+
+    found = fits_audited(SPEC, series, Code(fit=leaky)).findings
+
+    parts = {finding.part for finding in found}
+    assert {"features[2].mean (level temperature)", "features[2].scale (level temperature)"} <= parts
+    assert {"volatility.long_run", "drift"} <= parts
+    assert "graph" not in parts
+
+
+def test_a_fit_that_reaches_into_its_folds_is_caught(series):
+    def leaky(spec, panel, cut):
+        return fit_cut(spec, panel, cut._replace(fit=cut.fit + cut.folds))
+
+    assert "graph" in {finding.part for finding in fits_audited(SPEC, series, Code(fit=leaky)).findings}
+
+
+def test_history_that_was_smoothed_as_a_whole_is_caught(model, series):
+    """Smoothing before the windows are cut is the centred average that no single feature shows."""
+
+    def leaky(spec, observations) -> Panel:
+        panel = panel_of(spec, observations)
+        values = panel.values[0].copy()
+        values[1:-1, 0] = np.exp(np.log(values[:, 0])[np.arange(len(values) - 2)[:, None] + np.arange(3)].mean(axis=1))
+        return replace(panel, values=[values])
+
+    found = audited(model, series, Code(panel=leaky)).findings
+
+    assert {"inputs", "forecast"} == {finding.check for finding in found}
+    assert "median" in {finding.part for finding in found}
+    assert "input log-return of close" in {finding.part for finding in found}
+
+
+def test_a_window_that_is_one_row_late_is_caught(model, series):
+    """Off by one: the oldest of all leaks."""
+    found = audited(model, series, Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1))).findings
+
+    assert "median" in {finding.part for finding in found if finding.world == "there"}
+
+
+def test_the_same_seed_finds_the_same(model, series):
+    late = Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1))
+    assert audited(model, series, late).findings == audited(model, series, late).findings
+
+
+def test_wild_future_keeps_the_past_and_what_was_announced(series):
+    end = int(series.time[200])
+    other = wild(series, end, {"promo"}, np.random.default_rng(0), has_missing=True)
+
+    for name, values in series.columns.items():
+        np.testing.assert_array_equal(other.columns[name][:201], values[:201])
+    np.testing.assert_array_equal(other.columns["promo"], series.columns["promo"])
+    close = other.columns["close"][201:]
+    assert np.isnan(close).any()
+    known = close[np.isfinite(close)]
+    assert (known > 0).all()
+    assert known.max() / known.min() > 1e9
+    assert np.sign(other.columns["temperature"][201:]).tolist() != np.sign(series.columns["temperature"][201:]).tolist()
+
+
+def test_wild_bars_are_still_bars():
+    rows = 50
+    low = np.linspace(10, 20, rows)
+    bars = observations_of({"low": low, "high": 1.1 * low})
+    other = wild(bars, int(bars.time[9]), (), np.random.default_rng(0), has_missing=False)
+
+    assert (other.columns["low"] < other.columns["high"]).all()
+    assert len(np.unique(np.round(other.columns["high"] / other.columns["low"], 9))) > 1
+
+
+def test_truncated_series_ends_at_the_cutoff(series):
+    end = int(START.timestamp()) + 99 * DAY
+    assert len(truncated(series, end, ())) == 100
+    past = truncated(series, end, {"promo"})
+    assert np.isnan(past.columns["close"][100:]).all()
+    assert np.isfinite(past.columns["promo"]).all()
