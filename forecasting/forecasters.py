@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime
@@ -16,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 
 from forecasting.artefact import Recipe
 from forecasting.errors import InvalidArtefact
-from forecasting.inputs import InputBuilder, Inputs
+from forecasting.inputs import FloatInput, InputBuilder, Inputs, Scale
 from forecasting.models.baselines import centre_of, is_baseline
 from forecasting.panel import FloatArray, Window
 
@@ -56,6 +56,11 @@ class Middle:
 class Forecaster(Protocol):
     """Forecast the middle of all steps of a recipe."""
 
+    @property
+    def reads_time(self) -> bool:
+        """Whether the times of the rows matter."""
+        ...
+
     def check(self, window: Window, horizon: int) -> None:
         """Refuse a window that `middle` cannot answer for so many steps.
 
@@ -76,6 +81,10 @@ def forecaster_of(recipe: Recipe, graph: bytes | None) -> Forecaster:
         InvalidArtefact: ``invalid-graph``.
         InvalidTraining: The recipe names a feature that this code does not know.
     """
+    if recipe.members:
+        from forecasting.ensemble import EnsembleForecaster  # noqa: PLC0415  # it asks here for its members
+
+        return EnsembleForecaster(recipe, graph)
     if is_baseline(recipe.algorithm) != (graph is None):
         raise InvalidArtefact(
             "invalid-graph",
@@ -85,11 +94,16 @@ def forecaster_of(recipe: Recipe, graph: bytes | None) -> Forecaster:
         )
     if graph is None:
         return BaselineForecaster(recipe)
-    return GraphForecaster(recipe, session_of(graph))
+    session = session_of(graph)
+    alone = GraphForecaster(recipe, session)
+    try_out([alone], session)
+    return alone
 
 
 class BaselineForecaster:
     """Last value, drift or seasonal naive."""
+
+    reads_time = False
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -106,6 +120,14 @@ class BaselineForecaster:
         return Middle(centre.anchor, centre.change, spread, rise)
 
 
+class Question(NamedTuple):
+    """What a graph is asked about one window, and what its answer is measured by."""
+
+    feed: dict[str, FloatInput]
+    scale: Scale
+    last: FloatArray
+
+
 class GraphForecaster:
     """An ONNX graph of the recipe's inputs.
 
@@ -113,9 +135,6 @@ class GraphForecaster:
         recipe: Says what goes in and what comes out.
         session: Runs the graph.
         prefix: Of the names of its inputs and output, where several graphs share a session.
-
-    Raises:
-        InvalidArtefact: ``invalid-graph``: the graph does not take or give what the recipe says.
     """
 
     def __init__(self, recipe: Recipe, session: onnxruntime.InferenceSession, prefix: str = "") -> None:
@@ -125,25 +144,38 @@ class GraphForecaster:
         shapes = {part.name: part.shape for part in session.get_inputs() if part.name.startswith(prefix)}
         self._window = prefix + "window" if prefix + "window" in shapes else next(iter(shapes), "window")
         self._future = prefix + "future" if prefix + "future" in shapes else None
-        self._output = next(part.name for part in session.get_outputs() if part.name.startswith(prefix))
+        self.output = next((part.name for part in session.get_outputs() if part.name.startswith(prefix)), prefix)
         self._is_flat = len(shapes.get(self._window, ())) == 2  # noqa: PLR2004  # (batch, rows x features)
         self._pair = _spread_pair(recipe.quantiles)
-        self._try()
+        self.reads_time = self._inputs.needs_time
 
     def check(self, window: Window, horizon: int) -> None:
         self._inputs.check(window, horizon)
         self._inputs.build(window, self._inputs.scale(window.values))
 
     def middle(self, window: Window) -> Middle:
-        recipe = self._recipe
+        question = self.ask(window)
+        return self.answer(question, self._session.run([self.output], question.feed)[0])
+
+    def ask(self, window: Window) -> Question:
+        """Return what the session is to be asked about a window, one window a run.
+
+        ONNX Runtime multiplies a single row by another kernel than several, so that a linear graph gives other last
+        bits in a batch than alone. A run of the default net takes 13 microseconds.
+        """
         scale = self._inputs.scale(window.values)
-        output = self._run(self._inputs.build(window, scale))
-        last = self._inputs.target(window.values)[-1:]
+        feed = self._feed(self._inputs.build(window, scale))
+        return Question(feed, scale, self._inputs.target(window.values)[-1:])
+
+    def answer(self, question: Question, found: FloatInput) -> Middle:
+        """Return the middle that the graph's output for a question means."""
+        recipe, scale = self._recipe, question.scale
+        output = self.read(found)
         rise = np.zeros(recipe.horizon)
-        anchor = np.full(recipe.horizon, last[0])
+        anchor = np.full(recipe.horizon, question.last[0])
         if recipe.anchor != "last":
             anchor = np.exp(scale.anchor) if recipe.transform == "log-return" else scale.anchor
-            rise = self._inputs.working(last) - scale.anchor
+            rise = self._inputs.working(question.last) - scale.anchor
         if recipe.output == "direction":
             probability = np.clip(output[:, 0], _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
             return Middle(anchor, np.zeros(recipe.horizon), scale.unit, rise, probability)
@@ -154,17 +186,13 @@ class GraphForecaster:
             spread = np.maximum(output[:, upper] - output[:, lower], _LEAST_SPREAD) * scale.unit
         return Middle(anchor, change, spread, rise)
 
-    def _run(self, inputs: Inputs) -> FloatArray:
-        """Return what the graph says, shape (horizon, quantiles), ascending.
+    def read(self, found: FloatInput) -> FloatArray:
+        """Return an output of the graph as numbers, shape (horizon, quantiles), ascending.
 
-        One window a run: ONNX Runtime multiplies a single row by another kernel than several, so that a linear graph
-        gives other last bits in a batch than alone. A run of the default net takes 13 microseconds.
+        Raises:
+            InvalidArtefact: ``invalid-graph``: one of them is not finite.
+            ValueError: There are more or fewer.
         """
-        window = inputs.window.reshape(1, -1) if self._is_flat else inputs.window[None]
-        given = {self._window: window}
-        if self._future is not None:
-            given[self._future] = inputs.future[None]
-        found = self._session.run([self._output], given)[0]
         output = np.asarray(found, dtype=np.float64).reshape(self._recipe.horizon, self._width)
         if not np.isfinite(output).all():
             raise InvalidArtefact(
@@ -177,29 +205,54 @@ class GraphForecaster:
         # Quantiles that cross are put in order (Chernozhukov, Fernandez-Val and Galichon, Econometrica 2010).
         return np.sort(output, axis=1)
 
+    def blank(self) -> dict[str, FloatInput]:
+        """Return zeros in the place of a question.
+
+        Raises:
+            ValueError: The graph has an input for step features and the recipe none, or the other way round.
+        """
+        steps, columns = self._inputs.future_shape
+        if (columns > 0) != (self._future is not None):
+            raise ValueError(f"it has {'an' if self._future else 'no'} input for step features")
+        return self._feed(
+            Inputs(np.zeros(self._inputs.shape, dtype=np.float32), np.zeros((steps, columns), dtype=np.float32))
+        )
+
+    def __str__(self) -> str:
+        """Say what the graph must do."""
+        rows, features = self._inputs.shape
+        steps, columns = self._inputs.future_shape
+        and_steps = f" and {columns} step features" if columns else ""
+        return f"from {rows} rows x {features} features{and_steps} to {steps} steps x {self._width} quantiles, finite"
+
+    def _feed(self, inputs: Inputs) -> dict[str, FloatInput]:
+        given = {self._window: inputs.window.reshape(1, -1) if self._is_flat else inputs.window[None]}
+        if self._future is not None:
+            given[self._future] = inputs.future[None]
+        return given
+
     @property
     def _width(self) -> int:
         return 1 if self._recipe.output == "direction" else len(self._recipe.quantiles)
 
-    def _try(self) -> None:
-        """Run the graph once: one that does not take or give what the recipe says is refused before it is deployed."""
-        rows, features = self._inputs.shape
-        steps, columns = self._inputs.future_shape
-        and_steps = f" and {columns} step features" if columns else ""
-        try:
-            if (columns > 0) != (self._future is not None):
-                raise ValueError(f"it has {'an' if self._future else 'no'} input for step features")  # noqa: TRY301
-            self._run(
-                Inputs(np.zeros((rows, features), dtype=np.float32), np.zeros((steps, columns), dtype=np.float32))
-            )
-        except (*_REFUSALS, ValueError) as error:
-            raise InvalidArtefact(
-                "invalid-graph",
-                field="graph",
-                expected=f"from {rows} rows x {features} features{and_steps} to {steps} steps x {self._width} quantiles, "
-                "finite",
-                found=f"a graph that does not: {error}",
-            ) from error
+
+def try_out(graphs: Sequence[GraphForecaster], session: onnxruntime.InferenceSession) -> None:
+    """Run a session once, before it is deployed.
+
+    Raises:
+        InvalidArtefact: ``invalid-graph``: it does not take or give what the recipe says.
+    """
+    try:
+        feed = {name: zeros for graph in graphs for name, zeros in graph.blank().items()}
+        for graph, found in zip(graphs, session.run([graph.output for graph in graphs], feed), strict=True):
+            graph.read(found)
+    except (*_REFUSALS, ValueError) as error:
+        raise InvalidArtefact(
+            "invalid-graph",
+            field="graph",
+            expected="; ".join(map(str, graphs)),
+            found=f"a graph that does not: {error}",
+        ) from error
 
 
 #: A probability from a graph is held this far from certainty.

@@ -71,6 +71,9 @@ class InputBuilder:
     Args:
         recipe: Columns, features with their scaler values, transform and volatility.
 
+    Attributes:
+        needs_time: Whether a feature looks at the times of the rows or steps.
+
     Raises:
         InvalidTraining: A feature that this code does not know, or one that needs more rows than the window has
             (``unknown-feature``, ``invalid-feature``).
@@ -91,7 +94,7 @@ class InputBuilder:
             )
         self._weights = decay_weights(recipe.window_size - 1, recipe.volatility.decay)
         self._step_features = [(part, step_feature_of(part, recipe)) for part in recipe.step_features]
-        self._needs_time = any(TIME_COLUMN in part.columns for part in recipe.features) or any(
+        self.needs_time = any(TIME_COLUMN in part.columns for part in recipe.features) or any(
             feature.needs_time for _, feature in self._step_features
         )
         self._root = np.sqrt(np.arange(1, recipe.horizon + 1))
@@ -137,7 +140,7 @@ class InputBuilder:
             raise self._invalid(
                 "not-positive", "positive, as the model works on log returns", window, row, self._target
             )
-        if self._needs_time and given.cutoff is None:
+        if self.needs_time and given.cutoff is None:
             raise InvalidWindow(
                 "cutoff-missing",
                 field="cutoff",
@@ -197,7 +200,7 @@ class InputBuilder:
         """
         recipe, window = self._recipe, given.values
         columns = {name: np.ascontiguousarray(window[:, index]) for index, name in enumerate(recipe.columns)}
-        if self._needs_time:
+        if self.needs_time:
             if given.time is None and given.cutoff is not None:
                 rows = previous_times(recipe.calendar, recipe.freq, given.cutoff, recipe.window_size)
                 given = given._replace(time=rows)
@@ -223,7 +226,7 @@ class InputBuilder:
         if not self._step_features:
             return inputs
         recipe = self._recipe
-        steps = known_steps(given, recipe, needs_time=self._needs_time)
+        steps = known_steps(given, recipe, needs_time=self.needs_time)
         context = StepContext(
             columns=columns,
             time=given.time,

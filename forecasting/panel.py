@@ -87,11 +87,11 @@ class Future(NamedTuple):
     """What is known at the cutoff about the steps: only columns that were declared known in the future.
 
     Attributes:
-        time: UTC starts of the steps in seconds since 1970, shape (steps,).
+        time: UTC starts of the steps in seconds since 1970, shape (steps,); ``None``: those of the calendar.
         values: Raw values in the order of the recipe's ``future_columns``, shape (steps, columns).
     """
 
-    time: IntArray
+    time: IntArray | None
     values: FloatArray
 
 

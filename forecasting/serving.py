@@ -75,6 +75,11 @@ class LoadedModel:
         """Most steps ahead that can be asked for."""
         return self.recipe.horizon
 
+    @property
+    def reads_time(self) -> bool:
+        """Whether the forecast depends on the times of the rows, not on their values and the cutoff alone."""
+        return self._forecaster.reads_time
+
     def window_of(self, observations: Observations) -> Window:
         """Return the newest window of a series, rows with a missing value passed over.
 

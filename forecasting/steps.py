@@ -34,13 +34,13 @@ def known_steps(window: Window, recipe: Recipe, *, needs_time: bool) -> Steps:
         CalendarError: The calendar has no such cutoff or ends before the last step.
     """
     future = window.future
-    if future is not None and len(future.time):
-        rows = np.minimum(np.arange(recipe.horizon), len(future.time) - 1)
-        return Steps(
-            future.time[rows],
-            {name: future.values[rows, index] for index, name in enumerate(recipe.future_columns)},
-        )
-    if not needs_time or window.cutoff is None:
-        return Steps(None, {})
-    times = next_times(recipe.calendar, recipe.freq, window.cutoff, recipe.horizon)
-    return Steps(np.array([int(time.timestamp()) for time in times], dtype=np.int64), {})
+    time: IntArray | None = None
+    columns: dict[str, FloatArray] = {}
+    if future is not None and len(future.values):
+        rows = np.minimum(np.arange(recipe.horizon), len(future.values) - 1)
+        columns = {name: future.values[rows, index] for index, name in enumerate(recipe.future_columns)}
+        time = None if future.time is None else future.time[rows]
+    if time is None and needs_time and window.cutoff is not None:
+        times = next_times(recipe.calendar, recipe.freq, window.cutoff, recipe.horizon)
+        time = np.array([int(each.timestamp()) for each in times], dtype=np.int64)
+    return Steps(time, columns)

@@ -153,6 +153,13 @@ def train(
 @click.option("--horizon", default=10, show_default=True, type=click.IntRange(1, 1000), help="Steps ahead.")
 @click.option("--level", "levels", multiple=True, type=float, default=(80.0, 95.0), show_default=True, help="Percent.")
 @click.option("--model", help="Model name, or name:version; the one named after the series unless given.")
+@click.option(
+    "--known",
+    "known",
+    multiple=True,
+    metavar="COLUMN=V1,V2,...",
+    help="Values of a column that the model knows in the future, one a step; repeat.",
+)
 @click.option("--wait", "wait_seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds.")
 @key_option
 @json_option
@@ -162,6 +169,7 @@ def forecast(
     horizon: int,
     levels: tuple[float, ...],
     model: str | None,
+    known: tuple[str, ...],
     wait_seconds: float,
     key: str | None,
     as_json: bool,
@@ -169,10 +177,14 @@ def forecast(
     """Forecast a series.
 
     Example: foretopic forecast market/AAPL@1d --horizon 5 --level 90
+
+    Example: foretopic forecast shop/berlin@1d --horizon 3 --known promo=1,1,0
     """
     body: dict[str, object] = {"series_id": series_id, "horizon": horizon, "levels": sorted(levels)}
     if model is not None:
         body["model"] = model
+    if known:
+        body["future"] = {"columns": dict(_known_values(text) for text in known)}
     with _client() as client:
         answer = client.forecast(body, wait_seconds=wait_seconds, key=key)
     if as_json:
@@ -183,6 +195,16 @@ def forecast(
     used = answer["model"]
     reporter.line(f"Model: {used['name']}:{used['version']} ({used['algorithm']}, {used['role']}).")
     reporter.line(f"Forecast {answer['forecast_id']}, request {answer['request_id']}.")
+
+
+def _known_values(text: str) -> tuple[str, list[float]]:
+    name, _, values = text.partition("=")
+    try:
+        return name, [float(value) for value in values.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(
+            f"must be a column and its numbers, such as promo=1,1,0, was {text!r}", param_hint="--known"
+        ) from error
 
 
 @click.command()

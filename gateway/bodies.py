@@ -11,7 +11,7 @@ from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.problems import FieldFault, Problem
-from schemas.forecasts import DEFAULT_LEVELS
+from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
 from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId
 from schemas.trainings import Hyperparameter
@@ -32,6 +32,8 @@ class ForecastBody(Body, frozen=True, kw_only=True):
     series_id: SeriesId | None = None
     window: tuple[tuple[float, ...], ...] | None = None
     cutoff: datetime | None = None
+    #: Values of the columns that are known in the future, a step each: `{"columns": {"promo": [1, 0]}}`.
+    future: KnownFuture | None = None
     horizon: Horizon
     levels: Levels = DEFAULT_LEVELS
     model: ModelReference | None = None

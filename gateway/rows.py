@@ -41,9 +41,8 @@ class Rows:
 
 def wish_of(request: ForecastRequested) -> str:
     """Return the digest of what a request asks for: everything but who asked, when and up to which offsets."""
-    return digest_of(
-        (request.series_id, request.window, request.cutoff, request.horizon, request.levels, request.model)
-    )
+    wish = (request.series_id, request.window, request.cutoff, request.horizon, request.levels, request.model)
+    return digest_of(wish if request.future is None else (*wish, request.future))
 
 
 def rows_of(messages: Iterable[Incoming]) -> Rows:

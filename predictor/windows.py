@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from forecasting.calendars import next_times
 from forecasting.errors import InvalidObservations, TooLittleHistory
-from forecasting.panel import Observations, SeriesHistory, Window, window_of
+from forecasting.panel import Future, IntArray, Observations, SeriesHistory, Window, window_of
 from forecasting.serving import ForecastNumbers, LoadedModel
 from predictor.refusals import Refused
 from predictor.releases import ChosenVersion
@@ -41,15 +41,19 @@ class ModelInput:
     #: seasonal baseline reads.
     rows: Array
     cutoff: datetime | None
+    #: Times of the rows, where they are known.
+    time: IntArray | None
+    #: What is known of the steps, where the model reads such columns.
+    future: Future | None
     calendar: str
     unit: str
     observation_partition: int | None
     observation_offset: int | None
 
     @property
-    def window(self) -> Array:
-        """What the model reads, shape (window_size, columns)."""
-        return self.rows[-self.model.window_size :]
+    def window(self) -> Window:
+        """What the model reads: rows of shape (window_size, columns), and what is known of the steps."""
+        return Window(self.rows, self.cutoff, self.time, self.future).last(self.model.window_size)
 
     @property
     def group(self) -> tuple[str, int, tuple[float, ...]]:
@@ -61,7 +65,7 @@ def input_from_window(request: ForecastRequested, chosen: ChosenVersion, model: 
     """Return the input of a request that brings its own rows.
 
     Raises:
-        Refused: ``window-shape``.
+        Refused: ``window-shape``, ``future-missing`` or ``unknown-column``.
     """
     rows = request.window or ()
     expected = (model.window_size, len(model.columns))
@@ -79,6 +83,8 @@ def input_from_window(request: ForecastRequested, chosen: ChosenVersion, model: 
         model=model,
         rows=np.array(rows, dtype=np.float64),
         cutoff=request.cutoff,
+        time=None,
+        future=_future(request, model),
         calendar=chosen.release.calendar,
         unit=chosen.release.unit,
         observation_partition=None,
@@ -98,7 +104,7 @@ def input_from_series(
     """Return the input of a request for a series: its newest complete rows as known before ``as_of``.
 
     Raises:
-        Refused: ``unknown-series`` or ``freq-mismatch``.
+        Refused: ``unknown-series``, ``freq-mismatch``, ``future-missing`` or ``unknown-column``.
         ForecastingError: ``too-little-history`` or ``unknown-column``.
     """
     view = _view(history, as_of)
@@ -125,6 +131,8 @@ def input_from_series(
         model=model,
         rows=window.values,
         cutoff=window.cutoff,
+        time=window.time,
+        future=_future(request, model) or window.future,
         calendar=view.calendar,
         unit=view.unit,
         observation_partition=partition,
@@ -137,10 +145,40 @@ def _window(view: Observations, model: LoadedModel) -> Window:
     rows = model.recipe.baseline_rows
     if rows > model.window_size:
         try:
-            return window_of(view, model.columns, rows)
+            return window_of(view, model.columns, rows, model.recipe.future_columns)
         except TooLittleHistory:
             pass
-    return window_of(view, model.columns, model.window_size)
+    return model.window_of(view)
+
+
+def _future(request: ForecastRequested, model: LoadedModel) -> Future | None:
+    """Return what the request knows of the steps, in the order of the model's columns.
+
+    Raises:
+        Refused: ``future-missing`` or ``unknown-column``.
+    """
+    known = request.future
+    if known is None:
+        return None
+    names = model.recipe.future_columns
+    for name in known.columns:
+        if name not in names:
+            raise Refused(
+                "unknown-column",
+                field=f"future.columns.{name}",
+                expected=f"a column that the model knows in the future: {', '.join(names) or 'it has none'}",
+                found=name,
+            )
+    for name in names:
+        if name not in known.columns:
+            raise Refused(
+                "future-missing",
+                field=f"future.columns.{name}",
+                expected=f"a value of {name} for each step: the model was trained with it",
+                found="nothing",
+            )
+    time = np.array([int(each.timestamp()) for each in known.time], dtype=np.int64) if known.time else None
+    return Future(time, np.column_stack([known.columns[name] for name in names]))
 
 
 def _view(history: SeriesHistory | None, as_of: AsOf) -> Observations | None:
@@ -159,7 +197,7 @@ def issue(source: ModelInput, numbers: ForecastNumbers) -> ForecastIssued:
         Refused: ``not-finite``.
     """
     request, release = source.request, source.chosen.release
-    input_digest = digest_of_rows(source.rows)
+    input_digest = digest_of(source)
     baselines = source.model.baselines(source.rows, request.horizon)
     arrays = [numbers.median, *numbers.quantiles.values(), *baselines.values()]
     if not all(np.isfinite(values).all() for values in arrays):
@@ -201,11 +239,7 @@ def issue(source: ModelInput, numbers: ForecastNumbers) -> ForecastIssued:
 
 def _steps(source: ModelInput, numbers: ForecastNumbers) -> tuple[ForecastStep, ...]:
     horizon = source.request.horizon
-    times: Sequence[datetime | None] = (
-        [None] * horizon
-        if source.cutoff is None
-        else next_times(source.calendar, source.chosen.release.freq, source.cutoff, horizon)
-    )
+    times = _times(source)
     names = [quantile_name(probability) for probability in numbers.quantiles]
     rows = np.column_stack(list(numbers.quantiles.values())).tolist()
     medians = numbers.median.tolist()
@@ -221,6 +255,16 @@ def _steps(source: ModelInput, numbers: ForecastNumbers) -> tuple[ForecastStep, 
     )
 
 
+def _times(source: ModelInput) -> Sequence[datetime | None]:
+    """Return the times of the steps: those that came with the known future, else those of the calendar."""
+    horizon = source.request.horizon
+    if source.future is not None and source.future.time is not None:
+        return [datetime.fromtimestamp(int(time), UTC) for time in source.future.time[:horizon]]
+    if source.cutoff is None:
+        return [None] * horizon
+    return next_times(source.calendar, source.chosen.release.freq, source.cutoff, horizon)
+
+
 @lru_cache(maxsize=4096)
 def quantile_name(probability: float) -> str:
     """Return a probability as it stands in a record.
@@ -231,8 +275,23 @@ def quantile_name(probability: float) -> str:
     return f"{probability:.10g}"
 
 
-def digest_of_rows(rows: Array) -> str:
-    """Return the SHA-256 of the raw rows that a forecast is made from: shape, then float64 little-endian by row."""
-    digest = hashlib.sha256(f"{rows.shape[0]}x{rows.shape[1]}:".encode())
-    digest.update(np.ascontiguousarray(rows, dtype="<f8").tobytes())
+def digest_of(source: ModelInput) -> str:
+    """Return the SHA-256 of what a forecast is made from.
+
+    The raw rows: shape, then float64 little-endian by row; where the model reads them, the times of the rows, and the
+    times and values that are known of the steps, likewise.
+    """
+    digest = hashlib.sha256()
+
+    def add(values: NDArray[np.float64] | IntArray, kind: str) -> None:
+        digest.update(f"{'x'.join(map(str, values.shape))}:".encode())
+        digest.update(np.ascontiguousarray(values, dtype=kind).tobytes())
+
+    add(source.rows, "<f8")
+    if source.time is not None and source.model.reads_time:
+        add(source.time, "<i8")
+    if source.future is not None:
+        add(source.future.values, "<f8")
+        if source.future.time is not None:
+            add(source.future.time, "<i8")
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from math import isfinite
 from typing import Annotated
 
@@ -39,6 +40,33 @@ class AsOf(Record, frozen=True, kw_only=True):
     deployments: Offset
 
 
+class KnownFuture(Record, frozen=True, kw_only=True):
+    """What is known of the steps ahead: values of the columns that a model was told are known in the future."""
+
+    #: Column -> its value at each step, raw, shape (steps,).
+    columns: Annotated[dict[str, tuple[float, ...]], Meta(min_length=1, max_length=1000)]
+    #: UTC starts of the steps, such as the days on which a shop will be open; empty: those of the calendar.
+    time: tuple[UtcTime, ...] = ()
+
+    def __post_init__(self) -> None:
+        steps = self.steps
+        require(steps >= 1, "future.columns must have at least one step")
+        for name, values in self.columns.items():
+            require(len(values) == steps, f"future.columns[{name!r}] must have {steps} steps, had {len(values)}")
+            require_finite(f"future.columns[{name!r}]", values)
+        require(len(self.time) in (0, steps), f"future.time must be empty or have {steps} steps, had {len(self.time)}")
+        for time in self.time:
+            require_utc("future.time", time)
+        require(
+            all(earlier < later for earlier, later in pairwise(self.time)), "future.time must ascend without repeats"
+        )
+
+    @property
+    def steps(self) -> int:
+        """How many steps are known."""
+        return len(next(iter(self.columns.values())))
+
+
 class ForecastRequested(Record, frozen=True, kw_only=True):
     """Somebody wants a forecast of a series, or of a window of raw values that comes with the request."""
 
@@ -48,6 +76,8 @@ class ForecastRequested(Record, frozen=True, kw_only=True):
     window: tuple[tuple[float, ...], ...] | None = None
     #: Time of the last row of `window` (UTC); without it the steps of the answer carry no times.
     cutoff: UtcTime | None = None
+    #: What is known of the steps; a model that was trained with such columns needs it here or in the log.
+    future: KnownFuture | None = None
     horizon: Annotated[int, Meta(ge=1, le=1000)]
     levels: Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)] = DEFAULT_LEVELS
     #: Model name or `name:version`; null means the model named after the series.
@@ -66,6 +96,11 @@ class ForecastRequested(Record, frozen=True, kw_only=True):
         require(self.window is not None or self.cutoff is None, "cutoff may only be given with a window")
         require_utc("cutoff", self.cutoff)
         require_ascending("levels", self.levels)
+        if self.future is not None:
+            require(
+                self.future.steps >= self.horizon,
+                f"future must reach {self.horizon} steps, the horizon, had {self.future.steps}",
+            )
         if self.window is not None:
             require(len(self.window) >= 1, "window must have at least one row")
             width = len(self.window[0])

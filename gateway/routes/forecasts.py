@@ -155,6 +155,7 @@ class ForecastDesk:
                 series_id=body.series_id,
                 window=body.window,
                 cutoff=body.cutoff,
+                future=body.future,
                 horizon=body.horizon,
                 levels=body.levels,
                 model=body.model,
