@@ -46,9 +46,12 @@ class FeatureRecipe(_Part, frozen=True, kw_only=True):
     `window`, for a level of the target in the working unit, subtracts the base of the window and divides by its unit.
     """
 
+    LATER = frozenset({"parameters"})
     name: str
     columns: Annotated[tuple[str, ...], Meta(min_length=1)]
     window_size: Annotated[int, Meta(ge=1)] = 1
+    #: What else the feature lets one set, where it differs from the default.
+    parameters: dict[str, Setting] = {}
     scaling: Literal["volatility", "standard", "window"]
     mean: Finite = 0.0
     scale: Positive = 1.0
@@ -190,7 +193,8 @@ def _form(part: _Part) -> dict[str, object]:
     form: dict[str, object] = {}
     for field in msgspec.structs.fields(part):
         value = getattr(part, field.name)
-        if field.name not in part.LATER or value != field.default:
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if field.name not in part.LATER or value != default:
             form[field.name] = _plain(value)
     return form
 

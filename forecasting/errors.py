@@ -10,7 +10,8 @@ ForecastingError             has code, field, expected, found, advice
 ├── CalendarError            unknown-calendar, unknown-freq, beyond-calendar, cutoff-off-calendar
 ├── InvalidArtefact          invalid-recipe, invalid-graph
 │   └── ParityBroken         parity-broken
-├── InvalidTraining          unknown-algorithm, unknown-hyperparameter, invalid-hyperparameter, invalid-training
+├── InvalidTraining          unknown-algorithm, unknown-hyperparameter, invalid-hyperparameter, invalid-training,
+│                            one-series-only
 └── DivergedTraining         diverged-training
 """
 

@@ -116,6 +116,7 @@ def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
         has_volatility_input=False,
         quantiles=(),
         median_weight=1.0,
+        statistical=None,
         hyperparameters={},
     )
 

@@ -85,13 +85,18 @@ def forecaster_of(recipe: Recipe, graph: bytes | None) -> Forecaster:
         from forecasting.ensemble import EnsembleForecaster  # noqa: PLC0415  # it asks here for its members
 
         return EnsembleForecaster(recipe, graph)
-    if is_baseline(recipe.algorithm) != (graph is None):
+    has_graph = recipe.statistical is None and not is_baseline(recipe.algorithm)
+    if has_graph != (graph is not None):
         raise InvalidArtefact(
             "invalid-graph",
             field="graph",
-            expected="absent for a baseline" if graph is not None else f"an ONNX graph for {recipe.algorithm}",
+            expected=f"absent for {recipe.algorithm}" if graph is not None else f"an ONNX graph for {recipe.algorithm}",
             found="present" if graph is not None else "none",
         )
+    if recipe.statistical is not None:
+        from forecasting.statistical_forecaster import StatisticalForecaster  # noqa: PLC0415  # it gives a `Middle`
+
+        return StatisticalForecaster(recipe, recipe.statistical)
     if graph is None:
         return BaselineForecaster(recipe)
     session = session_of(graph)

@@ -27,6 +27,7 @@ from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.fitting import Algorithm, Examples, SeriesView
+from forecasting.models.statistical_settings import is_statistical, least_window
 from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
 from schemas.trainings import CovariateKind, GapRule, TrainingRequested
 
@@ -156,7 +157,7 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
 
     Raises:
         InvalidObservations: ``no-observations``, ``unknown-column``, ``mixed-freq`` or ``mixed-calendar``.
-        InvalidTraining: ``invalid-training``.
+        InvalidTraining: ``invalid-training``, ``one-series-only``.
     """
     _check(spec)
     if not observations:
@@ -173,6 +174,14 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
                     expected=f"{expected} as in {observations[0].series_id}",
                     found=found,
                 )
+    if is_statistical(spec.algorithm) and len(observations) > 1:
+        raise InvalidTraining(
+            "one-series-only",
+            field="series_ids",
+            expected=f"one series: {spec.algorithm} is a model of a single one",
+            found=f"{len(observations)} series",
+            advice="train one model a series, or an algorithm that learns from several, such as lstm",
+        )
     series = [complete_rows(one, spec.all_columns) for one in observations]
     return Panel(
         series=series,
@@ -252,7 +261,24 @@ def draft_recipe(
         static_columns=spec.columns_of("static"),
         gaps=spec.gaps,
     )
+    if is_statistical(spec.algorithm):
+        return _with_statistical(recipe, panel, fit)
     return recipe if chosen is None else _with_inputs(recipe, spec, panel, fit, chosen)
+
+
+def _with_statistical(recipe: Recipe, panel: Panel, fit: Sequence[Part]) -> Recipe:
+    """Return the recipe with a statistical model of all rows that the fit part sees."""
+    from forecasting.models.statistical import fit as fit_model  # noqa: PLC0415  # training alone
+
+    rows = _seen(panel, fit[0], recipe.horizon)
+    model = fit_model(
+        recipe.algorithm,
+        rows[:, recipe.columns.index(recipe.target)],
+        panel.series[fit[0].series].time[: len(rows)],
+        recipe.season_length,
+        recipe.hyperparameters,
+    )
+    return msgspec.structs.replace(recipe, statistical=model)
 
 
 def _with_inputs(recipe: Recipe, spec: TrainingSpec, panel: Panel, fit: Sequence[Part], chosen: Algorithm) -> Recipe:
@@ -369,15 +395,20 @@ def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:
 
 
 def require_seasonal_window(spec: TrainingSpec, season: int) -> None:
-    """Refuse a seasonal-naive model whose window is shorter than one season.
+    """Refuse a seasonal-naive or statistical model whose window is shorter than one season.
 
     Raises:
         InvalidTraining: ``invalid-training``.
     """
-    if spec.algorithm == SEASONAL_NAIVE and spec.window_size < season:
+    needed = 0
+    if spec.algorithm == SEASONAL_NAIVE:
+        needed = season
+    if is_statistical(spec.algorithm):
+        needed = least_window(spec.algorithm, season)
+    if spec.window_size < needed:
         raise InvalidTraining(
             "invalid-training",
             field="window_size",
-            expected=f"at least {season}, one season, for {SEASONAL_NAIVE}",
+            expected=f"at least {needed} for {spec.algorithm} with a season of {season}",
             found=str(spec.window_size),
         )

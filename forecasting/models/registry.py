@@ -10,6 +10,7 @@ from forecasting.errors import InvalidTraining
 from forecasting.models.baselines import BASELINES
 from forecasting.models.fitting import Algorithm
 from forecasting.models.hyperparameters import Hyperparameter, resolve
+from forecasting.models.statistical_settings import SETTINGS, STATISTICAL
 
 #: Name -> module and class.
 _FITTED: Mapping[str, tuple[str, str]] = {
@@ -22,16 +23,16 @@ _COMMON = (
         name="refits", default=3, minimum=1, maximum=50, description="Fits in the calibration part of the backtest"
     ),
 )
-ALGORITHMS: tuple[str, ...] = (*_FITTED, *BASELINES)
+ALGORITHMS: tuple[str, ...] = (*_FITTED, *STATISTICAL, *BASELINES)
 
 
 def algorithm(name: str) -> Algorithm | None:
-    """Return the algorithm of a name, ``None`` for a baseline: it has nothing to fit.
+    """Return the algorithm of a name, ``None`` for one whose model is no graph: a baseline or a statistical one.
 
     Raises:
         InvalidTraining: ``unknown-algorithm``.
     """
-    if name in BASELINES:
+    if name in BASELINES or name in STATISTICAL:
         return None
     if name not in _FITTED:
         raise InvalidTraining(
@@ -57,5 +58,7 @@ def declared_hyperparameters(name: str) -> tuple[Hyperparameter, ...]:
     Raises:
         InvalidTraining: ``unknown-algorithm``.
     """
+    if name in STATISTICAL:
+        return (*SETTINGS[name], *_COMMON)
     found = algorithm(name)
     return () if found is None else (*found.hyperparameters, *_COMMON)

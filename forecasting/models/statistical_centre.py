@@ -81,9 +81,8 @@ def outlook_of(model: StatisticalRecipe, rows: FloatArray, time: IntArray | None
     Raises:
         InvalidWindow: ``window-shape``: the rows are too few to start on.
     """
+    require_start(model, rows, time)
     newer = _newer_rows(model, rows, time)
-    if newer is None:
-        _require(model, rows)
     match model:
         case EtsRecipe():
             ets = ets_states.started(model, rows) if newer is None else ets_states.stored(model)
@@ -110,6 +109,22 @@ def least_rows(model: StatisticalRecipe) -> int:
     return max(2, 1 if model.season == "none" else model.season_length)
 
 
+def require_start(model: StatisticalRecipe, rows: FloatArray, time: IntArray | None) -> None:
+    """Refuse rows that the recursion cannot start on and that the stored states do not belong to.
+
+    Raises:
+        InvalidWindow: ``window-shape``.
+    """
+    if len(rows) < least_rows(model) and _newer_rows(model, rows, time) is None:
+        raise InvalidWindow(
+            "window-shape",
+            field="window",
+            expected=f"at least {least_rows(model)} rows to start on",
+            found=f"{len(rows)} rows",
+            advice="give more history",
+        )
+
+
 def _newer_rows(model: StatisticalRecipe, rows: FloatArray, time: IntArray | None) -> FloatArray | None:
     """Return the rows after the one that the stored states belong to, or ``None`` where the window does not show it."""
     if time is None or model.state_time is None:
@@ -118,14 +133,3 @@ def _newer_rows(model: StatisticalRecipe, rows: FloatArray, time: IntArray | Non
     if at == len(time) or int(time[at]) != model.state_time:
         return None
     return rows[at + 1 :]
-
-
-def _require(model: StatisticalRecipe, rows: FloatArray) -> None:
-    if len(rows) < least_rows(model):
-        raise InvalidWindow(
-            "window-shape",
-            field="window",
-            expected=f"at least {least_rows(model)} rows to start on",
-            found=f"{len(rows)} rows",
-            advice="give more history",
-        )
