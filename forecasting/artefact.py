@@ -95,10 +95,13 @@ class IntervalRecipe(_Part, frozen=True, kw_only=True):
     A score is (outcome - median) / spread of a fold, in the working unit of the target; see `forecasting.intervals`.
     """
 
+    LATER = frozenset({"few_folds"})
     #: True: bands use the size of a score alone, which supports wider levels from few folds.
     is_symmetric: bool
     #: Shape (horizon, folds).
     scores: Annotated[tuple[tuple[Finite, ...], ...], Meta(min_length=1)]
+    #: Folds that the scores were made from where they were too few for the levels; 0: every score is a fold.
+    few_folds: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         for step, scores in enumerate(self.scores, start=1):

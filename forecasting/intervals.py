@@ -10,7 +10,10 @@ beyond exchangeability", Annals of Statistics 2023), so every release states the
 calibrated on.
 
 The two ends are calibrated apart (signed scores), or together by the size of the score where folds are few: that
-supports a level from half as many.
+supports a level from half as many. A history too short even for that gives no ranks to go by: its bands are those of
+Student's t with as many degrees of freedom as there are folds, scaled by the root mean square of their scores over all
+steps (the predictive distribution of a normal error with known mean and unknown scale: Gelman et al., Bayesian Data
+Analysis, 3rd edition, section 3.2). They assume more and are wide, and the recipe says from how few folds they come.
 """
 
 from __future__ import annotations
@@ -55,9 +58,13 @@ def calibrate(scores: FloatArray, levels: Sequence[float] = ()) -> IntervalRecip
 
     Args:
         scores: Scores of folds that the fit did not see, shape (folds, horizon), finite.
-        levels: Levels that must be supported; where the ends apart cannot, they share one calibration.
+        levels: Levels that must be supported; where the ends apart cannot, they share one calibration, and where that
+            cannot either, Student's t stands in.
     """
     folds, horizon = scores.shape
+    needed = max((folds_needed(level) for level in levels), default=0)
+    if folds < needed:
+        return _from_few(scores, needed)
     ordered = np.sort(scores, axis=0)
     rounded = [[float(f"{score:.{_SCORE_DIGITS}g}") for score in ordered[:, step]] for step in range(horizon)]
     are_apart = folds >= MIN_SIGNED_FOLDS and all(supports(folds, level, is_symmetric=False) for level in levels)
@@ -65,6 +72,18 @@ def calibrate(scores: FloatArray, levels: Sequence[float] = ()) -> IntervalRecip
         is_symmetric=not are_apart,
         scores=tuple(tuple(step) for step in rounded),
     )
+
+
+def _from_few(scores: FloatArray, ranks: int) -> IntervalRecipe:
+    """Return so many scores of Student's t, of alternating sign, whose sizes are the quantiles of its size."""
+    from scipy.special import stdtrit  # noqa: PLC0415  # training alone
+
+    folds, horizon = scores.shape
+    ranked = np.arange(1, ranks + 1) / (ranks + 1)
+    sizes = stdtrit(folds, (1 + ranked) / 2) * np.sqrt(np.mean(scores**2))
+    signed = np.sort(np.where(np.arange(ranks) % 2, sizes, -sizes))
+    step = tuple(float(f"{score:.{_SCORE_DIGITS}g}") for score in signed)
+    return IntervalRecipe(is_symmetric=True, scores=(step,) * horizon, few_folds=folds)
 
 
 def max_level(folds: int, *, is_symmetric: bool) -> float:
@@ -97,7 +116,9 @@ class Intervals:
         self._is_symmetric = recipe.is_symmetric
         self._scores = np.array(recipe.scores, dtype=np.float64)
         self._sizes = np.sort(np.abs(self._scores), axis=1)
+        #: Scores a step; `few_folds` where they were made from fewer folds.
         self.folds = self._scores.shape[1]
+        self._few_folds = recipe.few_folds
         self._ranks: dict[float, tuple[FloatArray, FloatArray]] = {}
 
     def require(self, levels: Sequence[float]) -> None:
@@ -113,7 +134,7 @@ class Intervals:
                     "level-not-calibrated",
                     field="levels",
                     expected=f"above 0 and at most {math.floor(highest * 100) / 100:g}, the highest level that "
-                    f"{self.folds} calibration folds support",
+                    f"{self._few_folds or self.folds} calibration folds support",
                     found=f"{level:g}",
                     advice="ask for a lower level or train on more history",
                 )

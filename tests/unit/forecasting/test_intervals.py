@@ -133,6 +133,28 @@ def test_ends_share_one_calibration_where_folds_are_too_few_for_the_level() -> N
     assert calibrate(scores, [80, 99]).is_symmetric  # each end alone would need 199
 
 
+@pytest.mark.parametrize(("folds", "level"), [(1, 80.0), (3, 80.0), (3, 95.0), (10, 95.0)])
+def test_bands_from_few_folds_cover(folds: int, level: float) -> None:
+    # Red where the size of the scores alone is believed: one fold would cover half of the outcomes.
+    rng = np.random.default_rng(folds)
+    trials = 4_000
+    seen, outcomes = rng.normal(scale=3.0, size=(trials, folds, 1)), rng.normal(scale=3.0, size=(trials, 1))
+    bounds = [Intervals(calibrate(one, [level])).bounds(level) for one in seen]
+
+    assert_coverage(*(np.array(ends) for ends in zip(*bounds, strict=True)), outcomes, level)
+
+
+def test_bands_from_few_folds_say_so_and_support_no_more_than_was_asked() -> None:
+    scores = np.array([[0.5, -1.0], [1.5, 2.0], [-0.5, 1.0]])
+    recipe = calibrate(scores, [80, 95])
+
+    assert (recipe.few_folds, len(recipe.scores[0])) == (3, 19)
+    assert Intervals(recipe).probability_above(np.array([0.0]))[0] == pytest.approx(0.5, abs=0.03)
+    with pytest.raises(LevelNotCalibrated, match="that 3 calibration folds support"):
+        Intervals(recipe).bounds(99)
+    assert calibrate(np.zeros((19, 2)), [80, 95]).few_folds == 0
+
+
 def test_probabilities_have_no_binary_noise() -> None:
     assert quantile_pair(80) == (0.1, 0.9)
     assert quantile_pair(95) == (0.025, 0.975)
