@@ -103,7 +103,8 @@ def joined(residuals: Sequence[Residuals]) -> Residuals:
 def calibrated(recipe: Recipe, residuals: Residuals, levels: Sequence[float]) -> Recipe:
     """Return a recipe with the median's weight and the bands that folds of the backtest support."""
     weight = residuals.best_weight() if recipe.quantiles else 1.0
-    return msgspec.structs.replace(recipe, median_weight=weight, intervals=calibrate(residuals.scores(weight), levels))
+    intervals = calibrate(residuals.scores(weight), (*levels, *SCORED_LEVELS))
+    return msgspec.structs.replace(recipe, median_weight=weight, intervals=intervals)
 
 
 def baseline_recipe(recipe: Recipe, name: str) -> Recipe:

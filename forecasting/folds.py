@@ -9,6 +9,13 @@ The model of every block is fitted on what lies before it, its own validation ta
 a walk-forward backtest with refits. Bands of the test part are calibrated on the calibration blocks, bands of the
 release on all blocks. A target never reaches beyond the first cutoff of what it must not know, in any series, so
 nothing that is estimated has seen the outcomes that it is judged by.
+
+A model that learns from rows and not from examples (a baseline, a statistical model) can be judged on less: where the
+history is too short for all of this, there is one calibration block and as few folds as there are, but one for
+calibration and one for the test at least. The folds between them, whose outcomes reach into the test part, then
+calibrate the release too:
+
+    rows | known | calibration | overlap | test |
 """
 
 from __future__ import annotations
@@ -51,10 +58,12 @@ class Plan(NamedTuple):
     Attributes:
         blocks: The calibration blocks and, last, the test block.
         release: The fit on everything; it has no folds.
+        overlap: In a short history, the folds between calibration and test, which calibrate the release alone.
     """
 
     blocks: list[Cut]
     release: Cut
+    overlap: Cut | None = None
 
     @property
     def calibration(self) -> list[Part]:
@@ -75,7 +84,8 @@ class PlanSize(NamedTuple):
         horizon: Steps ahead.
         min_calibration: Folds that the highest level needs.
         refits: Calibration blocks, at most.
-        needs_fit: Whether there is something to fit, so that a fit and a validation part are needed.
+        needs_fit: Whether examples are fitted, so that a fit and a validation part are needed.
+        least_known: Rows that the first fit must know where no examples are fitted.
     """
 
     first_row: int
@@ -83,18 +93,29 @@ class PlanSize(NamedTuple):
     min_calibration: int
     refits: int
     needs_fit: bool
+    least_known: int = 2
 
     @property
     def first_block(self) -> int:
         """The earliest row at which the first block can begin."""
         if not self.needs_fit:
-            return self.first_row + self.horizon
+            return max(self.first_row + self.horizon, self.first_fold)
         return self.first_row + MIN_FIT + MIN_VALIDATION - 2 + 2 * self.horizon
 
     @property
     def rows(self) -> int:
-        """Rows that are needed at least."""
+        """Rows that are needed for as many folds as the levels ask for."""
         return self.first_block + self.min_calibration - 1 + MIN_TEST + 2 * self.horizon
+
+    @property
+    def first_fold(self) -> int:
+        """The earliest fold of a short history."""
+        return max(self.first_row, self.least_known - 1)
+
+    @property
+    def least_rows(self) -> int:
+        """Rows that are needed at least: for a model without examples, those of two folds that do not overlap."""
+        return self.rows if self.needs_fit else min(self.first_fold + 2 * self.horizon + 1, self.rows)
 
 
 def min_calibration_of(levels: Sequence[float]) -> int:
@@ -113,16 +134,10 @@ def plan_folds(times: Sequence[IntArray], size: PlanSize) -> Plan:
         TooLittleHistory: With the rows that are needed and the rows there are.
     """
     first, horizon = times[0], size.horizon
+    if len(first) < size.least_rows:
+        raise _too_short(len(first), size)
     if len(first) < size.rows:
-        raise TooLittleHistory(
-            "too-little-history",
-            field="observations",
-            expected=f"at least {size.rows} complete rows: {size.first_row + 1} for the first window, {horizon} "
-            f"targets after each part, {size.min_calibration} calibration folds for the highest level and "
-            f"{MIN_TEST} test folds",
-            found=str(len(first)),
-            advice="load more history, or ask for a shorter horizon, a smaller window_size or lower levels",
-        )
+        return _short(times, size)
     spare = len(first) - size.rows
     test_span = _span(MIN_TEST, _TEST_SHARE, len(first), spare // 4)
     calibration_span = _span(size.min_calibration, _CALIBRATION_SHARE, len(first), spare // 2)
@@ -136,10 +151,46 @@ def plan_folds(times: Sequence[IntArray], size: PlanSize) -> Plan:
     blocks = []
     for edge, end in zip(edges, [*edges[1:], test_edge], strict=True):
         folds = [Part(s, rows[(times[s][rows] >= edge) & (times[s][rows] < end)]) for s, rows in calibration]
-        blocks.append(_cut(times, size, edge, [part for part in folds if len(part.cutoffs)]))
+        blocks.append(_cut(times, size, edge, folds))
     test = _cutoffs(times, size, test_edge, None, max(test_span // _TEST_FOLDS, 1))
     blocks.append(_cut(times, size, test_edge, test))
     return Plan(blocks, _cut(times, size, None, []))
+
+
+def _too_short(rows: int, size: PlanSize) -> TooLittleHistory:
+    folds = (
+        f"{size.min_calibration} calibration folds for the highest level and {MIN_TEST} test folds"
+        if size.needs_fit
+        else "one calibration fold and one test fold"
+    )
+    return TooLittleHistory(
+        "too-little-history",
+        field="observations",
+        expected=f"at least {size.least_rows} complete rows: {size.first_row + 1} for the first window, "
+        f"{size.horizon} targets after each part, {folds}",
+        found=str(rows),
+        advice="load more history, or ask for a shorter horizon, a smaller window_size or lower levels",
+    )
+
+
+def _short(times: Sequence[IntArray], size: PlanSize) -> Plan:
+    """Return a plan with fewer folds than the levels ask for."""
+    first, horizon = times[0], size.horizon
+    folds = len(first) - size.least_rows + 2
+    test_span = min(max(folds // 3, 1), MIN_TEST)
+    test_start = len(first) - horizon - test_span
+    start, overlap, test_edge = (int(first[row]) for row in (size.first_fold, test_start - horizon + 1, test_start))
+    late = [
+        Part(series, rows[times[series][rows] < test_edge]) for series, rows in _cutoffs(times, size, overlap, None, 1)
+    ]
+    return Plan(
+        [
+            _cut(times, size, start, _cutoffs(times, size, start, test_edge, 1)),
+            _cut(times, size, test_edge, _cutoffs(times, size, test_edge, None, 1)),
+        ],
+        _cut(times, size, None, []),
+        _cut(times, size, overlap, late) if any(len(part.cutoffs) for part in late) else None,
+    )
 
 
 def _span(least: int, share: float, rows: int, spare: int) -> int:
@@ -149,13 +200,29 @@ def _span(least: int, share: float, rows: int, spare: int) -> int:
 
 def _cut(times: Sequence[IntArray], size: PlanSize, edge: int | None, folds: list[Part]) -> Cut:
     """Return the fit on what is known at the time ``edge`` (everything when ``None``), with its validation tail."""
-    known = _cutoffs(times, size, None, edge, 1)
+    folds = [part for part in folds if len(part.cutoffs)]
     if not size.needs_fit:
-        return Cut(known, [], folds)
+        return Cut(_known(times, size, edge), [], folds)
+    known = _cutoffs(times, size, None, edge, 1)
     first = next(part for part in known if part.series == 0).cutoffs
     tail = max(MIN_VALIDATION, int(_VALIDATION_SHARE * len(first)))
     start = int(times[0][first[-tail]])
     return Cut(_cutoffs(times, size, None, start, 1), _cutoffs(times, size, start, edge, 1), folds)
+
+
+def _known(times: Sequence[IntArray], size: PlanSize, edge: int | None) -> list[Part]:
+    """Return the cutoffs whose targets lie at or before the time ``edge``, up to the newest such row.
+
+    What is estimated from rows needs no whole window: where there is none, the only cutoff may lie before the first
+    row, so that its last target is the newest row that is known.
+    """
+    found = []
+    for series, time in enumerate(times):
+        rows = len(time) if edge is None else int(np.searchsorted(time, edge, side="right"))
+        last = rows - 1 - size.horizon
+        if rows > 1:
+            found.append(Part(series, np.arange(min(size.first_row, last), last + 1, dtype=np.int64)))
+    return found
 
 
 def _cutoffs(times: Sequence[IntArray], size: PlanSize, start: int | None, end: int | None, stride: int) -> list[Part]:

@@ -160,5 +160,5 @@ def _check_not_positive(algorithm: str, hyperparameters: Mapping[str, Setting]) 
 
 
 def _check_short(algorithm: str, hyperparameters: Mapping[str, Setting]) -> None:
-    with pytest.raises(TooLittleHistory, match=r"at least \d+ complete rows.*was 15"):
-        _small(algorithm, hyperparameters, prices(15))
+    with pytest.raises(TooLittleHistory, match=r"at least \d+ complete rows.*was 11"):
+        _small(algorithm, hyperparameters, prices(11))

@@ -154,12 +154,45 @@ def test_a_plan_without_embargo_is_caught() -> None:
 
 @pytest.mark.parametrize("needs_fit", [True, False])
 def test_one_row_less_than_needed_is_refused_with_both_numbers(needs_fit: bool) -> None:
-    needed = size(needs_fit=needs_fit).rows
+    needed = size(needs_fit=needs_fit).least_rows
 
     plan_folds([times(needed)], size(needs_fit=needs_fit))
     with pytest.raises(TooLittleHistory, match=f"at least {needed} complete rows: .* was {needed - 1}") as caught:
         plan_folds([times(needed - 1)], size(needs_fit=needs_fit))
     assert caught.value.code == "too-little-history"
+
+
+@pytest.mark.parametrize(
+    ("rows", "horizon", "calibration", "overlap", "test"),
+    [(30, 10, 1, 9, 1), (48, 18, 1, 17, 1), (51, 18, 4, 17, 1), (45, 5, 17, 4, 8), (40, 1, 19, 0, 9)],
+)
+def test_short_history_gets_the_folds_that_it_has(
+    rows: int, horizon: int, calibration: int, overlap: int, test: int
+) -> None:
+    first_row = 9 if horizon == 10 else 11
+    asked = size(needs_fit=False, first_row=first_row, horizon=horizon)
+    series = [times(rows), times(rows // 2, start=rows // 2), times(4)]
+
+    plan = plan_folds(series, asked)
+
+    def counted(parts) -> int:
+        return sum(len(part.cutoffs) for part in parts if part.series == 0)
+
+    found = counted(plan.calibration), counted(plan.overlap.folds) if plan.overlap else 0, counted(plan.test)
+    assert found == (calibration, overlap, test)
+    assert plan.test[0].cutoffs[-1] == rows - 1 - horizon
+    blocks = [*plan.blocks, *([plan.overlap] if plan.overlap else [])]
+    for block in blocks:
+        start = min(series[part.series][part.cutoffs[0]] for part in block.folds)
+        assert all(series[part.series][part.cutoffs[-1] + horizon] <= start for part in block.fit)
+    ends = [series[part.series][part.cutoffs[-1] + horizon] for part in plan.calibration]
+    assert max(ends) <= series[0][plan.test[0].cutoffs[0]]
+
+
+def test_models_of_examples_are_not_judged_on_less() -> None:
+    asked = size()
+    assert asked.least_rows == asked.rows == 125
+    assert size(needs_fit=False).least_rows == 19 + 20 + 1
 
 
 def test_the_highest_level_sets_the_calibration_folds() -> None:
