@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from forecasting.errors import InvalidArtefact
+from forecasting.models.statistical_recipe import StatisticalRecipe
 from schemas.identity import canonical_bytes
 
 VERSION_DIGITS = 16
@@ -117,7 +118,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
     """What turns observations into the input of the graph and its output into a forecast."""
 
     LATER = frozenset(
-        {"anchor", "future_columns", "static_columns", "step_features", "output", "gaps"},
+        {"anchor", "future_columns", "static_columns", "step_features", "output", "gaps", "statistical"},
     )
     #: The form of the recipe that this code reads and writes.
     format: Literal[1] = 1
@@ -160,6 +161,8 @@ class Recipe(_Part, frozen=True, kw_only=True):
     output: Literal["quantiles", "direction"] = "quantiles"
     #: What becomes of missing rows and values: see `forecasting.grid`.
     gaps: Literal["skip", "forward-fill", "interpolate", "zero", "refuse"] = "skip"
+    #: Parameters and states of a statistical model, which has no graph.
+    statistical: StatisticalRecipe | None = None
 
     def __post_init__(self) -> None:
         if self.target not in self.columns:
