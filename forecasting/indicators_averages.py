@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from forecasting.features_kind import Parameter, Unfit
 from forecasting.indicators_window import (
     Indicator,
     Windowed,
@@ -23,10 +24,17 @@ from forecasting.indicators_window import (
 )
 from forecasting.panel import FloatArray
 
-#: Standard deviations between the middle and each Bollinger band.
-_BAND_WIDTH = 2.0
-#: The spans of the classic MACD: window_size is the slow one, the others keep their proportion to it.
+#: The spans of the classic MACD: window_size is the slow one, the others keep their proportion to it unless given.
 _FAST, _SLOW, _SIGNAL = 12, 26, 9
+_SPANS = (
+    Parameter(name="fast", default=0, least=0, most=10_000, says="the fast span; 0 is 12/26 of window_size"),
+    Parameter(name="signal", default=0, least=0, most=10_000, says="the span of the signal; 0 is 9/26 of window_size"),
+)
+_BANDS = (
+    Parameter(
+        name="deviations", default=2.0, least=0.1, most=100, says="standard deviations from the middle to each band"
+    ),
+)
 
 
 def _average_ratio(weights: FloatArray) -> Windowed:
@@ -65,11 +73,13 @@ def hull_average_ratio(window_size: int) -> Windowed:
     return Windowed(lookback, compute)
 
 
-def _macd(window_size: int) -> tuple[Windowed, FloatArray]:
+def _macd(window_size: int, fast_span: int, signal_span: int) -> tuple[Windowed, FloatArray]:
     """Return EMA_fast - EMA_slow in the unit of the price, and the weights of its signal."""
-    fast = exponential_weights(round(window_size * _FAST / _SLOW))
-    slow = exponential_weights(window_size)
-    signal = exponential_weights(round(window_size * _SIGNAL / _SLOW))
+    fast_span = fast_span or round(window_size * _FAST / _SLOW)
+    if fast_span >= window_size:
+        raise Unfit("fast", f"below window_size, the slow span, which is {window_size}")
+    fast, slow = exponential_weights(fast_span), exponential_weights(window_size)
+    signal = exponential_weights(signal_span or round(window_size * _SIGNAL / _SLOW))
 
     def compute(price: FloatArray) -> FloatArray:
         return distance(price, fast)[len(slow) - len(fast) :] - distance(price, slow)
@@ -77,28 +87,28 @@ def _macd(window_size: int) -> tuple[Windowed, FloatArray]:
     return Windowed(len(slow), compute), signal
 
 
-def macd_line(window_size: int) -> Windowed:
-    """Return (EMA_fast - EMA_slow) / x, slow = window_size, fast = 12/26 of it: 26 is the classic MACD 12, 26, 9.
+def macd_line(window_size: int, *, fast: int = 0, signal: int = 0) -> Windowed:
+    """Return (EMA_fast - EMA_slow) / x, slow = window_size, fast 12/26 of it: 26 is the classic MACD 12, 26, 9.
 
     Gerald Appel, "The Moving Average Convergence-Divergence Trading Method" (1979), here as a share of the price.
     """
-    line, _ = _macd(window_size)
+    line, _ = _macd(window_size, fast, signal)
     return Windowed(line.lookback, lambda price: relative(line.compute(price), price[line.lookback - 1 :]))
 
 
-def macd_signal(window_size: int) -> Windowed:
-    """Return EMA_signal(line) / x, the line in the unit of the price and signal = 9/26 of window_size.
+def macd_signal(window_size: int, *, fast: int = 0, signal: int = 0) -> Windowed:
+    """Return EMA_signal(line) / x, the line in the unit of the price and signal 9/26 of window_size.
 
     Each value of the line has a window of its own, and the signal one over them.
     """
-    line, weights = _macd(window_size)
+    line, weights = _macd(window_size, fast, signal)
     lookback = line.lookback + len(weights) - 1
     return Windowed(lookback, lambda price: relative(weighted(line.compute(price), weights), price[lookback - 1 :]))
 
 
-def macd_histogram(window_size: int) -> Windowed:
+def macd_histogram(window_size: int, *, fast: int = 0, signal: int = 0) -> Windowed:
     """Return (line - signal) / x; see `macd_line` and `macd_signal`."""
-    line, weights = _macd(window_size)
+    line, weights = _macd(window_size, fast, signal)
     lookback = line.lookback + len(weights) - 1
     return Windowed(lookback, lambda price: relative(-distance(line.compute(price), weights), price[lookback - 1 :]))
 
@@ -112,7 +122,7 @@ def _spread(price: FloatArray, window_size: int) -> tuple[FloatArray, FloatArray
     return below, np.sqrt(squares / window_size)
 
 
-def bollinger_position(window_size: int) -> Windowed:
+def bollinger_position(window_size: int, *, deviations: float = 2.0) -> Windowed:
     """Return %b = (x - lower) / (upper - lower), bands at SMA +- 2 standard deviations (n); 0.5 where nothing moved.
 
     John Bollinger, "Bollinger on Bollinger Bands" (2001).
@@ -120,17 +130,17 @@ def bollinger_position(window_size: int) -> Windowed:
 
     def compute(price: FloatArray) -> FloatArray:
         below, deviation = _spread(price, window_size)
-        return 0.5 + ratio(-below, 2 * _BAND_WIDTH * deviation, otherwise=0.0)
+        return 0.5 + ratio(-below, 2 * deviations * deviation, otherwise=0.0)
 
     return Windowed(window_size, compute)
 
 
-def bollinger_bandwidth(window_size: int) -> Windowed:
+def bollinger_bandwidth(window_size: int, *, deviations: float = 2.0) -> Windowed:
     """Return (upper - lower) / SMA, bands as in `bollinger_position`."""
 
     def compute(price: FloatArray) -> FloatArray:
         below, deviation = _spread(price, window_size)
-        return relative(2 * _BAND_WIDTH * deviation, price[window_size - 1 :] + below)
+        return relative(2 * deviations * deviation, price[window_size - 1 :] + below)
 
     return Windowed(window_size, compute)
 
@@ -141,9 +151,9 @@ AVERAGES = {
     "exponential-average-ratio": Indicator(columns=_PRICE, make=exponential_average_ratio),
     "hull-average-ratio": Indicator(columns=_PRICE, make=hull_average_ratio),
     # From 5 on the fast span is below the slow one and the signal above 1.
-    "macd-line": Indicator(columns=_PRICE, make=macd_line, least=5),
-    "macd-signal": Indicator(columns=_PRICE, make=macd_signal, least=5),
-    "macd-histogram": Indicator(columns=_PRICE, make=macd_histogram, least=5),
-    "bollinger-position": Indicator(columns=_PRICE, make=bollinger_position),
-    "bollinger-bandwidth": Indicator(columns=_PRICE, make=bollinger_bandwidth),
+    "macd-line": Indicator(columns=_PRICE, make=macd_line, least=5, parameters=_SPANS),
+    "macd-signal": Indicator(columns=_PRICE, make=macd_signal, least=5, parameters=_SPANS),
+    "macd-histogram": Indicator(columns=_PRICE, make=macd_histogram, least=5, parameters=_SPANS),
+    "bollinger-position": Indicator(columns=_PRICE, make=bollinger_position, parameters=_BANDS),
+    "bollinger-bandwidth": Indicator(columns=_PRICE, make=bollinger_bandwidth, parameters=_BANDS),
 }

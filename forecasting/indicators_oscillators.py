@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecasting.features_kind import Parameter
 from forecasting.indicators_window import (
     Indicator,
     Windowed,
@@ -22,8 +23,7 @@ from forecasting.indicators_window import (
 )
 from forecasting.panel import FloatArray
 
-#: Rows that %D averages %K over.
-_STOCHASTIC_ROWS = 3
+_SMOOTHING = (Parameter(name="rows", default=3, least=2, most=1_000, says="rows of %K that %D averages"),)
 #: Lambert's constant: it puts about three quarters of the values between -100 and 100.
 _CHANNEL = 0.015
 
@@ -57,15 +57,15 @@ def stochastic_k(window_size: int) -> Windowed:
     return Windowed(window_size, compute)
 
 
-def stochastic_d(window_size: int) -> Windowed:
+def stochastic_d(window_size: int, *, rows: int = 3) -> Windowed:
     """Return %D, the plain mean of the last 3 values of %K; see `stochastic_k`."""
-    raw, weights = stochastic_k(window_size), simple_weights(_STOCHASTIC_ROWS)
+    raw, weights = stochastic_k(window_size), simple_weights(rows)
 
     def compute(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
         fast = raw.compute(high, low, close)
-        return fast[_STOCHASTIC_ROWS - 1 :] + distance(fast, weights)
+        return fast[rows - 1 :] + distance(fast, weights)
 
-    return Windowed(window_size + _STOCHASTIC_ROWS - 1, compute)
+    return Windowed(window_size + rows - 1, compute)
 
 
 def williams_percent_range(window_size: int) -> Windowed:
@@ -113,7 +113,7 @@ _BAR = ("high", "low", "close")
 OSCILLATORS = {
     "relative-strength-index": Indicator(columns=("price",), make=relative_strength_index),
     "stochastic-k": Indicator(columns=_BAR, make=stochastic_k),
-    "stochastic-d": Indicator(columns=_BAR, make=stochastic_d),
+    "stochastic-d": Indicator(columns=_BAR, make=stochastic_d, parameters=_SMOOTHING),
     "williams-percent-range": Indicator(columns=_BAR, make=williams_percent_range),
     "commodity-channel-index": Indicator(columns=_BAR, make=commodity_channel_index),
     "rate-of-change": Indicator(columns=("price",), make=rate_of_change),

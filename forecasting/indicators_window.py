@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forecasting.features_kind import Parameter
 from forecasting.panel import FloatArray
 
 #: The most that the start of a recursive average may weigh after its burn-in.
@@ -42,13 +43,15 @@ class Indicator:
 
     Attributes:
         columns: What its columns are, in order: `price` is any one price, e.g. the close.
-        make: From window_size to the indicator.
+        make: From window_size, and the parameters by name, to the indicator.
         least: The smallest window_size.
+        parameters: What else can be set.
     """
 
     columns: tuple[str, ...]
-    make: Callable[[int], Windowed]
+    make: Callable[..., Windowed]
     least: int = 2
+    parameters: tuple[Parameter, ...] = ()
 
 
 def lagged(values: FloatArray, rows: int) -> Iterator[FloatArray]:

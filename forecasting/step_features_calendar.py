@@ -79,8 +79,8 @@ CALENDAR_KINDS: Mapping[str, StepKind] = {
     **{name: StepKind(says=f"{term.says}, of the step", build=_term(term)) for name, term in TERMS.items()},
     "fourier-sin": StepKind(
         takes=_FOURIER,
-        says="sin(2π `order` *t* / `period`). `option` is the cycle: hour, day, week, month, quarter, year (of the "
-        "calendar, without `period`), days (*t* and `period` in days since 1970), or none (*t* is the step, `period` "
+        says="`sin(2 pi order t / period)`. `option` is the cycle: hour, day, week, month, quarter, year (of the "
+        "calendar, without `period`), days (t and `period` in days since 1970), or none (t is the step, `period` "
         "in rows)",
         build=_fourier(is_sine=True),
     ),

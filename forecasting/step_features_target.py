@@ -110,7 +110,7 @@ TARGET_KINDS: Mapping[str, StepKind] = {
         build=_window_mean,
     ),
     "window-deviation": StepKind(
-        takes=_ROWS, says="the standard deviation (*n*) over the same rows", build=_window_deviation
+        takes=_ROWS, says="the standard deviation (n) over the same rows", build=_window_deviation
     ),
     "window-min": StepKind(takes=_ROWS, says="the least of the same rows", build=_window_extreme(np.min)),
     "window-max": StepKind(takes=_ROWS, says="the greatest of the same rows", build=_window_extreme(np.max)),

@@ -9,7 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from forecasting.artefact import Artefact, Recipe, VolatilityRecipe, recipe_from_json, recipe_to_json
+from forecasting.artefact import (
+    Artefact,
+    FeatureRecipe,
+    IntervalRecipe,
+    Recipe,
+    VolatilityRecipe,
+    recipe_from_json,
+    recipe_to_json,
+)
 from forecasting.errors import ForecastingError, InvalidArtefact, LevelNotCalibrated
 from forecasting.intervals import calibrate
 from forecasting.serving import LoadedModel
@@ -48,6 +56,36 @@ def test_recipe_keeps_its_digest_through_json() -> None:
 
     assert recipe_from_json(travelled) == recipe
     assert Artefact(recipe_from_json(travelled)).digest == Artefact(recipe).digest
+
+
+def test_a_recipe_that_names_nothing_of_what_came_later_has_the_digest_that_it_always_had() -> None:
+    # Red when a new field is not among `LATER`: every released version would get another name.
+    recipe = Recipe(
+        algorithm="lstm",
+        target="close",
+        columns=("close", "volume"),
+        freq="1d",
+        calendar="XNYS",
+        season_length=5,
+        window_size=20,
+        horizon=2,
+        transform="log-return",
+        features=(
+            FeatureRecipe(name="log-return", columns=("close",), scaling="volatility"),
+            FeatureRecipe(
+                name="macd-line", columns=("close",), window_size=26, scaling="standard", mean=0.25, scale=2.0
+            ),
+        ),
+        has_volatility_input=True,
+        volatility=VolatilityRecipe(decay=0.94, shrinkage=0.1, long_run=0.02),
+        quantiles=(0.1, 0.5, 0.9),
+        drift=0.001,
+        intervals=IntervalRecipe(is_symmetric=True, scores=((0.5, 1.0), (0.25, 2.0))),
+        hyperparameters={"layers": "32"},
+        seed=7,
+    )
+
+    assert Artefact(recipe, b"graph").digest == "f76a0d8d1ff421644dfce47d4fb8ea954486841a06a8b522489c9417c01d505d"
 
 
 @pytest.mark.parametrize(
