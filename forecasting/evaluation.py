@@ -21,12 +21,15 @@ from forecasting.backtest import (
 from forecasting.folds import Part
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
-from forecasting.panel import FloatArray
+from forecasting.panel import FloatArray, IntArray
 from forecasting.preparation import Panel
 from forecasting.serving import LoadedModel
+from forecasting.significance import FoldValues, mean_of
 
 MODEL = "model"
 _WEIGHTS = np.linspace(0.0, 1.0, 21)
+#: A gain of the graph's median that is not this many of its standard errors is not believed at all.
+_DOUBT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +40,42 @@ class Residuals:
         change: The median's change from the anchor, with the whole weight of the graph.
         outcome: The change from the anchor that happened.
         spread: What a score of 1 stands for.
+        series: Index of the series of each fold, shape (folds,).
+        starts: UTC seconds of the cutoff, shape (folds,).
+        ends: UTC seconds of the last outcome, shape (folds,).
     """
 
     change: FloatArray
     outcome: FloatArray
     spread: FloatArray
+    series: IntArray
+    starts: IntArray
+    ends: IntArray
 
     def scores(self, weight: float) -> FloatArray:
         """Return the conformal scores when the graph's median has this weight."""
         return (self.outcome - weight * self.change) / self.spread
 
     def best_weight(self) -> float:
-        """Return the weight of the graph's median with the least absolute error; the rest is the last value."""
-        errors = [float(np.mean(np.abs(self.outcome - weight * self.change))) for weight in _WEIGHTS]
-        return round(float(_WEIGHTS[int(np.argmin(errors))]), 2)
+        """Return how much of the graph's median to believe; the rest is the anchor.
+
+        The weight with the least absolute error, shrunk by the part of its gain that chance could be: 1 - (2 standard
+        errors / gain)^2, and 0 where that is negative (the positive-part estimator of James and Stein, "Estimation
+        with quadratic loss", 1961). Folds too few to tell the error of the gain leave the weight as it is.
+        """
+        by_weight = [np.abs(self.outcome - weight * self.change).mean(axis=1) for weight in _WEIGHTS]
+        best = int(np.argmin([np.mean(one) for one in by_weight]))
+        weight, gains = float(_WEIGHTS[best]), by_weight[0] - by_weight[best]
+        gain = mean_of(
+            [FoldValues(gains[own], self.starts[own], self.ends[own]) for own in map(self._of, np.unique(self.series))]
+        )
+        if gain is None or weight == 0:
+            return round(weight, 2)
+        share = 1 - (_DOUBT * gain.error / gain.value) ** 2 if gain.value > 0 else 0.0
+        return round(weight * max(share, 0.0), 2)
+
+    def _of(self, series: int) -> IntArray:
+        return np.flatnonzero(self.series == series)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +106,7 @@ def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Res
     recipe = model.recipe
     target = recipe.columns.index(recipe.target)
     changes, actual, spreads = [], [], []
+    times = [panel.series[series].time for series, _ in parts]
     for series, cutoffs in parts:
         values = panel.values[series]
         middles = model.middles([panel.window(recipe, series, int(cutoff)) for cutoff in cutoffs])
@@ -88,7 +114,14 @@ def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Res
         actual.append(y - model.working(np.array([middle.anchor for middle in middles])))
         changes += [middle.change for middle in middles]
         spreads += [middle.spread for middle in middles]
-    return Residuals(change=np.array(changes), outcome=np.concatenate(actual), spread=np.array(spreads))
+    return Residuals(
+        change=np.array(changes),
+        outcome=np.concatenate(actual),
+        spread=np.array(spreads),
+        series=np.concatenate([np.full(len(cutoffs), series) for series, cutoffs in parts]),
+        starts=np.concatenate([time[cutoffs] for time, (_, cutoffs) in zip(times, parts, strict=True)]),
+        ends=np.concatenate([time[cutoffs + recipe.horizon] for time, (_, cutoffs) in zip(times, parts, strict=True)]),
+    )
 
 
 def joined(residuals: Sequence[Residuals]) -> Residuals:
@@ -97,6 +130,9 @@ def joined(residuals: Sequence[Residuals]) -> Residuals:
         change=np.concatenate([part.change for part in residuals]),
         outcome=np.concatenate([part.outcome for part in residuals]),
         spread=np.concatenate([part.spread for part in residuals]),
+        series=np.concatenate([part.series for part in residuals]),
+        starts=np.concatenate([part.starts for part in residuals]),
+        ends=np.concatenate([part.ends for part in residuals]),
     )
 
 

@@ -144,7 +144,12 @@ def served(forecasts: Forecasts, folds: Folds) -> FloatArray:
     for piece, known in folds.pieces():
         if len(known) >= _LEAST_KNOWN:
             learnt = Residuals(
-                change=forecasts.change[known], outcome=outcome[known], spread=np.ones_like(outcome[known])
+                change=forecasts.change[known],
+                outcome=outcome[known],
+                spread=np.ones_like(outcome[known]),
+                series=folds.series[known],
+                starts=folds.cutoff[known],
+                ends=folds.known_at[known],
             )
             medians[piece] = forecasts.anchor[piece] + learnt.best_weight() * forecasts.change[piece]
     return medians
