@@ -44,8 +44,9 @@ def started(recipe: ThetaRecipe, rows: FloatArray) -> tuple[ThetaStates, FloatAr
     adjusted = _adjusted(recipe, rows, tuple(seasonal.tolist()))
     first = float(adjusted[0])
     slope, intercept = (0.0, first) if recipe.is_dynamic else line_of(adjusted)
-    turned = np.roll(seasonal, -1)
-    return ThetaStates(1, first, first, intercept, slope, tuple(turned.tolist())), rows[1:]
+    # The level of the row before is such that the first row was forecast to lie on the line.
+    level = recipe.alpha * first + (1 - recipe.alpha) * (intercept + slope) / recipe.theta
+    return ThetaStates(1, level, first, intercept, slope, tuple(np.roll(seasonal, -1).tolist())), rows[1:]
 
 
 def advanced(recipe: ThetaRecipe, states: ThetaStates, rows: FloatArray) -> tuple[ThetaStates, FloatArray]:
