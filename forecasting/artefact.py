@@ -118,7 +118,18 @@ class Recipe(_Part, frozen=True, kw_only=True):
     """What turns observations into the input of the graph and its output into a forecast."""
 
     LATER = frozenset(
-        {"anchor", "future_columns", "static_columns", "step_features", "output", "gaps", "statistical"},
+        {
+            "anchor",
+            "future_columns",
+            "static_columns",
+            "step_features",
+            "output",
+            "gaps",
+            "statistical",
+            "members",
+            "weights",
+            "member_spreads",
+        },
     )
     #: The form of the recipe that this code reads and writes.
     format: Literal[1] = 1
@@ -163,6 +174,12 @@ class Recipe(_Part, frozen=True, kw_only=True):
     gaps: Literal["skip", "forward-fill", "interpolate", "zero", "refuse"] = "skip"
     #: Parameters and states of a statistical model, which has no graph.
     statistical: StatisticalRecipe | None = None
+    #: Of an ensemble, each with its own window and inputs; their graphs are one: see `forecasting.ensemble`.
+    members: tuple[Recipe, ...] = ()
+    #: Of the members, summing to 1; empty combines them by the median.
+    weights: tuple[Annotated[float, Meta(ge=0, le=1)], ...] = ()
+    #: What each member's spread is multiplied by at each step before they are combined: half its 80 % band.
+    member_spreads: tuple[tuple[Positive, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.target not in self.columns:
@@ -183,6 +200,21 @@ class Recipe(_Part, frozen=True, kw_only=True):
             raise ValueError(f"window_size must be at least {self.season_length}, one season, was {self.window_size}")
         if set(self.future_columns) & set(self.static_columns):
             raise ValueError("a column must not be both static and known in the future")
+        self._check_members()
+
+    def _check_members(self) -> None:
+        if not self.members:
+            return
+        for member in self.members:
+            for name in ("target", "columns", "freq", "calendar", "horizon", "transform", "future_columns"):
+                if getattr(member, name) != getattr(self, name):
+                    raise ValueError(f"{name} of a member must be {getattr(self, name)}, was {getattr(member, name)}")
+            if member.members or member.output != "quantiles" or member.window_size > self.window_size:
+                raise ValueError(f"a member must forecast values from the window, {member.algorithm} does not")
+        if self.weights and (len(self.weights) != len(self.members) or abs(sum(self.weights) - 1) > 1e-6):  # noqa: PLR2004  # rounding
+            raise ValueError(f"weights must be {len(self.members)} that sum to 1, were {self.weights}")
+        if [len(spreads) for spreads in self.member_spreads] != [self.horizon] * len(self.members):
+            raise ValueError(f"member_spreads must be {len(self.members)} x {self.horizon}")
 
     @property
     def baseline_rows(self) -> int:

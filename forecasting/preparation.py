@@ -54,6 +54,9 @@ class TrainingSpec:
         gaps: What becomes of missing rows and values.
         features: Inputs of the graph; empty takes those that suit the algorithm. Their scaler values are fitted.
         step_features: Second inputs of the graph, a row a step; likewise.
+        candidates: What `auto` compares, or the members of an `ensemble`; empty takes what suits the series.
+        budget_seconds: That `auto` and a search may take; 0 is without limit.
+        search_trials: Trials of the hyperparameter search; 0 searches none.
         seed: Of all randomness.
     """
 
@@ -69,6 +72,9 @@ class TrainingSpec:
     gaps: GapRule = "skip"
     features: tuple[FeatureRecipe, ...] = ()
     step_features: tuple[StepFeatureRecipe, ...] = ()
+    candidates: tuple[str, ...] = ()
+    budget_seconds: float = 0.0
+    search_trials: int = 0
     seed: int = 0
 
     @classmethod
@@ -85,6 +91,9 @@ class TrainingSpec:
             covariates=request.covariates,
             season_length=request.season_length,
             gaps=request.gaps,
+            candidates=request.candidates,
+            budget_seconds=request.budget_seconds,
+            search_trials=request.search_trials,
             seed=request.seed,
         )
 

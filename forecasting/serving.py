@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from forecasting.artefact import Artefact, Recipe, recipe_from_json
+from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import HorizonTooLong, InvalidWindow
 from forecasting.forecasters import Forecaster, Middle, forecaster_of
 from forecasting.inputs import InputBuilder
@@ -134,6 +135,10 @@ class LoadedModel:
         for window in given:
             self._inputs.check(window, horizon)
         return [self._forecaster.middle(window) for window in given]
+
+    def member_middles(self, window: Window) -> list[Middle]:
+        """Return the middle of each member of an ensemble, which any other model has none of."""
+        return self._forecaster.member_middles(window) if isinstance(self._forecaster, EnsembleForecaster) else []
 
     def working(self, values: FloatArray) -> FloatArray:
         """Return values of the target in the working unit of the recipe: logarithms, or the values themselves."""

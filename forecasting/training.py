@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from forecasting.artefact import Artefact, Recipe, Setting
-from forecasting.calendars import season_length
 from forecasting.evaluation import Evaluation, calibrated, evaluate, joined, residuals_of
-from forecasting.folds import Cut, Plan, PlanSize, min_calibration_of, plan_folds
-from forecasting.models.baselines import is_baseline
-from forecasting.models.fitting import Epoch, FitTask, Fitted
-from forecasting.models.registry import algorithm, hyperparameters_of
+from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
+from forecasting.folds import Plan
+from forecasting.models.fitting import Epoch, Fitted
 from forecasting.panel import IntArray, Observations
-from forecasting.preparation import (
-    Panel,
-    TrainingSpec,
-    draft_recipe,
-    examples_of,
-    panel_of,
-    require_seasonal_window,
-)
+from forecasting.preparation import Panel, TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
 
 __all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "fit_cut", "plan_of", "train"]
-
-#: Share of the work that is done when the first fit begins, and when the last one has ended.
-_READ, _FITTED = 0.02, 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a training is.
-
-    Attributes:
-        stage: `reading`, `fitting` (the released model), `backtest` (the fits before each block of folds),
-            `calibration` or `export`.
-        fraction: Part done, in [0, 1], never falling.
-        epoch: Passes over the fit part so far, in a fit.
-        losses: `train` and `validation`, in a fit.
-    """
-
-    stage: str
-    fraction: float
-    epoch: int | None = None
-    losses: dict[str, float] = field(default_factory=dict)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
@@ -117,116 +86,30 @@ def train(
         CalendarError: Unknown calendar or freq.
     """
     progress(Progress(stage="reading", fraction=0.0))
-    hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
     panel = panel_of(spec, observations)
     plan = plan_of(spec, panel)
-    task = _Training(spec, panel, hyperparameters, progress, fits=len(plan.blocks) + 1)
-    recipe, fitted = task.fit(plan.release, "fitting")
-    blocks = [task.fit(block, "backtest") for block in plan.blocks]
+    fits = Fits(spec, panel, progress, fits=len(plan.blocks) + 1)
+    release = fits.fit(plan.release, "fitting")
+    blocks = [fits.fit(block, "backtest") for block in plan.blocks]
     residuals = [
-        residuals_of(LoadedModel.load(draft, _graph(part)), panel, block.folds)
-        for (draft, part), block in zip(blocks, plan.blocks, strict=True)
+        residuals_of(LoadedModel.load(draft.recipe, draft.graph), panel, block.folds)
+        for draft, block in zip(blocks, plan.blocks, strict=True)
     ]
-    progress(Progress(stage="calibration", fraction=_FITTED))
-    draft, part = blocks[-1]
-    tested = LoadedModel.load(calibrated(draft, joined(residuals[:-1]), spec.levels), _graph(part))
+    progress(Progress(stage="calibration", fraction=FITTED))
+    draft = blocks[-1]
+    tested = LoadedModel.load(calibrated(draft.recipe, joined(residuals[:-1]), spec.levels), draft.graph)
     evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels)
     progress(Progress(stage="export", fraction=0.98))
-    released = LoadedModel.load(calibrated(recipe, joined(residuals), spec.levels), _graph(fitted))
+    released = LoadedModel.load(calibrated(release.recipe, joined(residuals), spec.levels), release.graph)
     progress(Progress(stage="export", fraction=1.0))
     return TrainedModel(
         recipe=released.recipe,
-        graph=_graph(fitted),
+        graph=release.graph,
         metrics=_with_first_step(evaluation),
         skill=evaluation.skill,
         folds=evaluation.fold_count,
-        diagnostics=_diagnostics(panel, plan, fitted, evaluation),
+        diagnostics=_diagnostics(panel, plan, release.fitted, evaluation),
     )
-
-
-def plan_of(spec: TrainingSpec, panel: Panel) -> Plan:
-    """Return the fits and folds of a training: a matter of the times of its rows, never of their values.
-
-    Raises:
-        InvalidTraining: The window of a seasonal model is shorter than a season.
-        TooLittleHistory: With the rows needed and found.
-    """
-    hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
-    season = spec.season_length or season_length(panel.series[0].freq, panel.series[0].calendar)
-    require_seasonal_window(spec, season)
-    return plan_folds([one.time for one in panel.series], _size_of(spec, hyperparameters, season))
-
-
-def fit_cut(spec: TrainingSpec, panel: Panel, cut: Cut) -> tuple[Recipe, bytes | None]:
-    """Return the draft recipe and the graph of one fit of a training, as `train` makes them."""
-    hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
-    recipe, fitted = _Training(spec, panel, hyperparameters, lambda _: None, fits=1).fit(cut, "fitting")
-    return recipe, _graph(fitted)
-
-
-def _size_of(spec: TrainingSpec, hyperparameters: dict[str, Setting], season: int) -> PlanSize:
-    return PlanSize(
-        first_row=max(spec.window_size, season) - 1,
-        horizon=spec.horizon,
-        min_calibration=min_calibration_of(spec.levels),
-        refits=int(hyperparameters.get("refits", 1)),
-        needs_fit=not is_baseline(spec.algorithm),
-    )
-
-
-class _Training:
-    """The fits of one training, which share everything but the rows that they see."""
-
-    def __init__(
-        self,
-        spec: TrainingSpec,
-        panel: Panel,
-        hyperparameters: dict[str, Setting],
-        progress: Callable[[Progress], None],
-        *,
-        fits: int,
-    ) -> None:
-        self._spec = spec
-        self._panel = panel
-        self._hyperparameters = hyperparameters
-        self._progress = progress
-        self._fits = fits
-        self._done = 0
-
-    def fit(self, cut: Cut, stage: str) -> tuple[Recipe, Fitted | None]:
-        """Return the draft recipe and the fitted graph; ``None`` for a baseline, which has nothing more to fit."""
-        spec, panel = self._spec, self._panel
-        self._tell(stage, 0.0)
-        chosen = algorithm(spec.algorithm)
-        recipe = draft_recipe(spec, panel, cut.fit, self._hyperparameters, chosen)
-        fitted = None
-        if chosen is not None:
-            fitted = chosen.fit(
-                FitTask(
-                    fit=examples_of(recipe, panel, cut.fit),
-                    validation=examples_of(recipe, panel, cut.validation),
-                    quantiles=recipe.quantiles,
-                    hyperparameters=self._hyperparameters,
-                    seed=spec.seed,
-                    on_epoch=lambda epoch: self._tell(stage, epoch.number / epoch.epochs, epoch),
-                )
-            )
-        self._done += 1
-        return recipe, fitted
-
-    def _tell(self, stage: str, share: float, epoch: Epoch | None = None) -> None:
-        self._progress(
-            Progress(
-                stage=stage,
-                fraction=_READ + (_FITTED - _READ) * (self._done + share) / self._fits,
-                epoch=None if epoch is None else epoch.number,
-                losses={} if epoch is None else {"train": epoch.train_loss, "validation": epoch.validation_loss},
-            )
-        )
-
-
-def _graph(fitted: Fitted | None) -> bytes | None:
-    return None if fitted is None else fitted.graph
 
 
 def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Evaluation) -> Diagnostics:

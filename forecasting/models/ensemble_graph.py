@@ -11,14 +11,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import ModelProto, compose, version_converter
 
-
-def member_prefix(member: int) -> str:
-    """Return what the names of a member's graph begin with.
-
-    >>> member_prefix(1)
-    'm1_'
-    """
-    return f"m{member}_"
+from forecasting.ensemble import member_prefix
 
 
 def merged(graphs: Sequence[bytes | None]) -> bytes | None:

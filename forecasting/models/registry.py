@@ -24,6 +24,20 @@ _COMMON = (
     ),
 )
 ALGORITHMS: tuple[str, ...] = (*_FITTED, *STATISTICAL, *BASELINES)
+#: Those that are made of others: several combined, and the best of several.
+ENSEMBLE, AUTO = "ensemble", "auto"
+_MADE_OF_OTHERS: Mapping[str, tuple[Hyperparameter, ...]] = {
+    ENSEMBLE: (
+        Hyperparameter(
+            name="combination",
+            default="mean",
+            choices=("mean", "median", "stacking"),
+            description="Of the members' quantiles; stacking learns weights on the calibration folds",
+        ),
+        *_COMMON,
+    ),
+    AUTO: (),
+}
 
 
 def algorithm(name: str) -> Algorithm | None:
@@ -36,7 +50,10 @@ def algorithm(name: str) -> Algorithm | None:
         return None
     if name not in _FITTED:
         raise InvalidTraining(
-            "unknown-algorithm", field="algorithm", expected=f"one of {', '.join(ALGORITHMS)}", found=repr(name)
+            "unknown-algorithm",
+            field="algorithm",
+            expected=f"one of {', '.join((*ALGORITHMS, *_MADE_OF_OTHERS))}",
+            found=repr(name),
         )
     module, kind = _FITTED[name]
     found: Algorithm = getattr(import_module(module), kind)()
@@ -49,7 +66,11 @@ def hyperparameters_of(name: str, given: Mapping[str, Setting]) -> dict[str, Set
     Raises:
         InvalidTraining: ``unknown-algorithm``, ``unknown-hyperparameter`` or ``invalid-hyperparameter``.
     """
-    return resolve(declared_hyperparameters(name), given, name)
+    if name not in _MADE_OF_OTHERS:
+        return resolve(declared_hyperparameters(name), given, name)
+    # Those of a member carry its name before a dot; they are checked where the members are known.
+    own = {key: value for key, value in given.items() if "." not in key}
+    return resolve(declared_hyperparameters(name), own, name) | {k: v for k, v in given.items() if k not in own}
 
 
 def declared_hyperparameters(name: str) -> tuple[Hyperparameter, ...]:
@@ -60,5 +81,7 @@ def declared_hyperparameters(name: str) -> tuple[Hyperparameter, ...]:
     """
     if name in STATISTICAL:
         return (*SETTINGS[name], *_COMMON)
+    if name in _MADE_OF_OTHERS:
+        return _MADE_OF_OTHERS[name]
     found = algorithm(name)
     return () if found is None else (*found.hyperparameters, *_COMMON)
