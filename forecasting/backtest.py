@@ -21,6 +21,8 @@ from forecasting.serving import ForecastNumbers
 
 #: Levels whose quantiles, 0.05 to 0.95 with the median, make the CRPS and the calibration curve.
 SCORED_LEVELS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
+#: A rise is as likely as a fall.
+_EVEN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +80,40 @@ class FoldForecasts:
         y: What happened.
         median: The median forecast.
         quantiles: Probability -> forecast.
+        last: Values at the cutoffs, shape (folds,); ``None`` where nobody said.
+        rises: Probability that the target ends above them; ``None`` where the model gives none.
     """
 
     cutoffs: IntArray
     y: FloatArray
     median: FloatArray
     quantiles: dict[float, FloatArray]
+    last: FloatArray | None = None
+    rises: FloatArray | None = None
+
+    def step(self, index: int) -> FoldForecasts:
+        """Return one step alone, the first one for 0."""
+        return FoldForecasts(
+            cutoffs=self.cutoffs,
+            y=self.y[:, [index]],
+            median=self.median[:, [index]],
+            quantiles={p: values[:, [index]] for p, values in self.quantiles.items()},
+            last=self.last,
+            rises=None if self.rises is None else self.rises[:, [index]],
+        )
+
+    def direction_hits(self) -> tuple[FloatArray, FloatArray] | None:
+        """Return where the direction was right, and whether there was one, 1 or 0 each; ``None`` without directions.
+
+        The direction is up where a rise is likelier than not; even odds are right by half. A target that ends at its
+        value at the cutoff has no direction.
+        """
+        if self.last is None or self.rises is None:
+            return None
+        last = self.last[:, None]
+        right = np.where(self.y > last, self.rises > _EVEN, self.rises < _EVEN) + 0.5 * (self.rises == _EVEN)
+        moved = (self.y != last).astype(np.float64)
+        return right * moved, moved
 
 
 def walk_forward(
@@ -116,7 +146,8 @@ def walk_forward(
         if forecaster is None or (plan.refit_every is not None and fold % plan.refit_every == 0):
             forecaster = fit(values[: max(int(cutoff) + 1 - plan.embargo, 0)].copy())
         forecasts.append(forecaster(values[: int(cutoff) + 1].copy()))
-    return gather(plan.cutoffs, outcomes(values[:, target], plan.cutoffs, plan.horizon), forecasts)
+    y = outcomes(values[:, target], plan.cutoffs, plan.horizon)
+    return gather(plan.cutoffs, y, forecasts, last=values[plan.cutoffs, target])
 
 
 def outcomes(target: FloatArray, cutoffs: IntArray, horizon: int) -> FloatArray:
@@ -124,8 +155,11 @@ def outcomes(target: FloatArray, cutoffs: IntArray, horizon: int) -> FloatArray:
     return np.asarray(target[cutoffs[:, None] + np.arange(1, horizon + 1)], dtype=np.float64)
 
 
-def gather(cutoffs: IntArray, y: FloatArray, forecasts: Sequence[ForecastNumbers]) -> FoldForecasts:
-    """Return single forecasts as arrays over folds."""
+def gather(
+    cutoffs: IntArray, y: FloatArray, forecasts: Sequence[ForecastNumbers], *, last: FloatArray | None = None
+) -> FoldForecasts:
+    """Return single forecasts as arrays over folds, ``last`` being the values at the cutoffs."""
+    rises = [one.direction_probability for one in forecasts if one.direction_probability is not None]
     return FoldForecasts(
         cutoffs=cutoffs,
         y=y,
@@ -134,6 +168,8 @@ def gather(cutoffs: IntArray, y: FloatArray, forecasts: Sequence[ForecastNumbers
             probability: np.array([forecast.quantiles[probability] for forecast in forecasts])
             for probability in forecasts[0].quantiles
         },
+        last=last,
+        rises=np.array(rises) if len(rises) == len(forecasts) else None,
     )
 
 
@@ -164,21 +200,24 @@ def score(folds: FoldForecasts, levels: Sequence[float], scale: float) -> dict[s
         found[f"coverage-{level:g}"] = losses.coverage(folds.y, lower, upper)
         found[f"width-{level:g}"] = losses.mean_width(lower, upper)
         found[f"interval-score-{level:g}"] = losses.interval_score(folds.y, lower, upper, level)
+    found |= _direction_scores(folds)
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def score_by_step(folds: FoldForecasts, levels: Sequence[float], scale: float) -> list[dict[str, float]]:
     """Return `score` for each step alone, the first step first."""
-    return [
-        score(
-            FoldForecasts(
-                cutoffs=folds.cutoffs,
-                y=folds.y[:, [step]],
-                median=folds.median[:, [step]],
-                quantiles={p: values[:, [step]] for p, values in folds.quantiles.items()},
-            ),
-            levels,
-            scale,
-        )
-        for step in range(folds.y.shape[1])
-    ]
+    return [score(folds.step(index), levels, scale) for index in range(folds.y.shape[1])]
+
+
+def _direction_scores(folds: FoldForecasts) -> dict[str, float]:
+    """Return how often the direction was right, beside how often the target rose, and the Brier score of a rise."""
+    hits = folds.direction_hits()
+    if hits is None or folds.rises is None or folds.last is None or not hits[1].any():
+        return {}
+    right, moved = hits
+    rose = (folds.y > folds.last[:, None])[moved > 0].astype(np.float64)
+    return {
+        "direction-accuracy": float(100 * right.sum() / moved.sum()),
+        "rise-share": float(100 * np.mean(rose)),
+        "brier": losses.brier_score(rose, folds.rises[moved > 0]),
+    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from types import MappingProxyType
 import msgspec
 import numpy as np
 
@@ -19,6 +21,7 @@ from forecasting.backtest import (
     score_by_step,
 )
 from forecasting.folds import Part
+from forecasting.comparison import MODEL, Judged, compare
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
 from forecasting.panel import FloatArray, IntArray
@@ -26,13 +29,19 @@ from forecasting.preparation import Panel
 from forecasting.serving import LoadedModel
 from forecasting.significance import FoldValues, mean_of
 
-MODEL = "model"
 _WEIGHTS = np.linspace(0.0, 1.0, 21)
 #: A gain of the graph's median that is not this many of its standard errors is not believed at all.
 _DOUBT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
+#: Cutoffs of the fit or validation part that are forecast again to say how well it was learnt, over all series.
+_SEEN_FOLDS = 500
+#: What is told of such a part, of the first step, and of every step.
+_OF_PART = ("mae", "rmse", "mape", "r2")
+_OF_FIRST_STEP = ("mape", "rmse", "r2")
+_BY_STEP = ("mae", "coverage-", "direction-accuracy", "dm-p-value-")
+
 class Residuals:
     """What a model forecast for folds and what happened, in the working unit, shape (folds, horizon) each.
 
@@ -94,6 +103,8 @@ class Evaluation:
 
     metrics: dict[str, dict[str, float]]
     metrics_by_step: dict[str, list[dict[str, float]]]
+        parts: `train` and `validation` -> what the tested model says of cutoffs that its own fit has learnt from and
+            stopped by, in the first series; empty for a model that was not asked.
     skill: dict[str, float]
     skill_by_step: dict[str, list[float]]
     calibration_curve: dict[float, float]
@@ -103,6 +114,21 @@ class Evaluation:
 
 def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Residuals:
     """Return what a model whose median has the weight 1 forecasts for folds."""
+    parts: dict[str, FoldForecasts]
+
+    @property
+    def released(self) -> dict[str, dict[str, float]]:
+        """The metrics over all steps, and beside them what is told of each step alone, as ``mae-step-1``."""
+        return {
+            method: metrics
+            | {
+                f"{name}-step-{step}": value
+                for step, found in enumerate(self.metrics_by_step[method], start=1)
+                for name, value in found.items()
+                if name.startswith(_BY_STEP) or (step == 1 and name in _OF_FIRST_STEP)
+            }
+            for method, metrics in self.metrics.items()
+        }
     recipe = model.recipe
     target = recipe.columns.index(recipe.target)
     changes, actual, spreads = [], [], []
@@ -159,7 +185,13 @@ def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
 
 
 def evaluate(
-    model: LoadedModel, panel: Panel, *, calibration: Sequence[Part], test: Sequence[Part], levels: Sequence[float]
+    model: LoadedModel,
+    panel: Panel,
+    *,
+    calibration: Sequence[Part],
+    test: Sequence[Part],
+    levels: Sequence[float],
+    seen: Mapping[str, Sequence[Part]] = MappingProxyType({}),
 ) -> Evaluation:
     """Return how a calibrated model did on the test part, beside baselines that are calibrated on the same folds.
 
@@ -179,6 +211,14 @@ def evaluate(
         metrics[method] = _mean([score(one, levels, scale) for one, scale in pairs])
         steps = zip(*(score_by_step(one, levels, scale) for one, scale in pairs), strict=True)
         by_step[method] = [_mean(step) for step in steps]
+
+    Args:
+        model: Fitted and calibrated on what lies before the test part.
+        panel: The series.
+        calibration: The folds that the model's bands were calibrated on.
+        test: The folds that it is judged by.
+        levels: Central levels whose bands are told, in percent.
+        seen: Name (`train`, `validation`) -> cutoffs that the fit has seen, whose metrics stand apart from the test.
     return Evaluation(
         metrics=metrics,
         metrics_by_step=by_step,
@@ -194,17 +234,54 @@ def evaluate(
 
 def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequence[float]) -> FoldForecasts:
     """Return the forecasts of folds by a model that was fitted before the first of them."""
+    judged = [
+        Judged(
+            folds={method: parts[index] for method, parts in folds.items()},
+            time=panel.series[part.series].time,
+            scale=scale,
+        )
+        for index, (part, scale) in enumerate(zip(test, scales, strict=True))
+    ]
+    for method, found in compare(judged).items():
+        metrics[method] |= found
+    for step in range(1, model.horizon + 1):
+        for method, found in compare(judged, step).items():
+            by_step[method][step - 1] |= found
+    known = {name: _seen_folds(model, panel, parts) for name, parts in seen.items()}
+    for name, of_part in known.items():
+        metrics[MODEL] |= {f"{name}-{loss}": value for loss, value in _part_metrics(of_part).items()}
     recipe = model.recipe
     windows = [panel.window(recipe, part.series, int(cutoff)) for cutoff in part.cutoffs]
     target = panel.values[part.series][:, recipe.columns.index(recipe.target)]
     forecasts = model.forecast(windows, recipe.horizon, levels)
-    return gather(part.cutoffs, outcomes(target, part.cutoffs, recipe.horizon), forecasts)
+    y = outcomes(target, part.cutoffs, recipe.horizon)
+    return gather(part.cutoffs, y, forecasts, last=target[part.cutoffs])
 
 
 def _scale(recipe: Recipe, panel: Panel, part: Part) -> float:
     """Return the scale of MASE, from what was known before the test part."""
     history = panel.values[part.series][: int(part.cutoffs[0]), recipe.columns.index(recipe.target)]
+        parts={name: of_part[0] for name, of_part in known.items() if of_part},
     return losses.seasonal_scale(history, recipe.season_length)
+
+
+def _seen_folds(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> list[FoldForecasts]:
+    """Return what the model says of cutoffs that its fit has seen, evenly thinned: there are many, and they cost."""
+    whole = [Part(series, cutoffs[cutoffs >= model.window_size - 1]) for series, cutoffs in parts]
+    count = sum(len(part.cutoffs) for part in whole)
+    stride = max(math.ceil(count / _SEEN_FOLDS), 1)
+    return [
+        _fold_forecasts(model, panel, Part(series, cutoffs[::-1][::stride][::-1]), ())
+        for series, cutoffs in whole
+        if len(cutoffs)
+    ]
+
+
+def _part_metrics(folds: Sequence[FoldForecasts]) -> dict[str, float]:
+    if not folds:
+        return {}
+    found = _mean([score(one, (), float("nan")) for one in folds])
+    return {name: found[name] for name in _OF_PART if name in found}
 
 
 def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:

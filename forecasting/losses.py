@@ -100,6 +100,16 @@ def mean_width(lower: FloatArray, upper: FloatArray) -> float:
     return float(np.mean(upper - lower))
 
 
+def brier_score(happened: FloatArray, probability: FloatArray) -> float:
+    """Return the mean squared error of a probability (Brier, Monthly Weather Review 1950); even odds have 0.25.
+
+    Args:
+        happened: 1 where it did, 0 where it did not.
+        probability: That it would.
+    """
+    return float(np.mean((probability - happened) ** 2))
+
+
 def skill(loss: float, baseline_loss: float) -> float:
     """Return 1 - loss / baseline_loss: above 0 better than the baseline, below 0 worse; at least -1e6.
 

@@ -47,7 +47,8 @@ class TrainedModel:
         recipe: With the calibration of all folds that the fit did not see.
         graph: ONNX; ``None`` for a baseline.
         metrics: `model` and each baseline -> metric -> value on the test part, from a fit and bands that knew nothing
-            of it. Overall names are those of `backtest.score`; ``-step-1`` is the first step alone.
+            of it. Overall names are those of `backtest.score` and `comparison.compare`; ``-step-1`` is the first step
+            alone, ``train-`` and ``validation-`` what the fit had seen.
         skill: Baseline -> skill, below 0 where the model loses to it.
         folds: Folds of the test part.
         diagnostics: For plots.
@@ -98,14 +99,15 @@ def train(
     progress(Progress(stage="calibration", fraction=FITTED))
     draft = blocks[-1]
     tested = LoadedModel.load(calibrated(draft.recipe, joined(residuals[:-1]), spec.levels), draft.graph)
-    evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels)
+    seen = {"train": plan.blocks[-1].fit, "validation": plan.blocks[-1].validation}
+    evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels, seen=seen)
     progress(Progress(stage="export", fraction=0.98))
     released = LoadedModel.load(calibrated(release.recipe, joined(residuals), spec.levels), release.graph)
     progress(Progress(stage="export", fraction=1.0))
     return TrainedModel(
         recipe=released.recipe,
         graph=release.graph,
-        metrics=_with_first_step(evaluation),
+        metrics=evaluation.released,
         skill=evaluation.skill,
         folds=evaluation.fold_count,
         diagnostics=_diagnostics(panel, plan, release.fitted, evaluation),
@@ -129,16 +131,3 @@ def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Ev
         parameter_count=0 if fitted is None else fitted.parameter_count,
         chosen={} if fitted is None else dict(fitted.chosen),
     )
-
-
-def _with_first_step(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    """Return the metrics of all steps, and beside them those of the first: the ones that other work reports."""
-    return {
-        method: metrics
-        | {
-            f"{name}-step-1": evaluation.metrics_by_step[method][0][name]
-            for name in ("mae", "mape", "rmse", "r2")
-            if name in evaluation.metrics_by_step[method][0]
-        }
-        for method, metrics in evaluation.metrics.items()
-    }
