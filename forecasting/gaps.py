@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +40,24 @@ _LATE = 0.5
 _MOST_FILLED, _ALWAYS_FILLED = 50, 10_000
 
 
-def filled(
-    observations: Observations, columns: Sequence[str], rule: GapRule, *, target: str, static: Sequence[str] = ()
-) -> Observations:
+class Gaps(NamedTuple):
+    """How the gaps of a series are treated.
+
+    Attributes:
+        rule: What becomes of missing rows and values.
+        target: The forecast column; it says where the history ends. May be empty for the rule `skip`.
+        static: Columns that are constant within a series.
+    """
+
+    rule: GapRule = "skip"
+    target: str = ""
+    static: tuple[str, ...] = ()
+
+
+SKIP = Gaps()
+
+
+def filled(observations: Observations, columns: Sequence[str], gaps: Gaps) -> Observations:
     """Return the series up to its last row with a target, its gaps treated by the rule.
 
     Rows that still lack a value (before the first known one, or by the rule `skip`) are left for the caller to pass
@@ -50,49 +65,58 @@ def filled(
 
     Args:
         observations: Ascending rows.
-        columns: Columns that are needed; the result has no others.
-        rule: What becomes of missing rows and values.
-        target: The forecast column, one of ``columns``.
-        static: Columns that are constant within a series.
+        columns: Columns that are needed, the target among them; the result has no others.
+        gaps: The rule.
 
     Raises:
         InvalidObservations: ``unknown-column``; ``missing-observations`` with the rule `refuse`; ``too-many-gaps``.
         CalendarError: ``unknown-calendar``, ``unknown-freq``, ``beyond-calendar``.
     """
-    values = observations.matrix(columns)
-    if rule == "skip":
+    if gaps.rule == "skip":
         return observations
-    known = np.flatnonzero(np.isfinite(values[:, columns.index(target)]))
-    size = int(known[-1]) + 1 if len(known) else 0
-    time, values = observations.time[:size], values[:size]
+    known = np.flatnonzero(np.isfinite(observations.matrix([gaps.target])[:, 0]))
+    return filled_to_the_end(observations.slice(0, int(known[-1]) + 1 if len(known) else 0), columns, gaps)
+
+
+def filled_to_the_end(observations: Observations, columns: Sequence[str], gaps: Gaps) -> Observations:
+    """Return the series with its gaps treated by the rule, its last row the last one given.
+
+    Raises:
+        InvalidObservations, CalendarError: See `filled`.
+    """
+    if gaps.rule == "skip":
+        return observations
+    time, values = observations.time, observations.matrix(columns)
     grid, row_of = with_missing_rows(observations.calendar, observations.freq, time, observations.series_id)
-    if rule == "refuse":
-        _require_no_gap(observations, columns, grid, time, values)
+    if gaps.rule == "refuse":
+        _require_no_gap(observations, columns, grid, values)
     whole = np.full((len(grid), len(columns)), np.nan)
     whole[row_of] = values
     for index, name in enumerate(columns):
-        if rule == "forward-fill" or name in static:
+        if gaps.rule == "forward-fill" or name in gaps.static:
             _fill_forward(whole[:, index])
-        elif rule == "interpolate":
+        elif gaps.rule == "interpolate":
             _interpolate(whole[:, index], grid)
-        elif rule == "zero":
+        elif gaps.rule == "zero":
             np.nan_to_num(whole[:, index], copy=False, nan=0.0)
     return replace(observations, time=grid, columns={name: whole[:, index] for index, name in enumerate(columns)})
 
 
-def cutoffs_of(given: Observations, columns: Sequence[str], rule: GapRule, *, target: str, time: IntArray) -> BoolArray:
-    """Return at which of ``time`` a forecast can begin: where the row was observed and not made by the rule.
+def cutoffs_of(given: Observations, columns: Sequence[str], gaps: Gaps, time: IntArray) -> BoolArray:
+    """Return at which of ``time`` a forecast of the backtest may begin.
+
+    Interpolation looks at the next known value, so that a cutoff whose row has an interpolated value would know the
+    future: by that rule only rows that were observed whole count. Every other rule makes a row from earlier ones.
 
     Args:
         given: The series before anything was filled.
         columns: Columns that are needed.
-        rule: What became of missing rows and values. Interpolation looks at the next known value, so that a cutoff
-            whose row has an interpolated value would know the future: only whole rows count then.
-        target: The forecast column.
-        time: Times of the rows that there are now.
+        gaps: The rule.
+        time: Times of the rows that there are now, shape (n,).
     """
-    values = given.matrix(columns if rule == "interpolate" else [target])
-    return np.isin(time, given.time[np.isfinite(values).all(axis=1)])
+    if gaps.rule != "interpolate":
+        return np.ones(len(time), dtype=bool)
+    return np.isin(time, given.time[np.isfinite(given.matrix(columns)).all(axis=1)])
 
 
 def with_missing_rows(calendar: str, freq: str, time: IntArray, series_id: str) -> tuple[IntArray, IntArray]:
@@ -140,9 +164,8 @@ def _require_dense(freq: str, time: IntArray, series_id: str) -> None:
         )
 
 
-def _require_no_gap(
-    observations: Observations, columns: Sequence[str], grid: IntArray, time: IntArray, values: FloatArray
-) -> None:
+def _require_no_gap(observations: Observations, columns: Sequence[str], grid: IntArray, values: FloatArray) -> None:
+    time = observations.time
     missing = np.setdiff1d(grid, time, assume_unique=True)
     holes = np.argwhere(~np.isfinite(values))
     if not len(missing) and not len(holes):

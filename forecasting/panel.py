@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.errors import InvalidObservations, TooLittleHistory
+from forecasting.gaps import SKIP, Gaps, filled, filled_to_the_end
 from schemas.observations import ObservationBatch
 
 FloatArray = npt.NDArray[np.float64]
@@ -117,28 +118,34 @@ class Window(NamedTuple):
 
 
 def window_of(
-    observations: Observations, columns: Sequence[str], rows: int, future_columns: Sequence[str] = ()
+    observations: Observations,
+    columns: Sequence[str],
+    rows: int,
+    future_columns: Sequence[str] = (),
+    gaps: Gaps = SKIP,
 ) -> Window:
-    """Return the last ``rows`` rows in which every one of ``columns`` has a value.
+    """Return the last ``rows`` rows in which every one of ``columns`` has a value, gaps treated by the rule.
 
-    Rows with a missing value are passed over, here and in training alike: the declared rule for gaps. Rows after the
-    last complete one in which every one of ``future_columns`` has a value are the known future.
+    By the rule `skip` rows with a missing value are passed over. Rows after the last one of the window in which every
+    one of ``future_columns`` has a value are the known future.
 
     Raises:
-        InvalidObservations: ``unknown-column``.
+        InvalidObservations: ``unknown-column``, ``missing-observations``, ``too-many-gaps``.
         TooLittleHistory: There are fewer complete rows.
+        CalendarError: By other rules than `skip`: an unknown calendar or freq.
     """
     # Rarely is a row incomplete: look at a short tail first, and at everything only when that is not enough.
     for tail in (observations.last(2 * rows), observations):
-        values = tail.matrix(columns)
+        whole = filled(tail, columns, gaps)
+        values = whole.matrix(columns)
         complete = np.flatnonzero(np.isfinite(values).all(axis=1))
         if len(complete) >= rows:
             chosen = complete[-rows:]
             return Window(
                 values[chosen],
-                datetime.fromtimestamp(int(tail.time[chosen[-1]]), UTC),
-                tail.time[chosen],
-                _future_of(observations, int(tail.time[chosen[-1]]), future_columns),
+                datetime.fromtimestamp(int(whole.time[chosen[-1]]), UTC),
+                whole.time[chosen],
+                _future_of(observations, int(whole.time[chosen[-1]]), future_columns, gaps),
             )
     raise TooLittleHistory(
         "too-little-history",
@@ -149,13 +156,15 @@ def window_of(
     )
 
 
-def _future_of(observations: Observations, cutoff: int, future_columns: Sequence[str]) -> Future | None:
+def _future_of(observations: Observations, cutoff: int, future_columns: Sequence[str], gaps: Gaps) -> Future | None:
     """Return the rows after ``cutoff`` that say something of the future; ``None`` where no row or column does."""
     if not future_columns:
         return None
-    beyond = observations.slice(int(np.searchsorted(observations.time, cutoff, side="right")), len(observations))
+    # From the row of the cutoff on, so that a row that is missing right after it is seen to be.
+    beyond = observations.slice(int(np.searchsorted(observations.time, cutoff)), len(observations))
+    beyond = filled_to_the_end(beyond, future_columns, gaps)
     values = beyond.matrix(future_columns)
-    known = np.isfinite(values).all(axis=1)
+    known = np.isfinite(values).all(axis=1) & (beyond.time > cutoff)
     return Future(beyond.time[known], values[known]) if known.any() else None
 
 

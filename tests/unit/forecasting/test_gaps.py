@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from forecasting.errors import InvalidObservations
-from forecasting.gaps import cutoffs_of, filled, with_missing_rows
+from forecasting.gaps import Gaps, cutoffs_of, filled, with_missing_rows
 from forecasting.grid import times_between
-from forecasting.panel import Observations
+from forecasting.panel import Observations, complete_rows, window_of
 from forecasting.regularity import require_regular
 from tests.unit.forecasting.series import DAY, START, observations_of
 
@@ -59,7 +59,7 @@ def days_of(observations: Observations) -> list[int]:
 def test_rule_decides_about_missing_rows_and_values(rule: str, days: list[int], close: list[float]) -> None:
     given = on_days(0, 1, 4, 5, 6, close=[NAN, 2, 8, NAN, 4])
 
-    found = filled(given, ("close",), rule, target="close")
+    found = filled(given, ("close",), Gaps(rule, "close"))
 
     assert days_of(found) == days
     np.testing.assert_array_equal(found.columns["close"], close)
@@ -68,18 +68,18 @@ def test_rule_decides_about_missing_rows_and_values(rule: str, days: list[int], 
 def test_refuse_says_what_is_missing() -> None:
     given = on_days(0, 1, 4, 5, close=[1, 2, 3, 4], volume=[1, NAN, 3, 4])
     with pytest.raises(InvalidObservations) as caught:
-        filled(given, ("close", "volume"), "refuse", target="close")
+        filled(given, ("close", "volume"), Gaps("refuse", "close"))
     assert caught.value.code == "missing-observations"
     assert caught.value.found == ("2 missing, the first 2020-01-08; 1 values missing, the first volume of 2020-01-07")
     whole = on_days(0, 1, 2, close=[1, 2, 3])
-    assert days_of(filled(whole, ("close",), "refuse", target="close")) == [0, 1, 2]
+    assert days_of(filled(whole, ("close",), Gaps("refuse", "close"))) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("rule", ["forward-fill", "interpolate", "zero", "refuse"])
 def test_rows_after_the_last_target_are_the_future_and_not_filled(rule: str) -> None:
     given = on_days(0, 1, 2, 3, close=[1, 2, NAN, NAN], promotion=[0, 1, 1, 0])
 
-    found = filled(given, ("close", "promotion"), rule, target="close")
+    found = filled(given, ("close", "promotion"), Gaps(rule, "close"))
 
     assert days_of(found) == [0, 1]
 
@@ -87,7 +87,7 @@ def test_rows_after_the_last_target_are_the_future_and_not_filled(rule: str) -> 
 def test_a_static_column_keeps_its_value_whatever_the_rule() -> None:
     given = on_days(0, 1, 3, close=[1, 2, 3], size=[7, 7, 7])
 
-    found = filled(given, ("close", "size"), "zero", target="close", static=("size",))
+    found = filled(given, ("close", "size"), Gaps("zero", "close", ("size",)))
 
     assert found.columns["size"].tolist() == [7, 7, 7, 7]
     assert found.columns["close"].tolist() == [1, 2, 0, 3]
@@ -95,36 +95,65 @@ def test_a_static_column_keeps_its_value_whatever_the_rule() -> None:
 
 @pytest.mark.parametrize("rule", ["skip", "forward-fill", "interpolate", "zero"])
 def test_no_fill_knows_what_follows_its_cutoff(rule: str) -> None:
-    """What is made of a whole history must be, up to each cutoff, what is made of the rows until then.
+    """Whatever follows a cutoff, the rows until then are the same.
 
     Red where `cutoffs_of` lets a cutoff stand on an interpolated row.
     """
     rng = np.random.default_rng(3)
     days = np.flatnonzero(rng.random(120) > 0.3)
     columns = {name: np.where(rng.random(len(days)) > 0.2, rng.normal(size=len(days)), NAN) for name in ("close", "x")}
-    given = on_days(*days, **columns)
-    whole = filled(given, ("close", "x"), rule, target="close")
-    allowed = cutoffs_of(given, ("close", "x"), rule, target="close", time=whole.time)
+    given, gaps = on_days(*days, **columns), Gaps(rule, "close")
+    whole = filled(given, ("close", "x"), gaps)
+    allowed = cutoffs_of(given, ("close", "x"), gaps, whole.time)
 
     assert allowed.sum() > 20
     for row in np.flatnonzero(allowed):
-        cutoff = int(whole.time[row])
-        known = given.slice(0, int(np.searchsorted(given.time, cutoff, side="right")))
-        then = filled(known, ("close", "x"), rule, target="close")
-        assert then.time.tolist() == whole.time[: row + 1].tolist()
+        later = given.time > whole.time[row]
+        wild = {
+            name: np.where(later, rng.normal(scale=1e6, size=len(days)), column) for name, column in columns.items()
+        }
+        found = filled(on_days(*days, **wild), ("close", "x"), gaps)
+        assert found.time[: row + 1].tolist() == whole.time[: row + 1].tolist()
         for name in ("close", "x"):
-            np.testing.assert_array_equal(then.columns[name], whole.columns[name][: row + 1])
+            np.testing.assert_array_equal(found.columns[name][: row + 1], whole.columns[name][: row + 1])
+
+
+@pytest.mark.parametrize("rule", ["skip", "forward-fill", "interpolate", "zero"])
+def test_a_window_of_a_forecast_is_that_of_the_whole_history(rule: str) -> None:
+    """Serving fills a short tail, training everything: where a cutoff is the newest row, both see the same."""
+    rng = np.random.default_rng(5)
+    days = np.flatnonzero(rng.random(200) > 0.2)
+    columns = {name: np.where(rng.random(len(days)) > 0.1, rng.normal(size=len(days)), NAN) for name in ("close", "x")}
+    given, gaps = on_days(*days, **columns), Gaps(rule, "close")
+    whole = complete_rows(filled(given, ("close", "x"), gaps), ("close", "x"))
+
+    for end in range(60, len(days)):
+        known = given.slice(0, end)
+        window = window_of(known, ("close", "x"), 12, gaps=gaps)
+        last = int(np.searchsorted(whole.time, int(window.cutoff.timestamp())))
+        np.testing.assert_array_equal(window.time, whole.time[last - 11 : last + 1])
+        np.testing.assert_array_equal(window.values, whole.matrix(("close", "x"))[last - 11 : last + 1])
+
+
+def test_a_missing_row_of_the_known_future_is_filled_too() -> None:
+    given = on_days(0, 1, 3, 4, close=[1, 2, NAN, NAN], promotion=[0, 1, 0, 1])
+
+    window = window_of(given, ("close", "promotion"), 2, ("promotion",), Gaps("forward-fill", "close"))
+
+    assert window.future is not None
+    assert ((window.future.time - FIRST) // DAY).tolist() == [2, 3, 4]
+    assert window.future.values[:, 0].tolist() == [1, 0, 1]
 
 
 def test_a_cutoff_on_an_interpolated_row_would_know_the_future() -> None:
     # A planted leak: the check above must be able to fail.
     given = on_days(0, 1, 2, close=[1, 2, 3], x=[1, NAN, 3])
-    whole = filled(given, ("close", "x"), "interpolate", target="close")
-    then = filled(given.slice(0, 2), ("close", "x"), "interpolate", target="close")
+    whole = filled(given, ("close", "x"), Gaps("interpolate", "close"))
+    then = filled(given.slice(0, 2), ("close", "x"), Gaps("interpolate", "close"))
 
     assert whole.columns["x"][1] == 2
     assert np.isnan(then.columns["x"][1])
-    assert cutoffs_of(given, ("close", "x"), "interpolate", target="close", time=whole.time).tolist() == [
+    assert cutoffs_of(given, ("close", "x"), Gaps("interpolate", "close"), whole.time).tolist() == [
         True,
         False,
         True,
@@ -168,7 +197,7 @@ def test_local_days_of_summer_time_are_no_gaps() -> None:
 def test_a_stray_time_does_not_become_millions_of_rows() -> None:
     given = at(np.array([seconds("1700-01-01"), *(FIRST + 60 * np.arange(100))]), freq="1min")
     with pytest.raises(InvalidObservations) as caught:
-        filled(given, ("close",), "forward-fill", target="close")
+        filled(given, ("close",), Gaps("forward-fill", "close"))
     assert caught.value.code == "too-many-gaps"
     assert "1700-01-01" in caught.value.found
 
