@@ -27,7 +27,7 @@ from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.fitting import Algorithm, Examples, SeriesView
-from forecasting.models.statistical_settings import is_statistical, least_window
+from forecasting.models.statistical_settings import is_statistical
 from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
 from schemas.trainings import CovariateKind, GapRule, TrainingRequested
 
@@ -286,6 +286,7 @@ def _with_statistical(recipe: Recipe, panel: Panel, fit: Sequence[Part]) -> Reci
         panel.series[fit[0].series].time[: len(rows)],
         recipe.season_length,
         recipe.hyperparameters,
+        window_size=recipe.window_size,
     )
     return msgspec.structs.replace(recipe, statistical=model)
 
@@ -409,15 +410,11 @@ def require_seasonal_window(spec: TrainingSpec, season: int) -> None:
     Raises:
         InvalidTraining: ``invalid-training``.
     """
-    needed = 0
-    if spec.algorithm == SEASONAL_NAIVE:
-        needed = season
-    if is_statistical(spec.algorithm):
-        needed = least_window(spec.algorithm, season)
-    if spec.window_size < needed:
+    is_seasonal = spec.algorithm == SEASONAL_NAIVE or is_statistical(spec.algorithm)
+    if is_seasonal and spec.window_size < season:
         raise InvalidTraining(
             "invalid-training",
             field="window_size",
-            expected=f"at least {needed} for {spec.algorithm} with a season of {season}",
+            expected=f"at least {season}, one season, for {spec.algorithm}",
             found=str(spec.window_size),
         )
