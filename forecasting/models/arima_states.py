@@ -53,24 +53,20 @@ def advanced(recipe: ArimaRecipe, states: ArimaStates, rows: FloatArray) -> tupl
     """Return the states after the rows, and what was forecast one step ahead of each, shape (n,)."""
     reach = len(recipe.values)
     inner = np.concatenate([states.values, rows - _line(recipe, states.rows, len(rows))])
-    # The newest lagged values times their weights: differenced = inner - weights @ the values before it.
-    weights = _difference_weights(recipe)
-    behind = np.array([weights @ inner[at - reach : at][::-1] for at in range(reach, len(inner))])
-    differenced = inner[reach:] - behind
-    state, covariance, expected = _filtered(recipe, states, differenced)
-    fitted = expected + behind + _line(recipe, states.rows, len(rows))
-    return ArimaStates(states.rows + len(rows), inner[len(inner) - reach :], state, covariance), fitted
+    differenced = np.convolve(inner, _difference_polynomial(recipe), mode="valid") if len(rows) else np.empty(0)
+    state, covariance, errors = _filtered(recipe, states, differenced)
+    return ArimaStates(states.rows + len(rows), inner[len(inner) - reach :], state, covariance), rows - errors
 
 
 def path(recipe: ArimaRecipe, states: ArimaStates, horizon: int) -> FloatArray:
     """Return the point forecasts, shape (horizon,)."""
-    coefficients = _padded(recipe.ar, len(recipe.state))
-    weights, reach = _difference_weights(recipe), len(recipe.values)
+    weights, reach = -_difference_polynomial(recipe)[:0:-1], len(recipe.values)
     inner = np.concatenate([states.values, np.empty(horizon)])
-    state = states.state
+    ar, gain = _coefficients(recipe)
+    state = states.state.tolist()
     for at in range(reach, len(inner)):
-        state = _shifted(state, coefficients)
-        inner[at] = state[0] + weights @ inner[at - reach : at][::-1]
+        state = _moved(state, ar, gain, 0.0)
+        inner[at] = state[0] + weights @ inner[at - reach : at]
     return np.asarray(inner[reach:] + _line(recipe, states.rows, horizon))
 
 
@@ -80,10 +76,9 @@ def spread(recipe: ArimaRecipe, states: ArimaStates, horizon: int) -> FloatArray
     It is the root of the sum of the squared psi weights: the path of a process at rest that is hit by an error of 1.
     """
     reach = len(recipe.values)
-    hit = np.concatenate([[1.0], _padded(recipe.ma, len(recipe.state) - 1)])
     values = np.zeros(reach)
-    values[reach - 1 :] = 1.0
-    calm = ArimaStates(states.rows, values, hit, None)
+    values[-1:] = 1.0
+    calm = ArimaStates(states.rows, values, np.array(_coefficients(recipe)[1]), None)
     psi = path(recipe, calm, max(horizon - 1, 0)) - _line(recipe, states.rows, max(horizon - 1, 0))
     return growth_of(psi)
 
@@ -91,38 +86,46 @@ def spread(recipe: ArimaRecipe, states: ArimaStates, horizon: int) -> FloatArray
 def _filtered(
     recipe: ArimaRecipe, states: ArimaStates, differenced: FloatArray
 ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
-    """Return state and covariance after the rows, and what was expected of each."""
-    coefficients = _padded(recipe.ar, len(recipe.state))
-    gain = np.concatenate([[1.0], _padded(recipe.ma, len(recipe.state) - 1)])
-    state, covariance = states.state, states.covariance
-    expected = np.empty(len(differenced))
+    """Return state and covariance after the rows, and the one-step errors."""
+    ar, gain = _coefficients(recipe)
+    state, covariance = states.state.tolist(), states.covariance
+    errors = np.empty(len(differenced))
     for number, value in enumerate(differenced.tolist()):
-        state = _shifted(state, coefficients)
-        expected[number] = state[0]
+        expected = ar[0] * state[0] + (state[1] if len(state) > 1 else 0.0)
+        errors[number] = error = value - expected
         if covariance is None:
-            state = state + gain * (value - state[0])
+            state = _moved(state, ar, gain, error)
             continue
-        # T P T' + R R', one side at a time: T shifts the rows up and adds ar x the first one.
-        covariance = _shifted(_shifted(covariance, coefficients).T, coefficients).T + np.outer(gain, gain)
+        covariance = _predicted(covariance, np.array(ar), np.array(gain))
         first = covariance[:, 0] / covariance[0, 0]
-        state = state + first * (value - state[0])
+        state = _moved(state, ar, first.tolist(), error)
         covariance = covariance - np.outer(first, covariance[0])
         if np.abs(covariance).max() < _SETTLED:
             covariance = None
-    return state, covariance, expected
+    return np.array(state), covariance, errors
 
 
-def _shifted(state: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """Return T @ state: every entry is the one below it, plus its autoregressive coefficient times the first."""
-    moved = np.outer(coefficients, state[0]) if state.ndim > 1 else coefficients * state[0]
-    moved[:-1] += state[1:]
-    return np.asarray(moved)
+def _moved(state: list[float], ar: list[float], gain: list[float], error: float) -> list[float]:
+    """Return T @ state + gain x error: every entry is the one below it plus its coefficient times the first."""
+    first = state[0]
+    below = [*state[1:], 0.0]
+    return [one + weight * first + share * error for one, weight, share in zip(below, ar, gain, strict=True)]
 
 
-def _padded(coefficients: tuple[float, ...], length: int) -> FloatArray:
-    padded = np.zeros(length)
-    padded[: len(coefficients)] = coefficients
-    return padded
+def _predicted(covariance: FloatArray, ar: FloatArray, gain: FloatArray) -> FloatArray:
+    """Return T P T' + R R', one side at a time: T shifts the rows up and adds ar x the first one."""
+    for _ in range(2):
+        moved = np.outer(ar, covariance[0])
+        moved[:-1] += covariance[1:]
+        covariance = moved.T
+    return np.asarray(covariance + np.outer(gain, gain))
+
+
+def _coefficients(recipe: ArimaRecipe) -> tuple[list[float], list[float]]:
+    """Return the autoregressive coefficients and (1, moving-average ones), both as long as the state."""
+    size = len(recipe.state)
+    ar, gain = [*recipe.ar], [1.0, *recipe.ma]
+    return ar + [0.0] * (size - len(ar)), gain + [0.0] * (size - len(gain))
 
 
 def _line(recipe: ArimaRecipe, rows: int, count: int) -> FloatArray:
@@ -130,8 +133,8 @@ def _line(recipe: ArimaRecipe, rows: int, count: int) -> FloatArray:
     return recipe.mean + recipe.drift * np.arange(rows + 1, rows + count + 1, dtype=np.float64)
 
 
-def _difference_weights(recipe: ArimaRecipe) -> FloatArray:
-    """Return delta_1, delta_2, ...: (1 - B)^d (1 - B^m)^D = 1 - delta_1 B - delta_2 B^2 - ..."""
+def _difference_polynomial(recipe: ArimaRecipe) -> FloatArray:
+    """Return the coefficients of (1 - B)^d (1 - B^m)^D, that of B^0 first."""
     polynomial = np.ones(1)
     season = np.zeros(recipe.season_length + 1)
     season[[0, -1]] = 1.0, -1.0
@@ -139,4 +142,4 @@ def _difference_weights(recipe: ArimaRecipe) -> FloatArray:
         polynomial = np.convolve(polynomial, [1.0, -1.0])
     for _ in range(recipe.seasonal_order[1]):
         polynomial = np.convolve(polynomial, season)
-    return -polynomial[1:]
+    return np.asarray(polynomial)

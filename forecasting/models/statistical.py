@@ -38,7 +38,13 @@ _CES_SEASONS: Mapping[str, Literal["none", "simple", "partial", "full"]] = {
 
 
 def fit(
-    name: str, target: FloatArray, time: IntArray | None, season_length: int, hyperparameters: Mapping[str, Setting]
+    name: str,
+    target: FloatArray,
+    time: IntArray | None,
+    season_length: int,
+    hyperparameters: Mapping[str, Setting],
+    *,
+    window_size: int | None = None,
 ) -> StatisticalRecipe:
     """Return a fitted model with its states after the last row. Deterministic.
 
@@ -48,6 +54,7 @@ def fit(
         time: Their UTC starts in seconds since 1970; ``None`` where the rows have none.
         season_length: Rows of one season; 1 is none. Under two seasons of rows none is estimated.
         hyperparameters: Every declared one.
+        window_size: Rows that serving will see; ARIMA takes no differences that are longer. ``None``: all.
 
     Raises:
         TooLittleHistory: Fewer than `LEAST_ROWS` rows.
@@ -72,6 +79,8 @@ def fit(
         "season_length": season,
         "state_time": None if time is None else int(time[-1]),
     }
+    if name == ARIMA and window_size is not None:
+        hyperparameters = {**hyperparameters, **_differences(season, window_size, int(hyperparameters["max_d"]))}
     if (rows == rows[0]).all():
         return _constant(name, float(rows[0]), len(rows), common | {"season_length": 1})
     try:
@@ -83,6 +92,12 @@ def fit(
         if type(error) is not Exception:
             raise
         raise _diverged(name, f"{error}") from error
+
+
+def _differences(season: int, window_size: int, max_d: int) -> dict[str, Setting]:
+    """Return the most differences whose reach, and one row more, a window shows."""
+    max_d = min(max_d, window_size - 1)
+    return {"max_d": max_d, "max_seasonal_d": int(season + max_d < window_size)}
 
 
 def _library(module: str, name: str) -> Callable[..., Any]:
@@ -199,6 +214,7 @@ def _arima(
         max_p=int(hyperparameters["max_p"]),
         max_q=int(hyperparameters["max_q"]),
         max_d=int(hyperparameters["max_d"]),
+        max_D=int(hyperparameters.get("max_seasonal_d", 1)),
         max_P=int(hyperparameters["max_seasonal_p"]),
         max_Q=int(hyperparameters["max_seasonal_q"]),
         seasonal=bool(hyperparameters["seasonal"]) and season > 1,

@@ -10,8 +10,6 @@ from forecasting.models.hyperparameters import Hyperparameter
 THETA, ETS, ARIMA, CES = "theta", "ets", "arima", "ces"
 STATISTICAL = (THETA, ETS, ARIMA, CES)
 _LEAST_ROWS = 20
-#: Rows that two differences take, and one to begin with.
-_DIFFERENCED_ROWS = 3
 #: Names of theta's forms -> those of Fiorucci et al. (2016).
 THETA_FORMS = {
     "standard": "STM",
@@ -30,11 +28,6 @@ def is_statistical(algorithm: str) -> bool:
 def least_rows(season_length: int) -> int:
     """Return the rows that a first fit should know: two seasons, and what a form with a trend needs."""
     return max(_LEAST_ROWS, 2 * season_length)
-
-
-def least_window(algorithm: str, season_length: int) -> int:
-    """Return the rows of a window that the recursion can start on: one season, and what ARIMA's differences take."""
-    return season_length + (_DIFFERENCED_ROWS if algorithm == ARIMA else 0)
 
 
 def _ets_models() -> tuple[str, ...]:
