@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
 from types import MappingProxyType
+
 import msgspec
 import numpy as np
 
@@ -20,8 +20,8 @@ from forecasting.backtest import (
     score,
     score_by_step,
 )
-from forecasting.folds import Part
 from forecasting.comparison import MODEL, Judged, compare
+from forecasting.folds import Part
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
 from forecasting.panel import FloatArray, IntArray
@@ -33,8 +33,6 @@ _WEIGHTS = np.linspace(0.0, 1.0, 21)
 #: A gain of the graph's median that is not this many of its standard errors is not believed at all.
 _DOUBT = 2.0
 
-
-@dataclass(frozen=True, kw_only=True)
 #: Cutoffs of the fit or validation part that are forecast again to say how well it was learnt, over all series.
 _SEEN_FOLDS = 500
 #: What is told of such a part, of the first step, and of every step.
@@ -42,6 +40,8 @@ _OF_PART = ("mae", "rmse", "mape", "r2")
 _OF_FIRST_STEP = ("mape", "rmse", "r2")
 _BY_STEP = ("mae", "coverage-", "direction-accuracy", "dm-p-value-")
 
+
+@dataclass(frozen=True, kw_only=True)
 class Residuals:
     """What a model forecast for folds and what happened, in the working unit, shape (folds, horizon) each.
 
@@ -99,21 +99,17 @@ class Evaluation:
         calibration_curve: Central level -> share of outcomes within, in percent, over all steps.
         folds: Method -> forecasts of the folds of the first series.
         fold_count: Folds over all series.
+        parts: `train` and `validation` -> what the tested model says of cutoffs that its own fit has learnt from and
+            stopped by, in the first series; empty for a model that was not asked.
     """
 
     metrics: dict[str, dict[str, float]]
     metrics_by_step: dict[str, list[dict[str, float]]]
-        parts: `train` and `validation` -> what the tested model says of cutoffs that its own fit has learnt from and
-            stopped by, in the first series; empty for a model that was not asked.
     skill: dict[str, float]
     skill_by_step: dict[str, list[float]]
     calibration_curve: dict[float, float]
     folds: dict[str, FoldForecasts]
     fold_count: int
-
-
-def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Residuals:
-    """Return what a model whose median has the weight 1 forecasts for folds."""
     parts: dict[str, FoldForecasts]
 
     @property
@@ -129,6 +125,10 @@ def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Res
             }
             for method, metrics in self.metrics.items()
         }
+
+
+def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Residuals:
+    """Return what a model whose median has the weight 1 forecasts for folds."""
     recipe = model.recipe
     target = recipe.columns.index(recipe.target)
     changes, actual, spreads = [], [], []
@@ -196,6 +196,14 @@ def evaluate(
     """Return how a calibrated model did on the test part, beside baselines that are calibrated on the same folds.
 
     The baselines' drift and volatility are those of the model's recipe: estimated from all that came before the test.
+
+    Args:
+        model: Fitted and calibrated on what lies before the test part.
+        panel: The series.
+        calibration: The folds that the model's bands were calibrated on.
+        test: The folds that it is judged by.
+        levels: Central levels whose bands are told, in percent.
+        seen: Name (`train`, `validation`) -> cutoffs that the fit has seen, whose metrics stand apart from the test.
     """
     asked = sorted({*levels, *SCORED_LEVELS})
     methods = {MODEL: model}
@@ -211,29 +219,6 @@ def evaluate(
         metrics[method] = _mean([score(one, levels, scale) for one, scale in pairs])
         steps = zip(*(score_by_step(one, levels, scale) for one, scale in pairs), strict=True)
         by_step[method] = [_mean(step) for step in steps]
-
-    Args:
-        model: Fitted and calibrated on what lies before the test part.
-        panel: The series.
-        calibration: The folds that the model's bands were calibrated on.
-        test: The folds that it is judged by.
-        levels: Central levels whose bands are told, in percent.
-        seen: Name (`train`, `validation`) -> cutoffs that the fit has seen, whose metrics stand apart from the test.
-    return Evaluation(
-        metrics=metrics,
-        metrics_by_step=by_step,
-        skill={name: _skill(metrics[MODEL], metrics[name]) for name in BASELINES},
-        skill_by_step={
-            name: [_skill(*pair) for pair in zip(by_step[MODEL], by_step[name], strict=True)] for name in BASELINES
-        },
-        calibration_curve={level: _coverage(folds[MODEL], level) for level in asked},
-        folds={method: parts[0] for method, parts in folds.items()},
-        fold_count=sum(len(one.cutoffs) for one in folds[MODEL]),
-    )
-
-
-def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequence[float]) -> FoldForecasts:
-    """Return the forecasts of folds by a model that was fitted before the first of them."""
     judged = [
         Judged(
             folds={method: parts[index] for method, parts in folds.items()},
@@ -250,19 +235,18 @@ def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequen
     known = {name: _seen_folds(model, panel, parts) for name, parts in seen.items()}
     for name, of_part in known.items():
         metrics[MODEL] |= {f"{name}-{loss}": value for loss, value in _part_metrics(of_part).items()}
-    recipe = model.recipe
-    windows = [panel.window(recipe, part.series, int(cutoff)) for cutoff in part.cutoffs]
-    target = panel.values[part.series][:, recipe.columns.index(recipe.target)]
-    forecasts = model.forecast(windows, recipe.horizon, levels)
-    y = outcomes(target, part.cutoffs, recipe.horizon)
-    return gather(part.cutoffs, y, forecasts, last=target[part.cutoffs])
-
-
-def _scale(recipe: Recipe, panel: Panel, part: Part) -> float:
-    """Return the scale of MASE, from what was known before the test part."""
-    history = panel.values[part.series][: int(part.cutoffs[0]), recipe.columns.index(recipe.target)]
+    return Evaluation(
+        metrics=metrics,
+        metrics_by_step=by_step,
+        skill={name: _skill(metrics[MODEL], metrics[name]) for name in BASELINES},
+        skill_by_step={
+            name: [_skill(*pair) for pair in zip(by_step[MODEL], by_step[name], strict=True)] for name in BASELINES
+        },
+        calibration_curve={level: _coverage(folds[MODEL], level) for level in asked},
+        folds={method: parts[0] for method, parts in folds.items()},
+        fold_count=sum(len(one.cutoffs) for one in folds[MODEL]),
         parts={name: of_part[0] for name, of_part in known.items() if of_part},
-    return losses.seasonal_scale(history, recipe.season_length)
+    )
 
 
 def _seen_folds(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> list[FoldForecasts]:
@@ -282,6 +266,22 @@ def _part_metrics(folds: Sequence[FoldForecasts]) -> dict[str, float]:
         return {}
     found = _mean([score(one, (), float("nan")) for one in folds])
     return {name: found[name] for name in _OF_PART if name in found}
+
+
+def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequence[float]) -> FoldForecasts:
+    """Return the forecasts of folds by a model that was fitted before the first of them."""
+    recipe = model.recipe
+    windows = [panel.window(recipe, part.series, int(cutoff)) for cutoff in part.cutoffs]
+    target = panel.values[part.series][:, recipe.columns.index(recipe.target)]
+    forecasts = model.forecast(windows, recipe.horizon, levels)
+    y = outcomes(target, part.cutoffs, recipe.horizon)
+    return gather(part.cutoffs, y, forecasts, last=target[part.cutoffs])
+
+
+def _scale(recipe: Recipe, panel: Panel, part: Part) -> float:
+    """Return the scale of MASE, from what was known before the test part."""
+    history = panel.values[part.series][: int(part.cutoffs[0]), recipe.columns.index(recipe.target)]
+    return losses.seasonal_scale(history, recipe.season_length)
 
 
 def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
