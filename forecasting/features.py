@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from forecasting.artefact import FeatureRecipe, Setting
+from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Setting
 from forecasting.errors import InvalidTraining
 from forecasting.features_kind import Columns, Feature, Kind, Settings, Unfit
 from forecasting.features_plain import PLAIN_KINDS
@@ -93,8 +93,8 @@ def feature_of(recipe: FeatureRecipe, field: str = "") -> Feature:
     """
     kind = kind_of(recipe.name, f"{field}.name" if field else "features")
     field = field or f"features.{recipe.name}"
-    if len(recipe.columns) != len(kind.columns) or (kind.is_of_time and recipe.columns != kind.columns):
-        expected = "time alone" if kind.is_of_time else f"{len(kind.columns)} names ({', '.join(kind.columns)})"
+    if len(recipe.columns) != len(kind.columns) or (TIME_COLUMN in recipe.columns) != kind.is_of_time:
+        expected = "time alone" if kind.is_of_time else f"{len(kind.columns)} raw names ({', '.join(kind.columns)})"
         raise _refusal(f"{field}.columns", expected, ", ".join(recipe.columns))
     if recipe.window_size < (kind.least or 1) or (kind.least is None and recipe.window_size != 1):
         expected = "1, it takes none" if kind.least is None else f"at least {kind.least}"

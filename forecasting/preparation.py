@@ -23,13 +23,14 @@ from forecasting.calendars import season_length
 from forecasting.errors import InvalidObservations, InvalidTraining
 from forecasting.features import feature_of
 from forecasting.folds import Part
+from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.fitting import Algorithm, Examples, SeriesView
 from forecasting.models.statistical_settings import is_statistical
 from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
-from schemas.trainings import CovariateKind, GapRule, TrainingRequested
+from schemas.trainings import CovariateKind, FeatureRequested, GapRule, StepFeatureRequested, TrainingRequested
 
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
 #: Windows whose step features give mean and deviation, about.
@@ -70,8 +71,8 @@ class TrainingSpec:
     covariates: Mapping[str, CovariateKind] = field(default_factory=dict)
     season_length: int = 0
     gaps: GapRule = "skip"
-    features: tuple[FeatureRecipe, ...] = ()
-    step_features: tuple[StepFeatureRecipe, ...] = ()
+    features: tuple[FeatureRecipe | FeatureRequested, ...] = ()
+    step_features: tuple[StepFeatureRecipe | StepFeatureRequested, ...] = ()
     candidates: tuple[str, ...] = ()
     budget_seconds: float = 0.0
     search_trials: int = 0
@@ -91,6 +92,8 @@ class TrainingSpec:
             covariates=request.covariates,
             season_length=request.season_length,
             gaps=request.gaps,
+            features=request.features,
+            step_features=request.step_features,
             candidates=request.candidates,
             budget_seconds=request.budget_seconds,
             search_trials=request.search_trials,
@@ -101,7 +104,8 @@ class TrainingSpec:
     def all_columns(self) -> tuple[str, ...]:
         """The raw columns, the target and every covariate among them."""
         named = self.columns or (self.target,)
-        return (*named, *(name for name in self.covariates if name not in named))
+        others = dict.fromkeys((*self.covariates, *raw_columns_of(self.features, self.target)))
+        return (*named, *(name for name in others if name not in named))
 
     def columns_of(self, kind: CovariateKind) -> tuple[str, ...]:
         """Return the covariates of a kind, in the order of the columns."""
@@ -308,14 +312,14 @@ def _with_inputs(recipe: Recipe, spec: TrainingSpec, panel: Panel, fit: Sequence
             hyperparameters=recipe.hyperparameters,
         )
     )
-    features = spec.features or plan.features
+    features = features_of(spec.features, recipe) or plan.features
     seen = [_seen_columns(recipe, panel, part) for part in fit]
     recipe = msgspec.structs.replace(
         recipe,
         anchor=plan.anchor,
         output=plan.output,
         features=tuple(_with_scaler(feature, seen) for feature in features),
-        step_features=spec.step_features or plan.step_features,
+        step_features=step_features_of(spec.step_features, recipe) or plan.step_features,
         has_volatility_input=plan.has_volatility,
     )
     return msgspec.structs.replace(recipe, step_features=_scaled_steps(recipe, panel, fit))

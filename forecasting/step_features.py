@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from forecasting.artefact import Recipe, StepFeatureRecipe
 from forecasting.errors import InvalidTraining
 from forecasting.step_features_calendar import CALENDAR_KINDS
-from forecasting.step_features_context import StepContext, StepFeature, StepKind, at_each_step, contexts_of, refuse
+from forecasting.step_features_context import StepContext, StepFeature, StepKind, Unfit, at_each_step, contexts_of
 from forecasting.step_features_matched import MATCHED_KINDS
 from forecasting.step_features_target import TARGET_KINDS
 
-__all__ = ["STEP_FEATURES", "StepContext", "StepFeature", "StepKind", "contexts_of", "step_feature_of"]
+__all__ = ["STEP_FEATURES", "StepContext", "StepFeature", "StepKind", "contexts_of", "step_feature_of", "step_kind_of"]
 
 
 def _known(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
@@ -31,7 +31,7 @@ def _static(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
 def _one_column(part: StepFeatureRecipe, allowed: tuple[str, ...], what: str) -> str:
     if len(part.columns) != 1 or part.columns[0] not in allowed:
         expected = f"one column that is declared {what}: {', '.join(allowed) or 'there is none'}"
-        refuse(part, "columns", expected, ", ".join(part.columns) or "none")
+        raise Unfit("columns", expected, ", ".join(part.columns) or "none")
     return part.columns[0]
 
 
@@ -44,30 +44,49 @@ STEP_FEATURES: Mapping[str, StepKind] = {
     **TARGET_KINDS,
     **MATCHED_KINDS,
 }
-_PARAMETERS = ("columns", "period", "order", "option")
 
 
-def step_feature_of(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
+def _require_taken(part: StepFeatureRecipe, kind: StepKind) -> None:
+    for parameter in ("columns", "period", "order", "option"):
+        given = getattr(part, parameter)
+        if given and parameter not in kind.takes:
+            raise Unfit(parameter, "left out, the feature takes none", given)
+
+
+def step_kind_of(name: str, field: str) -> StepKind:
+    """Return what a name stands for.
+
+    Raises:
+        InvalidTraining: ``unknown-feature``.
+    """
+    if name not in STEP_FEATURES:
+        raise InvalidTraining("unknown-feature", field=field, expected=", ".join(STEP_FEATURES), found=repr(name))
+    return STEP_FEATURES[name]
+
+
+def step_feature_of(part: StepFeatureRecipe, recipe: Recipe, field: str = "") -> StepFeature:
     """Return the step feature that a part of a recipe names.
 
     Args:
         part: Name and parameters.
         recipe: Its columns, season, window_size and horizon.
+        field: How the caller names it; `step_features.` and its name unless given.
 
     Raises:
         InvalidTraining: ``unknown-feature`` or ``invalid-feature``: also for a past-only column that is named as known
             in the future, and for more rows than the window has.
     """
-    kind = STEP_FEATURES.get(part.name)
-    if kind is None:
+    kind = step_kind_of(part.name, f"{field}.name" if field else "step_features")
+    try:
+        _require_taken(part, kind)
+        feature = kind.build(part, recipe)
+    except Unfit as error:
         raise InvalidTraining(
-            "unknown-feature", field="step_features", expected=", ".join(STEP_FEATURES), found=repr(part.name)
-        )
-    for parameter in _PARAMETERS:
-        given = getattr(part, parameter)
-        if given and parameter not in kind.takes:
-            refuse(part, parameter, "left out, the feature takes none", given)
-    feature = kind.build(part, recipe)
+            "invalid-feature",
+            field=f"{field or f'step_features.{part.name}'}.{error.parameter}",
+            expected=error.expected,
+            found=error.found,
+        ) from error
     if feature.rows > recipe.window_size:
         raise InvalidTraining(
             "invalid-feature",

@@ -14,8 +14,8 @@ from forecasting.step_features_context import (
     StepContext,
     StepFeature,
     StepKind,
+    Unfit,
     ahead_of,
-    refuse,
     seconds_of,
 )
 
@@ -32,7 +32,7 @@ def _holiday(
 ) -> Build:
     def build(part: StepFeatureRecipe, _: Recipe) -> StepFeature:
         if not is_region(part.option):
-            refuse(part, "option", "a country of the holidays package, or a part of one: US, DE/BW", repr(part.option))
+            raise Unfit("option", "a country of the holidays package, or a part of one: US, DE/BW", repr(part.option))
         return StepFeature(compute=lambda context: value(seconds_of(context.future_time), part.option), needs_time=True)
 
     return build
@@ -52,13 +52,13 @@ def _passed(part: StepFeatureRecipe) -> Callable[[StepContext], FloatArray]:
     """Return how much of its cycle has passed at each step."""
     if part.option in CYCLES:
         if part.period:
-            refuse(part, "period", f"left out: a {part.option} has its own length", part.period)
+            raise Unfit("period", f"left out: a {part.option} has its own length", part.period)
         cycle = CYCLES[part.option]
         return lambda context: cycle(seconds_of(context.future_time))
     if part.option not in ("", "days"):
-        refuse(part, "option", f"{', '.join(CYCLES)}, days, or nothing for rows", repr(part.option))
+        raise Unfit("option", f"{', '.join(CYCLES)}, days, or nothing for rows", repr(part.option))
     if not part.period:
-        refuse(part, "period", "above 0", part.period)
+        raise Unfit("period", "above 0", part.period)
     if part.option == "days":
         return lambda context: cycle_of_days(seconds_of(context.future_time), part.period)
     return lambda context: ahead_of(context) / part.period
@@ -69,24 +69,35 @@ def _gap(_: StepFeatureRecipe, __: Recipe) -> StepFeature:
         time, future = seconds_of(context.time), seconds_of(context.future_time)
         return np.asarray(np.diff(future, prepend=time[..., -1:]) / DAY, dtype=np.float64)
 
-    return StepFeature(compute=compute, needs_time=True, needs_row_time=True)
+    return StepFeature(compute=compute, needs_time=True)
 
 
 _FOURIER = frozenset({"period", "order", "option"})
+#: Values of a term that is no or yes.
+_FLAG = 2
 _REGION = frozenset({"option"})
 CALENDAR_KINDS: Mapping[str, StepKind] = {
     "step": StepKind(says="1 for the first step, 2 for the next, ...", build=lambda *_: StepFeature(compute=ahead_of)),
-    **{name: StepKind(says=f"{term.says}, of the step", build=_term(term)) for name, term in TERMS.items()},
+    **{
+        name: StepKind(
+            scaling="none" if term.count == _FLAG else "standard", says=f"{term.says}, of the step", build=_term(term)
+        )
+        for name, term in TERMS.items()
+    },
     "fourier-sin": StepKind(
         takes=_FOURIER,
+        scaling="none",
         says="`sin(2 pi order t / period)`. `option` is the cycle: hour, day, week, month, quarter, year (of the "
         "calendar, without `period`), days (t and `period` in days since 1970), or none (t is the step, `period` "
         "in rows)",
         build=_fourier(is_sine=True),
     ),
-    "fourier-cos": StepKind(takes=_FOURIER, says="the cosine of fourier-sin", build=_fourier(is_sine=False)),
+    "fourier-cos": StepKind(
+        takes=_FOURIER, scaling="none", says="the cosine of fourier-sin", build=_fourier(is_sine=False)
+    ),
     "holiday": StepKind(
         takes=_REGION,
+        scaling="none",
         says="1 on a public holiday, else 0. `option` is the country or a part of it, such as US or DE/BW",
         build=_holiday(HOLIDAYS["holiday"]),
     ),

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from forecasting.artefact import Recipe, StepFeatureRecipe
-from forecasting.errors import InvalidTraining
 from forecasting.panel import FloatArray, IntArray
 
 _Array = TypeVar("_Array", FloatArray, IntArray)
@@ -77,14 +76,12 @@ class StepFeature:
     Attributes:
         compute: Context to values, shape (horizon,).
         rows: Rows of the window that it needs.
-        needs_time: Whether it reads the times of the steps.
-        needs_row_time: Whether it reads those of the rows.
+        needs_time: Whether it reads the times of the rows or the steps.
     """
 
     compute: Callable[[StepContext], FloatArray]
     rows: int = 1
     needs_time: bool = False
-    needs_row_time: bool = False
 
 
 Build = Callable[[StepFeatureRecipe, Recipe], StepFeature]
@@ -96,24 +93,31 @@ class StepKind:
 
     Attributes:
         takes: Its parameters beside the name: `columns`, `period`, `order`, `option`.
+        scaling: How its values are made comparable; `window` for those of the target in its working unit.
         says: What it is: formula and parameters, for people.
-        build: From its recipe and the recipe of the model to the feature.
+        build: From its recipe and the recipe of the model to the feature; raises `Unfit`.
     """
 
     takes: frozenset[str] = frozenset()
+    scaling: Literal["none", "standard", "window"] = "standard"
     says: str
     build: Build
 
 
-def refuse(part: StepFeatureRecipe, parameter: str, expected: str, found: object) -> NoReturn:
-    """Refuse a parameter of a step feature.
+class Unfit(Exception):
+    """A parameter of a step feature that breaks a rule.
 
-    Raises:
-        InvalidTraining: ``invalid-feature``.
+    Attributes:
+        parameter: Its name.
+        expected: What it may be.
+        found: What it was.
     """
-    raise InvalidTraining(
-        "invalid-feature", field=f"step_features.{part.name}.{parameter}", expected=expected, found=str(found)
-    )
+
+    def __init__(self, parameter: str, expected: str, found: object) -> None:
+        self.parameter = parameter
+        self.expected = expected
+        self.found = str(found)
+        super().__init__(f"{parameter} must be {expected}, was {found}")
 
 
 def seconds_of(time: IntArray | None) -> IntArray:

@@ -7,7 +7,7 @@ import numpy as np
 from forecasting.artefact import Recipe, StepFeatureRecipe
 from forecasting.features_calendar import TERMS, Term
 from forecasting.panel import FloatArray, IntArray
-from forecasting.step_features_context import StepContext, StepFeature, StepKind, refuse, seconds_of
+from forecasting.step_features_context import StepContext, StepFeature, StepKind, Unfit, seconds_of
 from forecasting.step_features_target import mean_of
 
 #: Numbers held at once for many cutoffs.
@@ -18,11 +18,11 @@ _FEW_CODES = 512
 
 def _matched_mean(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
     if not part.columns:
-        refuse(part, "columns", "calendar terms or columns known in the future, at least one", "none")
+        raise Unfit("columns", "calendar terms or columns known in the future, at least one", "none")
     for name in part.columns:
         if name not in recipe.future_columns and name not in TERMS:
             known = ", ".join(recipe.future_columns) or "there is none"
-            refuse(part, "columns", f"of {', '.join(TERMS)}, or columns known in the future: {known}", repr(name))
+            raise Unfit("columns", f"of {', '.join(TERMS)}, or columns known in the future: {known}", repr(name))
     keys = tuple((name, None if name in recipe.future_columns else TERMS[name]) for name in part.columns)
 
     def compute(context: StepContext) -> FloatArray:
@@ -30,7 +30,7 @@ def _matched_mean(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
         return _mean_by_code(context.working, row_codes, step_codes, size, part.order)
 
     needs_time = any(term is not None for _, term in keys)
-    return StepFeature(compute=compute, needs_time=needs_time, needs_row_time=needs_time)
+    return StepFeature(compute=compute, needs_time=needs_time)
 
 
 def _codes(context: StepContext, keys: tuple[tuple[str, Term | None], ...]) -> tuple[IntArray, IntArray, int]:
@@ -105,6 +105,7 @@ def _newest_of_each(places: IntArray, size: int) -> IntArray:
 MATCHED_KINDS = {
     "matched-mean": StepKind(
         takes=frozenset({"columns", "order"}),
+        scaling="window",
         says="the mean of the target over the rows of the window that agree with the step in all of `columns`: "
         "calendar terms such as day-of-week, columns known in the future; over the newest `order` such rows, 0 is all. "
         "Where none agrees, the mean of the window",

@@ -8,12 +8,12 @@ import numpy as np
 
 from forecasting.artefact import Recipe, StepFeatureRecipe
 from forecasting.panel import FloatArray, IntArray
-from forecasting.step_features_context import Build, StepContext, StepFeature, StepKind, at_each_step, refuse
+from forecasting.step_features_context import Build, StepContext, StepFeature, StepKind, Unfit, at_each_step
 
 
 def _season(part: StepFeatureRecipe, recipe: Recipe) -> int:
     if part.period != int(part.period):
-        refuse(part, "period", "a whole number of rows", part.period)
+        raise Unfit("period", "a whole number of rows", part.period)
     return int(part.period) or recipe.season_length
 
 
@@ -37,7 +37,7 @@ def _seasonal_lag(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
 def _seasonal_mean(part: StepFeatureRecipe, recipe: Recipe) -> StepFeature:
     season = _season(part, recipe)
     if not part.order:
-        refuse(part, "order", "at least 1 season", part.order)
+        raise Unfit("order", "at least 1 season", part.order)
     newest, *earlier = (_rows_behind(season, back, recipe.horizon) for back in range(1, part.order + 1))
 
     def compute(context: StepContext) -> FloatArray:
@@ -97,21 +97,30 @@ _SEASON, _ROWS = frozenset({"period", "order"}), frozenset({"order"})
 TARGET_KINDS: Mapping[str, StepKind] = {
     "seasonal-lag": StepKind(
         takes=_SEASON,
+        scaling="window",
         says="the target at the phase of the step: the newest known value (`order` 1), the one a season before it (2), "
         "... `period` is the season in rows, 0 that of the series",
         build=_seasonal_lag,
     ),
     "seasonal-mean": StepKind(
-        takes=_SEASON, says="the mean of seasonal-lag over the newest `order` seasons", build=_seasonal_mean
+        takes=_SEASON,
+        scaling="window",
+        says="the mean of seasonal-lag over the newest `order` seasons",
+        build=_seasonal_mean,
     ),
     "window-mean": StepKind(
         takes=_ROWS,
+        scaling="window",
         says="the mean of the target over the newest `order` rows of the window, 0 is all",
         build=_window_mean,
     ),
     "window-deviation": StepKind(
         takes=_ROWS, says="the standard deviation (n) over the same rows", build=_window_deviation
     ),
-    "window-min": StepKind(takes=_ROWS, says="the least of the same rows", build=_window_extreme(np.min)),
-    "window-max": StepKind(takes=_ROWS, says="the greatest of the same rows", build=_window_extreme(np.max)),
+    "window-min": StepKind(
+        takes=_ROWS, scaling="window", says="the least of the same rows", build=_window_extreme(np.min)
+    ),
+    "window-max": StepKind(
+        takes=_ROWS, scaling="window", says="the greatest of the same rows", build=_window_extreme(np.max)
+    ),
 }

@@ -22,8 +22,38 @@ from schemas.record import (
 TrainingState = Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
 FINAL_TRAINING_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 Hyperparameter = bool | int | float | str
+FeatureName = Annotated[str, Meta(min_length=1, max_length=100)]
 CovariateKind = Literal["known-future", "past-only", "static"]
 GapRule = Literal["skip", "forward-fill", "interpolate", "zero", "refuse"]
+
+
+class FeatureRequested(Record, frozen=True, kw_only=True):
+    """An input of the model that is made from the rows: a return, a lag, an indicator, a calendar term."""
+
+    name: FeatureName
+    #: Raw columns that it is made from; empty takes the target, or the columns of the bar that an indicator needs.
+    columns: tuple[str, ...] = ()
+    #: Rows that it looks at, or how many it looks back; 1 for a feature that takes none.
+    window_size: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    #: What else the feature lets one set, by name.
+    parameters: dict[str, Hyperparameter] = {}
+
+    def __post_init__(self) -> None:
+        numbers = [value for value in self.parameters.values() if not isinstance(value, str)]
+        require_finite("parameters", numbers)
+
+
+class StepFeatureRequested(Record, frozen=True, kw_only=True):
+    """An input of the model for each step ahead: a calendar term of the step, a column known in the future."""
+
+    name: FeatureName
+    columns: tuple[str, ...] = ()
+    #: Length of a season or cycle, in rows or in the unit that the feature says.
+    period: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    #: Which harmonic, season or how many rows; 0 is what the feature does without.
+    order: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    #: A word that the feature needs, such as the country of holidays.
+    option: Annotated[str, Meta(max_length=100)] = ""
 
 
 class TrainingRequested(Record, frozen=True, kw_only=True):
@@ -44,6 +74,10 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     hyperparameters: dict[str, Hyperparameter] = {}
     #: Column -> what is known of it at the steps; a column that is not named is past-only.
     covariates: dict[str, CovariateKind] = {}
+    #: Inputs of the model from the rows; empty takes those that suit the algorithm.
+    features: Annotated[tuple[FeatureRequested, ...], Meta(max_length=500)] = ()
+    #: Inputs of the model for each step; likewise.
+    step_features: Annotated[tuple[StepFeatureRequested, ...], Meta(max_length=500)] = ()
     #: Steps a season; 0 takes that of the freq and calendar.
     season_length: Annotated[int, Meta(ge=0, le=10_000)] = 0
     #: What becomes of missing rows and values.

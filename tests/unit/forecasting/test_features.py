@@ -191,7 +191,7 @@ def test_short_history_has_no_value() -> None:
         (recipe("strength", "close"), "features", "log-return"),
         (recipe("momentum", "close"), "features.momentum.window_size", "at least 2"),
         (recipe("level", "close", window_size=3), "features.level.window_size", "1, it takes none"),
-        (recipe("spread", "close"), "features.spread.columns", "2 names"),
+        (recipe("spread", "close"), "features.spread.columns", "2 raw names"),
         (recipe("month", "close"), "features.month.columns", "time alone"),
         (recipe("level", "close", quantile=0.5), "features.level.parameters.quantile", "absent"),
         (

@@ -179,7 +179,7 @@ def test_too_small_a_window_is_refused_by_name(name: str) -> None:
 
 
 def test_wrong_number_of_columns_is_refused_and_an_unknown_name_told_the_indicators() -> None:
-    with pytest.raises(InvalidTraining, match=r"features\.average-true-range\.columns must be 3 names"):
+    with pytest.raises(InvalidTraining, match=r"features\.average-true-range\.columns must be 3 raw names"):
         feature_of(FeatureRecipe(name="average-true-range", columns=("close",), window_size=5, scaling="standard"))
     with pytest.raises(InvalidTraining, match="relative-strength-index"):
         feature_of(FeatureRecipe(name="strength", columns=("close",), window_size=5, scaling="standard"))

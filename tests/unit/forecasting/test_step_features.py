@@ -311,7 +311,6 @@ def test_exactly_those_that_say_so_need_times(case: StepFeatureRecipe) -> None:
     feature = step_feature_of(case, recipe())
 
     assert fails_without_times(feature) == feature.needs_time
-    assert feature.needs_time or not feature.needs_row_time
 
 
 def test_a_constant_window_has_its_very_value_as_every_mean() -> None:
