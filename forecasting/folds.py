@@ -27,6 +27,7 @@ import numpy as np
 
 from forecasting.backtest import SCORED_LEVELS
 from forecasting.errors import TooLittleHistory
+from forecasting.gaps import BoolArray
 from forecasting.intervals import folds_needed
 from forecasting.panel import IntArray
 
@@ -123,21 +124,45 @@ def min_calibration_of(levels: Sequence[float]) -> int:
     return max(folds_needed(level) for level in (*levels, *SCORED_LEVELS))
 
 
-def plan_folds(times: Sequence[IntArray], size: PlanSize) -> Plan:
+class _Rows(NamedTuple):
+    """The rows of one series.
+
+    Attributes:
+        time: UTC seconds, ascending, shape (n,).
+        is_whole: Whether a row owes nothing to later ones, shape (n,).
+    """
+
+    time: IntArray
+    is_whole: BoolArray
+
+    def known(self, end: int | None) -> int:
+        """Return how many rows can be known at the time ``end``: none that owes something to a later one."""
+        count = len(self.time) if end is None else int(np.searchsorted(self.time, end, side="right"))
+        whole = np.flatnonzero(self.is_whole[:count])
+        return int(whole[-1]) + 1 if len(whole) else 0
+
+
+def plan_folds(times: Sequence[IntArray], size: PlanSize, is_whole: Sequence[BoolArray] | None = None) -> Plan:
     """Return the fits and folds of a training.
 
     Args:
         times: UTC seconds of the rows of every series; the first one sets the boundaries, all keep to them in time.
         size: What the plan must respect.
+        is_whole: Of every series, which rows owe nothing to later ones: only they can be cutoffs, and what is known
+            at an edge ends with one. ``None``: all.
 
     Raises:
         TooLittleHistory: With the rows that are needed and the rows there are.
     """
     first, horizon = times[0], size.horizon
+    series = [
+        _Rows(time, np.ones(len(time), dtype=bool) if is_whole is None else is_whole[index])
+        for index, time in enumerate(times)
+    ]
     if len(first) < size.least_rows:
         raise _too_short(len(first), size)
     if len(first) < size.rows:
-        return _short(times, size)
+        return _checked(_short(series, size), size)
     spare = len(first) - size.rows
     test_span = _span(MIN_TEST, _TEST_SHARE, len(first), spare // 4)
     calibration_span = _span(size.min_calibration, _CALIBRATION_SHARE, len(first), spare // 2)
@@ -147,14 +172,29 @@ def plan_folds(times: Sequence[IntArray], size: PlanSize) -> Plan:
     edges = [int(first[start + calibration_span * block // count]) for block in range(count)]
     test_edge = int(first[test_start])
     stride = max(calibration_span // max(_CALIBRATION_FOLDS, size.min_calibration), 1)
-    calibration = _cutoffs(times, size, edges[0], test_edge, stride)
+    calibration = _cutoffs(series, size, edges[0], test_edge, stride)
     blocks = []
     for edge, end in zip(edges, [*edges[1:], test_edge], strict=True):
         folds = [Part(s, rows[(times[s][rows] >= edge) & (times[s][rows] < end)]) for s, rows in calibration]
-        blocks.append(_cut(times, size, edge, folds))
-    test = _cutoffs(times, size, test_edge, None, max(test_span // _TEST_FOLDS, 1))
-    blocks.append(_cut(times, size, test_edge, test))
-    return Plan(blocks, _cut(times, size, None, []))
+        blocks.append(_cut(series, size, edge, folds))
+    test = _cutoffs(series, size, test_edge, None, max(test_span // _TEST_FOLDS, 1))
+    blocks.append(_cut(series, size, test_edge, test))
+    return _checked(Plan(blocks, _cut(series, size, None, [])), size)
+
+
+def _checked(plan: Plan, size: PlanSize) -> Plan:
+    """Return a plan without empty blocks; gaps may have left too few rows that can be cutoffs."""
+    blocks = [block for block in plan.blocks[:-1] if block.folds]
+    for block in (*blocks, plan.blocks[-1], plan.release):
+        if not blocks or not plan.test or not block.fit or (size.needs_fit and not block.validation):
+            raise TooLittleHistory(
+                "too-little-history",
+                field="observations",
+                expected="rows without interpolated values in every part: fit, validation, calibration and test",
+                found="a part without any",
+                advice="load what is missing, or choose another rule for gaps",
+            )
+    return plan._replace(blocks=[*blocks, plan.blocks[-1]])
 
 
 def _too_short(rows: int, size: PlanSize) -> TooLittleHistory:
@@ -173,23 +213,24 @@ def _too_short(rows: int, size: PlanSize) -> TooLittleHistory:
     )
 
 
-def _short(times: Sequence[IntArray], size: PlanSize) -> Plan:
+def _short(series: Sequence[_Rows], size: PlanSize) -> Plan:
     """Return a plan with fewer folds than the levels ask for."""
-    first, horizon = times[0], size.horizon
+    first, horizon = series[0].time, size.horizon
     folds = len(first) - size.least_rows + 2
     test_span = min(max(folds // 3, 1), MIN_TEST)
     test_start = len(first) - horizon - test_span
     start, overlap, test_edge = (int(first[row]) for row in (size.first_fold, test_start - horizon + 1, test_start))
     late = [
-        Part(series, rows[times[series][rows] < test_edge]) for series, rows in _cutoffs(times, size, overlap, None, 1)
+        Part(index, rows[series[index].time[rows] < test_edge])
+        for index, rows in _cutoffs(series, size, overlap, None, 1)
     ]
     return Plan(
         [
-            _cut(times, size, start, _cutoffs(times, size, start, test_edge, 1)),
-            _cut(times, size, test_edge, _cutoffs(times, size, test_edge, None, 1)),
+            _cut(series, size, start, _cutoffs(series, size, start, test_edge, 1)),
+            _cut(series, size, test_edge, _cutoffs(series, size, test_edge, None, 1)),
         ],
-        _cut(times, size, None, []),
-        _cut(times, size, overlap, late) if any(len(part.cutoffs) for part in late) else None,
+        _cut(series, size, None, []),
+        _cut(series, size, overlap, late) if any(len(part.cutoffs) for part in late) else None,
     )
 
 
@@ -198,44 +239,45 @@ def _span(least: int, share: float, rows: int, spare: int) -> int:
     return least + max(min(int(share * rows) - least, spare), 0)
 
 
-def _cut(times: Sequence[IntArray], size: PlanSize, edge: int | None, folds: list[Part]) -> Cut:
+def _cut(series: Sequence[_Rows], size: PlanSize, edge: int | None, folds: list[Part]) -> Cut:
     """Return the fit on what is known at the time ``edge`` (everything when ``None``), with its validation tail."""
     folds = [part for part in folds if len(part.cutoffs)]
     if not size.needs_fit:
-        return Cut(_known(times, size, edge), [], folds)
-    known = _cutoffs(times, size, None, edge, 1)
-    first = next(part for part in known if part.series == 0).cutoffs
+        return Cut(_known(series, size, edge), [], folds)
+    known = _cutoffs(series, size, None, edge, 1)
+    first = next((part.cutoffs for part in known if part.series == 0), np.empty(0, dtype=np.int64))
     tail = max(MIN_VALIDATION, int(_VALIDATION_SHARE * len(first)))
-    start = int(times[0][first[-tail]])
-    return Cut(_cutoffs(times, size, None, start, 1), _cutoffs(times, size, start, edge, 1), folds)
+    if len(first) <= tail:
+        return Cut([], [], folds)
+    start = int(series[0].time[first[-tail]])
+    return Cut(_cutoffs(series, size, None, start, 1), _cutoffs(series, size, start, edge, 1), folds)
 
 
-def _known(times: Sequence[IntArray], size: PlanSize, edge: int | None) -> list[Part]:
+def _known(series: Sequence[_Rows], size: PlanSize, edge: int | None) -> list[Part]:
     """Return the cutoffs whose targets lie at or before the time ``edge``, up to the newest such row.
 
     What is estimated from rows needs no whole window: where there is none, the only cutoff may lie before the first
     row, so that its last target is the newest row that is known.
     """
     found = []
-    for series, time in enumerate(times):
-        rows = len(time) if edge is None else int(np.searchsorted(time, edge, side="right"))
+    for index, one in enumerate(series):
+        rows = one.known(edge)
         last = rows - 1 - size.horizon
         if rows > 1:
-            found.append(Part(series, np.arange(min(size.first_row, last), last + 1, dtype=np.int64)))
+            found.append(Part(index, np.arange(min(size.first_row, last), last + 1, dtype=np.int64)))
     return found
 
 
-def _cutoffs(times: Sequence[IntArray], size: PlanSize, start: int | None, end: int | None, stride: int) -> list[Part]:
+def _cutoffs(series: Sequence[_Rows], size: PlanSize, start: int | None, end: int | None, stride: int) -> list[Part]:
     """Return the cutoffs from the time ``start`` whose targets all lie at or before the time ``end``."""
     found = []
-    for series, time in enumerate(times):
-        rows = np.arange(size.first_row, max(len(time) - size.horizon, size.first_row), dtype=np.int64)
+    for index, one in enumerate(series):
+        rows = np.arange(size.first_row, max(one.known(end) - size.horizon, size.first_row), dtype=np.int64)
+        rows = rows[one.is_whole[rows]]
         if start is not None:
-            rows = rows[time[rows] >= start]
-        if end is not None:
-            rows = rows[time[rows + size.horizon] <= end]
+            rows = rows[one.time[rows] >= start]
         # Counted from the end, so that the newest cutoff is always used.
         kept = rows[::-1][::stride][::-1]
         if len(kept):
-            found.append(Part(series, kept))
+            found.append(Part(index, kept))
     return found

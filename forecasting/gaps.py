@@ -11,7 +11,7 @@
 The same code makes the rows of a training and the window of a forecast. Nothing is filled before the first value of a
 column, nor after the last row with a target: that is the cutoff, and what stands behind it is the future. A value is
 interpolated only between known ones, so a window needs nothing beyond its cutoff as long as every value of the
-cutoff's row was observed; `cutoffs_of` says which rows those are. A static column has one value: any gap in it is that.
+cutoff's row was observed: by that rule no other row is a cutoff. A static column has one value: any gap in it is that.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SKIP = Gaps()
 
 
 def filled(observations: Observations, columns: Sequence[str], gaps: Gaps) -> Observations:
-    """Return the series up to its last row with a target, its gaps treated by the rule.
+    """Return the series up to its last row with a target (interpolated: its last whole row), its gaps treated.
 
     Rows that still lack a value (before the first known one, or by the rule `skip`) are left for the caller to pass
     over.
@@ -74,7 +74,8 @@ def filled(observations: Observations, columns: Sequence[str], gaps: Gaps) -> Ob
     """
     if gaps.rule == "skip":
         return observations
-    known = np.flatnonzero(np.isfinite(observations.matrix([gaps.target])[:, 0]))
+    needed = columns if gaps.rule == "interpolate" else [gaps.target]
+    known = np.flatnonzero(np.isfinite(observations.matrix(needed)).all(axis=1))
     return filled_to_the_end(observations.slice(0, int(known[-1]) + 1 if len(known) else 0), columns, gaps)
 
 

@@ -189,6 +189,29 @@ def test_short_history_gets_the_folds_that_it_has(
     assert max(ends) <= series[0][plan.test[0].cutoffs[0]]
 
 
+@pytest.mark.parametrize(("needs_fit", "rows"), [(True, 400), (False, 400), (False, 60)])
+def test_rows_that_owe_something_to_later_ones_begin_nothing_and_end_nothing(needs_fit: bool, rows: int) -> None:
+    series, asked = [times(rows), times(rows)], size(needs_fit=needs_fit, first_row=11, horizon=5)
+    whole = [np.random.default_rng(seed).random(rows) > 0.3 for seed in (1, 2)]
+    for one in whole:
+        one[-1] = True
+
+    plan = plan_folds(series, asked, whole)
+
+    for block in [*plan.blocks, plan.release, *([plan.overlap] if plan.overlap else [])]:
+        assert all(whole[part.series][part.cutoffs].all() for part in block.folds)
+        for part in block.fit:
+            assert whole[part.series][part.cutoffs].all() or not needs_fit
+        if not block.folds:
+            continue
+        start = min(series[part.series][part.cutoffs[0]] for part in block.folds)
+        for part in [*block.fit, *block.validation]:
+            # Every row up to the last outcome is made from rows that were known when the first fold began.
+            last = part.cutoffs[-1] + 5
+            source = last + int(np.argmax(whole[part.series][last:]))
+            assert series[part.series][source] <= start
+
+
 def test_models_of_examples_are_not_judged_on_less() -> None:
     asked = size()
     assert asked.least_rows == asked.rows == 125
