@@ -14,7 +14,13 @@ from forecasting.models.statistical_settings import SETTINGS, STATISTICAL
 
 #: Name -> module and class.
 _FITTED: Mapping[str, tuple[str, str]] = {
-    "lstm": ("forecasting.models.lstm", "Lstm"),
+    "lstm": ("forecasting.models.recurrent", "Lstm"),
+    "gru": ("forecasting.models.recurrent", "Gru"),
+    "tcn": ("forecasting.models.tcn", "Tcn"),
+    "nhits": ("forecasting.models.nhits", "NHits"),
+    "dlinear": ("forecasting.models.linear_nets", "DLinear"),
+    "nlinear": ("forecasting.models.linear_nets", "NLinear"),
+    "patchtst": ("forecasting.models.patchtst", "PatchTst"),
     "linear": ("forecasting.models.linear", "Linear"),
 }
 #: What can be set about every fitted algorithm.

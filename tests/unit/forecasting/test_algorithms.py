@@ -14,6 +14,12 @@ from tests.unit.forecasting.check_forecaster import check_forecaster
 CASES = [
     ("lstm", {"layers": "6,5", "dense": 4, "epochs": 3, "refits": 1}),
     ("lstm", {"layers": "6", "dense": 0, "epochs": 2, "refits": 2}),
+    ("gru", {"layers": "6", "dense": 4, "epochs": 2, "refits": 1}),
+    ("tcn", {"layers": "5,4", "epochs": 2, "refits": 1}),
+    ("nhits", {"layers": "6", "epochs": 2, "refits": 1}),
+    ("dlinear", {"kernel": 5, "epochs": 2, "refits": 1}),
+    ("nlinear", {"epochs": 2, "refits": 1}),
+    ("patchtst", {"patch": 4, "stride": 2, "width": 4, "heads": 2, "dense": 6, "epochs": 2, "refits": 1}),
     ("linear", {"refits": 1}),
     ("linear", {"loss": "quantile", "refits": 1}),
     ("last-value", {}),

@@ -12,7 +12,7 @@ from forecasting.intervals import calibrate
 from forecasting.models.fitting import Examples, FitTask
 from forecasting.models.hyperparameters import resolve
 from forecasting.models.linear import Linear, _export, _linear
-from forecasting.models.lstm import Lstm
+from forecasting.models.recurrent import Lstm
 from forecasting.serving import LoadedModel
 from tests.unit.forecasting.series import prices
 from tests.unit.forecasting.test_artefact import recipe_of

@@ -18,8 +18,8 @@ from forecasting.errors import (
 from forecasting.folds import Part
 from forecasting.models.fitting import require_parity
 from forecasting.models.hyperparameters import layer_sizes
-from forecasting.models.lstm import Lstm
-from forecasting.models.registry import algorithm
+from forecasting.models.recurrent import Lstm
+from forecasting.models.registry import algorithm, hyperparameters_of
 from forecasting.panel import Observations
 from forecasting.preparation import draft_recipe, examples_of, panel_of
 from forecasting.serving import LoadedModel
@@ -112,9 +112,11 @@ def scalers_with(fit: list[Part], wild_from: int) -> tuple[bytes, bytes]:
     """The recipes from bars, and from bars that are wild from a row on, for one fit part."""
     known = bars(ROWS)
     wild = {name: np.where(np.arange(ROWS) >= wild_from, values * 50, values) for name, values in known.items()}
-    asked = spec(columns=BAR_COLUMNS)
+    asked, settings = spec(columns=BAR_COLUMNS), hyperparameters_of("lstm", {})
     return tuple(
-        msgspec.json.encode(draft_recipe(asked, panel_of(asked, [observations_of(data)]), fit, {}, algorithm("lstm")))
+        msgspec.json.encode(
+            draft_recipe(asked, panel_of(asked, [observations_of(data)]), fit, settings, algorithm("lstm"))
+        )
         for data in (known, wild)
     )
 
@@ -331,7 +333,7 @@ def test_spec_mirrors_the_request() -> None:
 
 
 def test_layers_are_written_as_numbers_or_text() -> None:
-    layers = next(part for part in Lstm.hyperparameters if part.name == "layers")
+    layers = next(part for part in Lstm().hyperparameters if part.name == "layers")
 
     assert layer_sizes(str(layers.parse(" 100, 50"))) == (100, 50)
     assert layers.parse(64) == "64"
