@@ -136,6 +136,7 @@ def spec_of(recipe: Recipe) -> TrainingSpec:
         gaps=recipe.gaps,
         features=recipe.features,
         step_features=recipe.step_features,
+        candidates=tuple(member.algorithm for member in recipe.members),
         hyperparameters=recipe.hyperparameters,
         seed=recipe.seed,
     )
@@ -191,22 +192,31 @@ def audit_model(
 
 
 def _numbers(model: LoadedModel, window: Window) -> tuple[Arrays, Arrays]:
-    """Return every input of the graph and every number of the forecast after a window."""
-    recipe = model.recipe
-    builder = InputBuilder(recipe)
-    inputs = builder.build(window, builder.scale(window.values))
-    names = [f"input {part.name} of {', '.join(part.columns)}" for part in recipe.features]
-    names += ["input volatility"] * recipe.has_volatility_input
-    arrays = {name: inputs.window[:, index].astype(np.float64) for index, name in enumerate(names)}
-    for index, part in enumerate(recipe.step_features):
-        name = " ".join(("step input", part.name, *part.columns))
-        arrays[f"{name} (step feature {index + 1})"] = inputs.future[:, index].astype(np.float64)
+    """Return every input of the graphs and every number of the forecast after a window."""
+    arrays: Arrays = {}
+    for start, recipe in _parts_of(model.recipe):
+        builder = InputBuilder(recipe)
+        seen = window.last(recipe.window_size)
+        inputs = builder.build(seen, builder.scale(seen.values))
+        names = [f"{start}input {part.name} of {', '.join(part.columns)}" for part in recipe.features]
+        names += [f"{start}input volatility"] * recipe.has_volatility_input
+        arrays |= {name: inputs.window[:, index].astype(np.float64) for index, name in enumerate(names)}
+        for index, step in enumerate(recipe.step_features):
+            name = " ".join((f"{start}step input {index + 1}", step.name, *step.columns))
+            arrays[name] = inputs.future[:, index].astype(np.float64)
     forecast = model.forecast([window], model.horizon, _LEVELS)[0]
     numbers = {f"quantile {probability:g}": values for probability, values in forecast.quantiles.items()}
     numbers["median"] = forecast.median
     if forecast.direction_probability is not None:
         numbers["direction probability"] = forecast.direction_probability
     return arrays, numbers
+
+
+def _parts_of(recipe: Recipe) -> list[tuple[str, Recipe]]:
+    """Return the recipes that have inputs, each with what its names begin with: the members of an ensemble."""
+    if not recipe.members:
+        return [("", recipe)]
+    return [(f"member {number} ({member.algorithm}), ", member) for number, member in enumerate(recipe.members, 1)]
 
 
 def _features(model: LoadedModel, panel: Panel, end: int, code: Code) -> Arrays:
@@ -217,9 +227,10 @@ def _features(model: LoadedModel, panel: Panel, end: int, code: Code) -> Arrays:
     size = int(np.searchsorted(series.time, end, side="right"))
     found = {}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for part in model.recipe.features:
-            name = f"feature {part.name} of {', '.join(part.columns)}"
-            found[name] = code.feature(part).transform(columns)[:size]
+        for start, recipe in _parts_of(model.recipe):
+            for part in recipe.features:
+                name = f"{start}feature {part.name} of {', '.join(part.columns)}"
+                found[name] = code.feature(part).transform(columns)[:size]
     return found
 
 
@@ -288,15 +299,24 @@ def audit_fit(
 def _fields(recipe: Recipe, graph: bytes | None) -> dict[str, object]:
     """Return every field of a recipe by its path, which names the feature that it belongs to, and the graph."""
     fields = dict(_paths(recipe_to_json(recipe)))
-    parts = [(f"features[{index}].", part.name, part.columns) for index, part in enumerate(recipe.features)]
-    parts += [(f"step_features[{index}].", part.name, part.columns) for index, part in enumerate(recipe.step_features)]
+    parts = list(_scaled_parts(recipe))
+    for index, member in enumerate(recipe.members):
+        parts += [(f"members[{index}].{start}", name) for start, name in _scaled_parts(member)]
     for path in list(fields):
-        for start, name, columns in parts:
+        for start, name in parts:
             if path.startswith(start):
-                fields[f"{path} ({' '.join((name, *columns))})"] = fields.pop(path)
+                fields[f"{path} ({name})"] = fields.pop(path)
     if graph is not None:
         fields["graph"] = hashlib.sha256(graph).hexdigest()
     return fields
+
+
+def _scaled_parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield the path to each feature, and the feature in words."""
+    for index, part in enumerate(recipe.features):
+        yield f"features[{index}].", " ".join((part.name, *part.columns))
+    for index, step in enumerate(recipe.step_features):
+        yield f"step_features[{index}].", " ".join((step.name, *step.columns))
 
 
 def _paths(form: object, path: str = "") -> Iterator[tuple[str, object]]:
