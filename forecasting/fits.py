@@ -56,7 +56,7 @@ def plan_of(spec: TrainingSpec, panel: Panel) -> Plan:
         InvalidTraining: The window of a seasonal model is shorter than a season.
         TooLittleHistory: With the rows needed and found.
     """
-    return plan_folds([one.time for one in panel.series], size_of(spec, panel))
+    return plan_folds([one.time for one in panel.series], size_of(spec, panel), panel.cutoffs)
 
 
 def size_of(spec: TrainingSpec, panel: Panel) -> PlanSize:

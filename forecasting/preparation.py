@@ -20,9 +20,11 @@ from forecasting.artefact import (
     VolatilityRecipe,
 )
 from forecasting.calendars import season_length
-from forecasting.errors import InvalidObservations, InvalidTraining
+from forecasting.checks import check_observations, check_spec
+from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
 from forecasting.folds import Part
+from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
 from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
@@ -117,14 +119,18 @@ class Panel:
     """The series of a training: complete rows of the raw columns.
 
     Attributes:
-        series: As given, without incomplete rows.
+        series: As given, gaps treated by the rule, without rows that are incomplete still.
         values: Raw values of each, shape (rows, columns).
+        cutoffs: Of each, the rows that a forecast may begin from, shape (rows,); see `gaps.cutoffs_of`.
         rows_skipped: Incomplete rows that were left out, over all series.
+        rows_filled: Rows that the rule for gaps made, whole or in part, over all series.
     """
 
     series: list[Observations]
     values: list[FloatArray]
+    cutoffs: list[BoolArray]
     rows_skipped: int
+    rows_filled: int
 
     @cached_property
     def _step_times(self) -> dict[tuple[int, int], IntArray]:
@@ -169,24 +175,11 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
     """Return the series that a training learns from, checked.
 
     Raises:
-        InvalidObservations: ``no-observations``, ``unknown-column``, ``mixed-freq`` or ``mixed-calendar``.
+        InvalidObservations: See `checks.check_observations`; ``missing-observations`` or ``too-many-gaps``.
         InvalidTraining: ``invalid-training``, ``one-series-only``.
     """
-    _check(spec)
-    if not observations:
-        raise InvalidObservations("no-observations", field="observations", expected="at least one series", found="none")
-    for one in observations[1:]:
-        for what, expected, found in (
-            ("freq", observations[0].freq, one.freq),
-            ("calendar", observations[0].calendar, one.calendar),
-        ):
-            if expected != found:
-                raise InvalidObservations(
-                    f"mixed-{what}",
-                    field=f"observations.{one.series_id}.{what}",
-                    expected=f"{expected} as in {observations[0].series_id}",
-                    found=found,
-                )
+    check_spec(spec)
+    check_observations(spec, observations)
     if is_statistical(spec.algorithm) and len(observations) > 1:
         raise InvalidTraining(
             "one-series-only",
@@ -195,28 +188,22 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
             found=f"{len(observations)} series",
             advice="train one model a series, or an algorithm that learns from several, such as lstm",
         )
-    series = [complete_rows(one, spec.all_columns) for one in observations]
+    columns, gaps = spec.all_columns, Gaps(spec.gaps, spec.target, spec.columns_of("static"))
+    whole = [filled(one, columns, gaps) for one in observations]
+    series = [complete_rows(one, columns) for one in whole]
     return Panel(
         series=series,
-        values=[one.matrix(spec.all_columns) for one in series],
-        rows_skipped=sum(len(given) - len(kept) for given, kept in zip(observations, series, strict=True)),
+        values=[one.matrix(columns) for one in series],
+        cutoffs=[cutoffs_of(one, columns, gaps, kept.time) for one, kept in zip(observations, series, strict=True)],
+        rows_skipped=sum(len(given) - len(kept) for given, kept in zip(whole, series, strict=True)),
+        rows_filled=sum(_made(given, kept, columns) for given, kept in zip(observations, series, strict=True)),
     )
 
 
-def _check(spec: TrainingSpec) -> None:
-    def refuse(field: str, expected: str, found: object) -> InvalidTraining:
-        return InvalidTraining("invalid-training", field=field, expected=expected, found=str(found))
-
-    if spec.target not in spec.all_columns:
-        raise refuse("columns", f"to contain the target {spec.target}", ", ".join(spec.columns))
-    if len(set(spec.all_columns)) != len(spec.all_columns):
-        raise refuse("columns", "without repeats", ", ".join(spec.columns))
-    if spec.horizon < 1:
-        raise refuse("horizon", "at least 1", spec.horizon)
-    if spec.window_size < 2:  # noqa: PLR2004  # one change
-        raise refuse("window_size", "at least 2: a window must show one change", spec.window_size)
-    if not spec.levels or not all(0 < level < 100 for level in spec.levels):  # noqa: PLR2004  # percent
-        raise refuse("levels", "central levels in percent, above 0 and below 100", spec.levels)
+def _made(given: Observations, kept: Observations, columns: Sequence[str]) -> int:
+    """Return how many rows stand for what was missing."""
+    whole = np.isfinite(given.matrix(columns)).all(axis=1)
+    return len(kept) - int(np.isin(kept.time, given.time[whole]).sum())
 
 
 def draft_recipe(

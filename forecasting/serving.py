@@ -16,6 +16,7 @@ from forecasting.artefact import Artefact, Recipe, recipe_from_json
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import HorizonTooLong, InvalidWindow
 from forecasting.forecasters import Forecaster, Middle, forecaster_of
+from forecasting.gaps import Gaps
 from forecasting.inputs import InputBuilder
 from forecasting.intervals import Intervals, probabilities_of, quantile_pair
 from forecasting.models.baselines import BASELINES, SEASONAL_NAIVE, centre_of
@@ -81,14 +82,21 @@ class LoadedModel:
         """Whether the forecast depends on the times of the rows, not on their values and the cutoff alone."""
         return self._forecaster.reads_time
 
-    def window_of(self, observations: Observations) -> Window:
-        """Return the newest window of a series, rows with a missing value passed over.
+    def window_of(self, observations: Observations, rows: int | None = None) -> Window:
+        """Return the newest window of a series, gaps treated by the recipe's rule.
+
+        Args:
+            observations: The series as it is known.
+            rows: More rows than `window_size`; ``None`` is that many.
 
         Raises:
-            InvalidObservations: ``unknown-column``.
-            TooLittleHistory: Fewer complete rows than `window_size`.
+            InvalidObservations: ``unknown-column``, ``missing-observations``, ``too-many-gaps``.
+            TooLittleHistory: Fewer complete rows than asked for.
+            CalendarError: The calendar does not know the times of missing rows.
         """
-        return window_of(observations, self.columns, self.window_size, self.recipe.future_columns)
+        recipe = self.recipe
+        gaps = Gaps(recipe.gaps, recipe.target, recipe.static_columns)
+        return window_of(observations, self.columns, rows or self.window_size, recipe.future_columns, gaps)
 
     def check(self, window: Window | FloatArray, horizon: int, levels: Sequence[float]) -> None:
         """Refuse what `forecast` cannot answer; a batch is best checked one by one before it is run.

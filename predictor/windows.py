@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from forecasting.calendars import next_times
 from forecasting.errors import InvalidObservations, TooLittleHistory
-from forecasting.panel import Future, IntArray, Observations, SeriesHistory, Window, window_of
+from forecasting.panel import Future, IntArray, Observations, SeriesHistory, Window
 from forecasting.serving import ForecastNumbers, LoadedModel
 from predictor.refusals import Refused
 from predictor.releases import ChosenVersion
@@ -145,7 +145,7 @@ def _window(view: Observations, model: LoadedModel) -> Window:
     rows = model.recipe.baseline_rows
     if rows > model.window_size:
         try:
-            return window_of(view, model.columns, rows, model.recipe.future_columns)
+            return model.window_of(view, rows)
         except TooLittleHistory:
             pass
     return model.window_of(view)

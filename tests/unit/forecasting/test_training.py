@@ -11,7 +11,6 @@ from forecasting.errors import (
     DivergedTraining,
     InvalidObservations,
     InvalidTraining,
-    InvalidWindow,
     ParityBroken,
     TooLittleHistory,
 )
@@ -294,7 +293,7 @@ def test_too_little_history_says_how_much_is_needed() -> None:
 def test_negative_volume_is_refused() -> None:
     columns = bars(ROWS)
     columns["volume"][100] = -5.0
-    with pytest.raises(InvalidWindow, match="log-change of volume"):
+    with pytest.raises(InvalidObservations, match=r"HET@1d.volume must be 0 or more, was -5 at 2020-04-15"):
         train(spec(columns=BAR_COLUMNS), [observations_of(columns)])
 
 
