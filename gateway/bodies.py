@@ -14,7 +14,7 @@ from gateway.problems import FieldFault, Problem
 from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
 from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId
-from schemas.trainings import Hyperparameter
+from schemas.trainings import CovariateKind, FeatureRequested, GapRule, Hyperparameter, StepFeatureRequested
 
 MAX_SHOWN = 120
 MAX_UNSAID_BYTES = 1024 * 1024
@@ -39,6 +39,14 @@ class ForecastBody(Body, frozen=True, kw_only=True):
     model: ModelReference | None = None
 
 
+class FeatureBody(FeatureRequested, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input of the model that is made from the rows: a return, a lag, an indicator, a calendar term."""
+
+
+class StepFeatureBody(StepFeatureRequested, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input of the model for each step ahead: a calendar term of the step, a column known in the future."""
+
+
 class TrainingBody(Body, frozen=True, kw_only=True):
     """What to train; the fields and defaults of `schemas.trainings.TrainingRequested`."""
 
@@ -53,6 +61,24 @@ class TrainingBody(Body, frozen=True, kw_only=True):
     window_size: Annotated[int, Meta(ge=1, le=10_000)] = 20
     levels: Levels = DEFAULT_LEVELS
     hyperparameters: dict[str, Hyperparameter] = {}
+    #: Column -> what is known of it at the steps; a column that is not named is past-only.
+    covariates: dict[str, CovariateKind] = {}
+    #: Inputs of the model from the rows; empty takes those that suit the algorithm.
+    features: Annotated[tuple[FeatureBody, ...], Meta(max_length=500)] = ()
+    #: Inputs of the model for each step; likewise.
+    step_features: Annotated[tuple[StepFeatureBody, ...], Meta(max_length=500)] = ()
+    #: Steps a season; 0 takes that of the freq and calendar.
+    season_length: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    #: What becomes of missing rows and values.
+    gaps: GapRule = "skip"
+    #: What `auto` compares, or the members of an `ensemble`; empty takes what suits the series.
+    candidates: tuple[str, ...] = ()
+    #: Seconds that `auto` may take; 0 is without limit.
+    budget_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    #: Trials of the hyperparameter search; 0 searches none.
+    search_trials: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    #: Whether a simpler model may stand in where the history is too short for the algorithm.
+    fallback: bool = True
     seed: Annotated[int, Meta(ge=0)] = 0
     cause: str = "user"
 

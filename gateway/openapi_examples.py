@@ -52,6 +52,25 @@ OBSERVATIONS: JsonObject = {
     "next": f"/api/v1/series/{SERIES_ID}/observations?limit=2&after=2025-01-02T00%3A00%3A00Z",
 }
 TRAINING_BODY: JsonObject = {"series_id": SERIES_ID, "algorithm": "lstm", "horizon": 10, "window_size": 20}
+TRAINING_FEATURES_BODY: JsonObject = {
+    "series_id": "shop/berlin@1d",
+    "target": "sales",
+    "algorithm": "gru",
+    "horizon": 42,
+    "window_size": 90,
+    "covariates": {"promo": "known-future"},
+    "features": [
+        {"name": "lag", "window_size": 7},
+        {"name": "relative-strength-index", "window_size": 14},
+        {"name": "rolling-quantile", "window_size": 28, "parameters": {"quantile": 0.9}},
+    ],
+    "step_features": [
+        {"name": "day-of-week"},
+        {"name": "holiday", "option": "DE/BE"},
+        {"name": "known", "columns": ["promo"]},
+        {"name": "matched-mean", "columns": ["day-of-week", "promo"], "order": 4},
+    ],
+}
 TRAINING_ACCEPTED: JsonObject = {"training_id": "training-1", "state": "queued", "model": MODEL_NAME}
 TRAINING: JsonObject = {
     "training_id": "training-1",

@@ -124,7 +124,7 @@ TRAININGS = (
         ),
         parameters=("IdempotencyKey",),
         body=TrainingBody,
-        examples={"lstm": examples.TRAINING_BODY},
+        examples={"lstm": examples.TRAINING_BODY, "features": examples.TRAINING_FEATURES_BODY},
         answers={202: _json("Asked.", answers.TrainingAccepted, examples.TRAINING_ACCEPTED, "Location")},
         problems={
             **_BODY_PROBLEMS,

@@ -19,7 +19,14 @@ from gateway.service import GatewayService
 from runtime.errors import TransientError
 from schemas.forecasts import default_model_name
 from schemas.topics import OBSERVATIONS, TRAINING_REQUESTS
-from schemas.trainings import FINAL_TRAINING_STATES, TrainingCancelRequested, TrainingEvent, TrainingRequested
+from schemas.trainings import (
+    FINAL_TRAINING_STATES,
+    FeatureRequested,
+    StepFeatureRequested,
+    TrainingCancelRequested,
+    TrainingEvent,
+    TrainingRequested,
+)
 
 _LOG = structlog.get_logger("gateway")
 _BODY = msgspec.json.Decoder(TrainingBody)
@@ -123,6 +130,15 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
             window_size=body.window_size,
             levels=body.levels,
             hyperparameters=body.hyperparameters,
+            covariates=body.covariates,
+            features=tuple(FeatureRequested(**msgspec.structs.asdict(one)) for one in body.features),
+            step_features=tuple(StepFeatureRequested(**msgspec.structs.asdict(one)) for one in body.step_features),
+            season_length=body.season_length,
+            gaps=body.gaps,
+            candidates=body.candidates,
+            budget_seconds=body.budget_seconds,
+            search_trials=body.search_trials,
+            fallback=body.fallback,
             seed=body.seed,
             as_of={str(number): service.projection.seen(OBSERVATIONS, number) for number in partitions},
             cause=body.cause,

@@ -6,11 +6,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas import topics
 from schemas.ingests import IngestRequested
-from schemas.trainings import TrainingCancelRequested, TrainingRequested
+from schemas.trainings import FeatureRequested, StepFeatureRequested, TrainingCancelRequested, TrainingRequested
 from tests import factories
 from tests.unit.gateway.test_gateway_bad_input import assert_problem
 from tests.unit.gateway.world import World, partition_of, wait_until
@@ -103,6 +104,62 @@ def test_a_training_is_asked_for_once_a_key(world: World) -> None:
     other = world.client.post("/api/v1/trainings", json={**body, "horizon": 6}, headers=headers)
     document = assert_problem(other, 422, "idempotency-key-reused")
     assert document["errors"] == [{"field": "horizon", "expected": "5", "found": "6"}]
+
+
+def test_features_and_covariates_reach_the_topic_and_come_again_under_their_key(world: World) -> None:
+    body = {
+        "series_id": factories.SERIES,
+        "covariates": {"promo": "known-future"},
+        "features": [{"name": "lag", "window_size": 7}, {"name": "fourier-sin", "parameters": {"option": "year"}}],
+        "step_features": [{"name": "holiday", "option": "US"}, {"name": "seasonal-lag", "period": 6, "order": 2}],
+        "season_length": 6,
+        "gaps": "interpolate",
+        "candidates": ["theta", "ets"],
+        "budget_seconds": 60,
+        "search_trials": 5,
+        "fallback": False,
+    }
+    answers = [
+        world.client.post("/api/v1/trainings", json=body, headers={"Idempotency-Key": "train-1"}) for _ in range(2)
+    ]
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    (request,) = records(world, topics.TRAINING_REQUESTS)
+    assert isinstance(request, TrainingRequested)
+    assert request.features == (
+        FeatureRequested(name="lag", window_size=7),
+        FeatureRequested(name="fourier-sin", parameters={"option": "year"}),
+    )
+    assert request.step_features == (
+        StepFeatureRequested(name="holiday", option="US"),
+        StepFeatureRequested(name="seasonal-lag", period=6.0, order=2),
+    )
+    named = set(body) - {"series_id", "features", "step_features"}
+    sent = msgspec.json.decode(msgspec.json.encode(request))
+    assert {name: sent[name] for name in named} == {name: body[name] for name in named}
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "expected"),
+    [
+        ({"features": [{"name": "lag"}, {"window_size": 7}]}, "features[1]", "missing required field `name`"),
+        ({"features": [{"name": "lag", "window_size": 0}]}, "features[0].window_size", "`int` >= 1"),
+        ({"features": [{"name": "lag", "window": 7}]}, "features[0]", "unknown field `window`"),
+        ({"features": [{"name": "lag", "parameters": {"log": [1]}}]}, "features[0].parameters[...]", "`bool"),
+        ({"step_features": [{"name": "step"}, {"name": "month", "order": -1}]}, "step_features[1].order", "`int` >= 0"),
+        ({"covariates": {"promo": "future"}}, "covariates[...]", "Invalid enum value"),
+        ({"covariates": {"close": "static"}}, "covariates", "must not name the target close"),
+        ({"gaps": "guess"}, "gaps", "Invalid enum value"),
+    ],
+)
+def test_a_fault_of_a_feature_is_told_with_its_place(
+    shared_world: World, body: dict[str, Any], field: str, expected: str
+) -> None:
+    answer = shared_world.client.post("/api/v1/trainings", json={"series_id": factories.SERIES, **body})
+
+    (fault,) = assert_problem(answer, 422, "invalid-body")["errors"]
+    assert fault["field"] == field
+    assert expected in fault["expected"]
 
 
 @pytest.mark.parametrize(
