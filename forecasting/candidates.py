@@ -13,17 +13,22 @@ from forecasting.artefact import Setting
 from forecasting.errors import InvalidTraining
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE, hyperparameters_of
+from forecasting.models.statistical_settings import is_statistical
 from forecasting.preparation import TrainingSpec
 
 _WINDOW_SIZE = "window_size"
 #: In the order in which the first rung judges them: those that cost little first.
 _DEFAULT_CANDIDATES = ("theta", "ets", "ces", "linear", "lightgbm", "nlinear", "nhits", "lstm")
-_DEFAULT_MEMBERS = ("theta", "ets", "linear", "lightgbm")
-_LOCAL = frozenset({"theta", "ets", "ces", "arima"})
+_DEFAULT_MEMBERS = ("theta", "ets", "linear", "lstm")
 
 
-def member_specs(spec: TrainingSpec, season: int) -> list[TrainingSpec]:
+def member_specs(spec: TrainingSpec, season: int, series: int) -> list[TrainingSpec]:
     """Return the specs of the members of an ensemble; of any other algorithm its own, alone.
+
+    Args:
+        spec: What to train.
+        season: Steps a season.
+        series: How many there are: statistical models are members of one series alone, unless they are named.
 
     Raises:
         InvalidTraining: ``unknown-algorithm``, ``unknown-hyperparameter``, ``invalid-hyperparameter`` or
@@ -32,7 +37,7 @@ def member_specs(spec: TrainingSpec, season: int) -> list[TrainingSpec]:
     if spec.algorithm != ENSEMBLE:
         return [spec]
     hyperparameters_of(ENSEMBLE, spec.hyperparameters)
-    names = spec.candidates or _available(_DEFAULT_MEMBERS)
+    names = spec.candidates or tuple(name for name in _DEFAULT_MEMBERS if series == 1 or not is_statistical(name))
     if len(names) < 2:  # noqa: PLR2004  # one is no ensemble
         raise _invalid("candidates", "two members of an ensemble at least", ", ".join(names) or "none")
     return candidate_specs(spec, names, season)
@@ -82,9 +87,8 @@ def _spec_of(spec: TrainingSpec, name: str, season: int) -> TrainingSpec:
             found=repr(name),
         )
     own = {key.partition(".")[2]: value for key, value in spec.hyperparameters.items() if key.startswith(f"{name}.")}
-    # A seasonal model needs a season, whatever suits the others.
-    window = own.pop(_WINDOW_SIZE, max(spec.window_size, season) if name == SEASONAL_NAIVE else spec.window_size)
-    if isinstance(window, (bool, str)) or window != int(window) or not 2 <= window <= 10_000:  # noqa: PLR2004
+    window = own.pop(_WINDOW_SIZE, max(spec.window_size, _least_window(name, season)))
+    if isinstance(window, (bool, str)) or window != int(window) or not 2 <= window <= 10_000:  # noqa: PLR2004  # bounds
         raise _invalid(f"hyperparameters.{name}.{_WINDOW_SIZE}", "a whole number from 2 to 10000", repr(window))
     hyperparameters_of(name, own)
     return dataclasses.replace(
@@ -96,6 +100,11 @@ def _spec_of(spec: TrainingSpec, name: str, season: int) -> TrainingSpec:
         budget_seconds=0.0,
         search_trials=0,
     )
+
+
+def _least_window(name: str, season: int) -> int:
+    """Return the rows that a model cannot do without, whatever suits the others."""
+    return season if name == SEASONAL_NAIVE or is_statistical(name) else 2
 
 
 def _available(names: Sequence[str]) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from forecasting.artefact import Recipe
 from forecasting.calendars import season_length
 from forecasting.candidates import member_specs
 from forecasting.folds import Cut, Plan, PlanSize, min_calibration_of, plan_folds
-from forecasting.models.baselines import is_baseline
 from forecasting.models.fitting import Epoch, FitTask, Fitted
 from forecasting.models.registry import ENSEMBLE, algorithm, hyperparameters_of
+from forecasting.models.statistical import LEAST_ROWS
+from forecasting.models.statistical_settings import is_statistical
+from forecasting.panel import Observations
 from forecasting.preparation import Panel, TrainingSpec, draft_recipe, examples_of, require_seasonal_window
 
 #: Share of the work that is done when the first fit begins, and when the last one has ended.
@@ -65,8 +67,8 @@ def size_of(spec: TrainingSpec, panel: Panel) -> PlanSize:
     Raises:
         InvalidTraining: See `plan_of`.
     """
-    season = spec.season_length or season_length(panel.series[0].freq, panel.series[0].calendar)
-    members = member_specs(spec, season)
+    season = season_of(spec, panel.series[0])
+    members = member_specs(spec, season, len(panel.series))
     for member in members:
         require_seasonal_window(member, season)
     return PlanSize(
@@ -74,8 +76,14 @@ def size_of(spec: TrainingSpec, panel: Panel) -> PlanSize:
         horizon=spec.horizon,
         min_calibration=min_calibration_of(spec.levels),
         refits=int(hyperparameters_of(spec.algorithm, spec.hyperparameters).get("refits", 1)),
-        needs_fit=not all(is_baseline(member.algorithm) for member in members),
+        needs_fit=any(algorithm(member.algorithm) is not None for member in members),
+        least_known=LEAST_ROWS if any(is_statistical(member.algorithm) for member in members) else 2,
     )
+
+
+def season_of(spec: TrainingSpec, first: Observations) -> int:
+    """Return the steps of a season: as asked for, or by freq and calendar."""
+    return spec.season_length or season_length(first.freq, first.calendar)
 
 
 def fit_cut(spec: TrainingSpec, panel: Panel, cut: Cut) -> tuple[Recipe, bytes | None]:
@@ -98,10 +106,9 @@ class Fits:
     """
 
     def __init__(self, spec: TrainingSpec, panel: Panel, progress: Callable[[Progress], None], *, fits: int) -> None:
-        first = panel.series[0]
         self._spec = spec
         self._panel = panel
-        self._members = member_specs(spec, spec.season_length or season_length(first.freq, first.calendar))
+        self._members = member_specs(spec, season_of(spec, panel.series[0]), len(panel.series))
         self._progress = progress
         self._fits = fits * len(self._members)
         self._done = 0

@@ -30,6 +30,7 @@ from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.fitting import Algorithm, Examples, SeriesView
+from forecasting.models.registry import ENSEMBLE
 from forecasting.models.statistical_settings import is_statistical
 from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
 from schemas.trainings import CovariateKind, FeatureRequested, GapRule, StepFeatureRequested, TrainingRequested
@@ -180,11 +181,13 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
     """
     check_spec(spec)
     check_observations(spec, observations)
-    if is_statistical(spec.algorithm) and len(observations) > 1:
+    members = spec.candidates if spec.algorithm == ENSEMBLE else (spec.algorithm,)
+    local = next((name for name in members if is_statistical(name)), None)
+    if local and len(observations) > 1:
         raise InvalidTraining(
             "one-series-only",
             field="series_ids",
-            expected=f"one series: {spec.algorithm} is a model of a single one",
+            expected=f"one series: {local} is a model of a single one",
             found=f"{len(observations)} series",
             advice="train one model a series, or an algorithm that learns from several, such as lstm",
         )
