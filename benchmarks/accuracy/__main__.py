@@ -102,13 +102,13 @@ def main() -> None:
     if unknown:
         parser.error(f"SET must be one of {', '.join(SETS)}, was {', '.join(unknown)}")
     console = Console(width=180)
-    machine = description(PACKAGES)
-    for line in machine:
-        console.print(line)
     started = time.perf_counter()
     rows: list[Row] = []
     try:
         folder = data_folder()
+        machine = description(PACKAGES)
+        for line in machine:
+            console.print(line)
         for name in given.sets or SETS:
             console.print(f"[bold]{name}[/bold]")
             rows += measured(name, folder)
