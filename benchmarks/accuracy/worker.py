@@ -14,6 +14,7 @@ from benchmarks.accuracy.table import Row
 #: Name of a set -> its module, with ``run(data_dir, report) -> list[Row]``. They run in this order.
 SETS: dict[str, str] = {
     "stocks": "benchmarks.accuracy.stocks",
+    "crypto": "benchmarks.accuracy.crypto",
 }
 
 
