@@ -69,7 +69,7 @@ def fit(
             found=str(len(target)),
             advice="load more history",
         )
-    _require_positive(target, hyperparameters)
+    _require_defined(target, hyperparameters)
     is_log = hyperparameters["transform"] == "log"
     newest = int(hyperparameters["newest_rows"])
     rows = np.ascontiguousarray(np.log(target[-newest:]) if is_log else target[-newest:])
@@ -112,7 +112,15 @@ def _diverged(name: str, found: str) -> DivergedTraining:
     )
 
 
-def _require_positive(target: FloatArray, hyperparameters: Mapping[str, Setting]) -> None:
+def _require_defined(target: FloatArray, hyperparameters: Mapping[str, Setting]) -> None:
+    model = str(hyperparameters.get("model", ""))
+    if hyperparameters["transform"] == "log" and "M" in model:
+        raise InvalidTraining(
+            "invalid-hyperparameter",
+            field="hyperparameters.model",
+            expected="one without M where transform is log: factors of the target are sums of its logarithms",
+            found=repr(model),
+        )
     if (target > 0).all():
         return
     for setting, refused in (("transform", "log"), ("model", "M")):
@@ -131,7 +139,14 @@ def _ets(rows: FloatArray, season: int, hyperparameters: Mapping[str, Setting], 
     if season == 1:
         model = f"{model[:2]}N"
     damped = {"auto": None, "yes": True, "no": False}[str(hyperparameters["damped"])]
-    found = _library("ets", "ets_f")(rows, season, model=model, damped=False if model[1] == "N" else damped)
+    found = _library("ets", "ets_f")(
+        rows,
+        season,
+        model=model,
+        damped=False if model[1] == "N" else damped,
+        # Factors of the target are sums of its logarithms.
+        additive_only=True if common["is_log"] else None,
+    )
     error, trend, kind, damping = found["components"]
     alpha, beta, gamma, phi = (float(value) for value in found["par"][:4])
     states = found["states"][-1]
@@ -160,7 +175,8 @@ def _theta(
         rows,
         season,
         model=THETA_FORMS.get(str(hyperparameters["form"])),
-        decomposition_type=str(hyperparameters["season"]),
+        # Factors of the target are sums of its logarithms.
+        decomposition_type="additive" if common["is_log"] else str(hyperparameters["season"]),
     )
     kind: Literal["none", "additive", "multiplicative"] = "none"
     seasonal: tuple[float, ...] = ()
