@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -17,7 +17,7 @@ from foretopic.first_run import describe_training
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
 from foretopic.tables import backtest_table, forecast_table, metrics_table, new_table, number, verdict
-from schemas.trainings import FINAL_TRAINING_STATES
+from schemas.trainings import FINAL_TRAINING_STATES, GapRule
 
 _POLL_SECONDS = 0.3
 #: Sources of US stocks.
@@ -108,13 +108,44 @@ def ingest(
 @click.option("--window-size", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Observations seen.")
 @click.option("--level", "levels", multiple=True, type=float, default=(80.0, 95.0), show_default=True, help="Percent.")
 @click.option("--set", "hyperparameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeat.")
+@click.option("--known-future", multiple=True, metavar="COLUMN", help="A column known at the steps ahead; repeat.")
+@click.option("--static", multiple=True, metavar="COLUMN", help="A column that never changes in a series; repeat.")
+@click.option(
+    "--feature", "features", multiple=True, metavar="NAME[:COLUMNS][:SETTINGS]", help="E.g. rsi:close:14; repeat."
+)
+@click.option(
+    "--step-feature",
+    "step_features",
+    multiple=True,
+    metavar="NAME[:COLUMNS][:SETTINGS]",
+    help="Of the steps ahead, e.g. holiday:US; repeat.",
+)
+@click.option("--season-length", default=0, type=click.IntRange(0, 10_000), help="Steps a season; 0: by freq.")
+@click.option(
+    "--gaps",
+    default="skip",
+    show_default=True,
+    type=click.Choice(get_args(GapRule)),
+    help="What becomes of missing rows and values.",
+)
+@click.option("--candidate", "candidates", multiple=True, help="What auto compares, or a member of ensemble; repeat.")
+@click.option(
+    "--budget", "budget_seconds", default=0.0, type=click.FloatRange(0), help="Seconds for auto; 0: no limit."
+)
+@click.option("--search-trials", default=0, type=click.IntRange(0, 10_000), help="Trials of a hyperparameter search.")
+@click.option("--fallback/--no-fallback", default=True, help="Take a simpler model where history is too short.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of all randomness.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 @key_option
 @json_option
 def train(
+    *,
     series_ids: tuple[str, ...],
     hyperparameters: tuple[str, ...],
+    known_future: tuple[str, ...],
+    static: tuple[str, ...],
+    features: tuple[str, ...],
+    step_features: tuple[str, ...],
     no_wait: bool,
     key: str | None,
     as_json: bool,
@@ -123,10 +154,14 @@ def train(
     """Train a model version on series.
 
     Example: foretopic train market/AAPL@1d --algorithm linear
+
+    Example: foretopic train shop/berlin@1d --target sales --known-future promo --step-feature known:promo
     """
     body = {name: value for name, value in options.items() if value is not None}
     body |= {"series_ids": list(series_ids), "hyperparameters": _hyperparameters(hyperparameters)}
     body["levels"] = sorted(options["levels"])
+    body["covariates"] = dict.fromkeys(known_future, "known-future") | dict.fromkeys(static, "static")
+    body |= _inputs(features, step_features)
     reporter = Reporter(console())
     with _client() as client:
         asked = client.ask_training(body, key=key)
@@ -281,6 +316,15 @@ def series(as_json: bool) -> None:
 def _days(entry: Mapping[str, Any]) -> tuple[str, str]:
     first, last = (str(entry[name] or "").removesuffix("T00:00:00Z") for name in ("first_time", "last_time"))
     return first, last
+
+
+def _inputs(features: tuple[str, ...], step_features: tuple[str, ...]) -> dict[str, object]:
+    if not (features or step_features):
+        return {}
+    # numpy and all features, which only who names one pays for.
+    from foretopic.cli_features import features_of, step_features_of  # noqa: PLC0415
+
+    return {"features": features_of(features), "step_features": step_features_of(step_features)}
 
 
 def _hyperparameters(assignments: tuple[str, ...]) -> dict[str, object]:
