@@ -7,6 +7,7 @@ decomposition before the fit and put back after it (Assimakopoulos and Nikolopou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,18 +53,15 @@ def started(recipe: ThetaRecipe, rows: FloatArray) -> tuple[ThetaStates, FloatAr
 def advanced(recipe: ThetaRecipe, states: ThetaStates, rows: FloatArray) -> tuple[ThetaStates, FloatArray]:
     """Return the states after the rows, and what was forecast one step ahead of each, shape (n,)."""
     seasonal = states.seasonal
-    fitted = np.empty(len(rows))
-    for number, value in enumerate(_adjusted(recipe, rows, seasonal).tolist()):
-        fitted[number] = _next(recipe, states)
-        states = _stepped(recipe, states, value)
+    after, fitted = _walked(recipe, states, _adjusted(recipe, rows, seasonal).tolist())
     turn = len(rows) % len(seasonal) if seasonal else 0
-    after = states._replace(seasonal=(*seasonal[turn:], *seasonal[:turn]))
-    return after, _seasoned(recipe, fitted, seasonal)
+    return after._replace(seasonal=(*seasonal[turn:], *seasonal[:turn])), _seasoned(recipe, fitted, seasonal)
 
 
 def path(recipe: ThetaRecipe, states: ThetaStates, horizon: int) -> FloatArray:
     """Return the point forecasts, shape (horizon,): each is the row that the next one is forecast from."""
-    return _seasoned(recipe, _plain_path(recipe, states, horizon), states.seasonal)
+    _, found = _walked(recipe, states, [None] * horizon)
+    return _seasoned(recipe, found, states.seasonal)
 
 
 def spread(recipe: ThetaRecipe, states: ThetaStates, horizon: int) -> FloatArray:
@@ -75,40 +73,36 @@ def spread(recipe: ThetaRecipe, states: ThetaStates, horizon: int) -> FloatArray
     """
     weights = np.full(max(horizon - 1, 0), recipe.alpha)
     if recipe.is_dynamic and horizon > 1:
-        bare = states._replace(seasonal=())
-        middle = _plain_path(recipe, bare, horizon)
-        hit = _stepped(recipe, bare, float(middle[0]) + 1.0)
-        weights = _plain_path(recipe, hit, horizon - 1) - middle[1:]
+        later: list[float | None] = [None] * (horizon - 1)
+        _, calm = _walked(recipe, states, [None, *later])
+        _, hit = _walked(recipe, states, [float(calm[0]) + 1.0, *later])
+        weights = hit[1:] - calm[1:]
     growth = growth_of(weights)
     if recipe.season != "multiplicative":
         return growth
     return np.asarray(growth * np.resize(np.array(states.seasonal), horizon))
 
 
-def _plain_path(recipe: ThetaRecipe, states: ThetaStates, horizon: int) -> FloatArray:
-    found = np.empty(horizon)
-    for step in range(horizon):
-        found[step] = _next(recipe, states)
-        states = _stepped(recipe, states, float(found[step]))
-    return found
+def _walked(recipe: ThetaRecipe, states: ThetaStates, values: Sequence[float | None]) -> tuple[ThetaStates, FloatArray]:
+    """Return the states after more rows without their season, and what was expected of each.
 
-
-def _next(recipe: ThetaRecipe, states: ThetaStates) -> float:
-    keep = 1 - recipe.alpha
-    line = states.intercept * keep**states.rows + states.slope * (1 - keep ** (states.rows + 1)) / recipe.alpha
-    return states.level + (1 - 1 / recipe.theta) * line
-
-
-def _stepped(recipe: ThetaRecipe, states: ThetaStates, value: float) -> ThetaStates:
-    """Return the states after one more row without its season."""
-    count = states.rows
-    level = recipe.alpha * value + (1 - recipe.alpha) * states.level
-    mean = (count * states.mean + value) / (count + 1)
-    intercept, slope = states.intercept, states.slope
-    if recipe.is_dynamic:
-        slope = ((count - 1) * slope + 6 * (value - states.mean) / (count + 1)) / (count + 2)
-        intercept = mean - slope * (count + 2) / 2
-    return ThetaStates(count + 1, level, mean, intercept, slope, states.seasonal)
+    ``None`` is a row that turns out as expected. The seasonal indices stay as they are.
+    """
+    alpha, share, keep = recipe.alpha, 1 - 1 / recipe.theta, 1 - recipe.alpha
+    count, level, mean, intercept, slope, seasonal = states
+    expected = np.empty(len(values))
+    for number, given in enumerate(values):
+        line = intercept * keep**count + slope * (1 - keep ** (count + 1)) / alpha
+        expected[number] = middle = level + share * line
+        value = middle if given is None else given
+        level = alpha * value + keep * level
+        before = mean
+        mean = (count * mean + value) / (count + 1)
+        if recipe.is_dynamic:
+            slope = ((count - 1) * slope + 6 * (value - before) / (count + 1)) / (count + 2)
+            intercept = mean - slope * (count + 2) / 2
+        count += 1
+    return ThetaStates(count, level, mean, intercept, slope, seasonal), expected
 
 
 def _adjusted(recipe: ThetaRecipe, rows: FloatArray, seasonal: tuple[float, ...]) -> FloatArray:

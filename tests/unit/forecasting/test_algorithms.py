@@ -24,6 +24,10 @@ CASES = [
     ("linear", {"loss": "quantile", "refits": 1}),
     ("last-value", {}),
     ("drift", {}),
+    ("theta", {"refits": 1}),
+    ("ets", {"refits": 1}),
+    ("ces", {"refits": 1}),
+    ("arima", {"max_p": 1, "max_q": 1, "max_seasonal_p": 1, "max_seasonal_q": 0, "refits": 1}),
     ("seasonal-naive", {}),
 ]
 
