@@ -9,7 +9,7 @@ from typing import NamedTuple
 from forecasting.artefact import Recipe
 from forecasting.calendars import season_length
 from forecasting.candidates import member_specs
-from forecasting.folds import Cut, Plan, PlanSize, min_calibration_of, plan_folds
+from forecasting.folds import MIN_KNOWN, Cut, Plan, PlanSize, min_calibration_of, plan_folds
 from forecasting.models.fitting import Epoch, FitTask, Fitted
 from forecasting.models.registry import ENSEMBLE, algorithm, hyperparameters_of
 from forecasting.models.statistical import LEAST_ROWS
@@ -77,7 +77,7 @@ def size_of(spec: TrainingSpec, panel: Panel) -> PlanSize:
         min_calibration=min_calibration_of(spec.levels),
         refits=int(hyperparameters_of(spec.algorithm, spec.hyperparameters).get("refits", 1)),
         needs_fit=any(algorithm(member.algorithm) is not None for member in members),
-        least_known=LEAST_ROWS if any(is_statistical(member.algorithm) for member in members) else 2,
+        least_known=LEAST_ROWS if any(is_statistical(member.algorithm) for member in members) else MIN_KNOWN,
     )
 
 

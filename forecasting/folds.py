@@ -32,6 +32,8 @@ from forecasting.intervals import folds_needed
 from forecasting.panel import IntArray
 
 MIN_FIT, MIN_VALIDATION, MIN_TEST = 30, 10, 10
+#: Fewer rows do not tell how much a series moves, which the bands of every model are measured in.
+MIN_KNOWN = 8
 _VALIDATION_SHARE = 0.12
 _CALIBRATION_SHARE, _TEST_SHARE = 0.45, 0.15
 #: A long part is thinned to every second, third, ... cutoff while this many remain: neighbours say nearly the same.
@@ -94,7 +96,7 @@ class PlanSize(NamedTuple):
     min_calibration: int
     refits: int
     needs_fit: bool
-    least_known: int = 2
+    least_known: int = MIN_KNOWN
 
     @property
     def first_block(self) -> int:

@@ -36,6 +36,8 @@ from forecasting.panel import FloatArray, Future, IntArray, Observations, Window
 from schemas.trainings import CovariateKind, FeatureRequested, GapRule, StepFeatureRequested, TrainingRequested
 
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
+#: Changes that the long-run volatility counts for beside those of the window: of two rows alone little is believed.
+_PRIOR_CHANGES = 2
 #: Windows whose step features give mean and deviation, about.
 _SCALER_WINDOWS = 1_000
 
@@ -61,6 +63,7 @@ class TrainingSpec:
         candidates: What `auto` compares, or the members of an `ensemble`; empty takes what suits the series.
         budget_seconds: That `auto` and a search may take; 0 is without limit.
         search_trials: Trials of the hyperparameter search; 0 searches none.
+        fallback: Whether a simpler model stands in where the history is too short for this one.
         seed: Of all randomness.
     """
 
@@ -79,6 +82,7 @@ class TrainingSpec:
     candidates: tuple[str, ...] = ()
     budget_seconds: float = 0.0
     search_trials: int = 0
+    fallback: bool = True
     seed: int = 0
 
     @classmethod
@@ -100,6 +104,7 @@ class TrainingSpec:
             candidates=request.candidates,
             budget_seconds=request.budget_seconds,
             search_trials=request.search_trials,
+            fallback=request.fallback,
             seed=request.seed,
         )
 
@@ -252,7 +257,7 @@ def draft_recipe(
         transform="log-return" if is_positive else "difference",
         volatility=VolatilityRecipe(
             decay=_VOLATILITY_DECAY,
-            shrinkage=_VOLATILITY_SHRINKAGE,
+            shrinkage=max(_VOLATILITY_SHRINKAGE, _PRIOR_CHANGES / (_PRIOR_CHANGES + spec.window_size - 1)),
             long_run=float(np.sqrt(np.mean(changes**2))) if len(changes) else 0.0,
         ),
         drift=float(np.mean(changes)) if len(changes) else 0.0,

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from forecasting.artefact import Artefact, Recipe, Setting
 from forecasting.evaluation import Evaluation, calibrated, evaluate, joined, residuals_of
+from forecasting.fallback import settled
 from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
 from forecasting.folds import Plan
 from forecasting.models.fitting import Epoch, Fitted
 from forecasting.panel import IntArray, Observations
-from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.preparation import Panel, TrainingSpec
 from forecasting.serving import LoadedModel
 
 __all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "fit_cut", "plan_of", "train"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
@@ -51,6 +53,9 @@ class TrainedModel:
             alone, ``train-`` and ``validation-`` what the fit had seen.
         skill: Baseline -> skill, below 0 where the model loses to it.
         folds: Folds of the test part.
+        calibration_folds: Folds that its bands are calibrated on.
+        fallback_from: The algorithm that was asked for, where another one stands in; empty otherwise.
+        fallback_reason: Why.
         diagnostics: For plots.
     """
 
@@ -59,6 +64,9 @@ class TrainedModel:
     metrics: dict[str, dict[str, float]]
     skill: dict[str, float]
     folds: int
+    calibration_folds: int
+    fallback_from: str = ""
+    fallback_reason: str = ""
     diagnostics: Diagnostics
 
     @property
@@ -79,30 +87,35 @@ def train(
 
     Raises:
         InvalidTraining: Unknown algorithm or hyperparameter, or settings that cannot be.
-        InvalidObservations: Unknown column, different freqs or calendars.
-        TooLittleHistory: With the rows needed and found.
+        InvalidObservations: A series that should not be learnt from; see `checks.check_observations`.
+        TooLittleHistory: With the rows needed and found: for the simplest model, or for the one asked for where no
+            other may stand in.
         InvalidWindow: A value that a feature is not defined for.
         DivergedTraining: The loss is not a number.
         ParityBroken: The graph does not compute what was fitted.
         CalendarError: Unknown calendar or freq.
     """
     progress(Progress(stage="reading", fraction=0.0))
-    panel = panel_of(spec, observations)
+    asked = spec.algorithm
+    spec, panel, reason = settled(spec, observations)
     plan = plan_of(spec, panel)
-    fits = Fits(spec, panel, progress, fits=len(plan.blocks) + 1)
+    cuts = [*plan.blocks, *([plan.overlap] if plan.overlap else [])]
+    fits = Fits(spec, panel, progress, fits=len(cuts) + 1)
     release = fits.fit(plan.release, "fitting")
-    blocks = [fits.fit(block, "backtest") for block in plan.blocks]
+    blocks = [fits.fit(cut, "backtest") for cut in cuts]
     residuals = [
-        residuals_of(LoadedModel.load(draft.recipe, draft.graph), panel, block.folds)
-        for draft, block in zip(blocks, plan.blocks, strict=True)
+        residuals_of(LoadedModel.load(draft.recipe, draft.graph), panel, cut.folds)
+        for draft, cut in zip(blocks, cuts, strict=True)
     ]
+    calibration, test = residuals[: len(plan.blocks) - 1], len(plan.blocks) - 1
     progress(Progress(stage="calibration", fraction=FITTED))
-    draft = blocks[-1]
-    tested = LoadedModel.load(calibrated(draft.recipe, joined(residuals[:-1]), spec.levels), draft.graph)
+    draft = blocks[test]
+    tested = LoadedModel.load(calibrated(draft.recipe, joined(calibration), spec.levels), draft.graph)
     seen = {"train": plan.blocks[-1].fit, "validation": plan.blocks[-1].validation}
     evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels, seen=seen)
     progress(Progress(stage="export", fraction=0.98))
-    released = LoadedModel.load(calibrated(release.recipe, joined(residuals), spec.levels), release.graph)
+    unseen = joined(residuals)
+    released = LoadedModel.load(calibrated(release.recipe, unseen, spec.levels), release.graph)
     progress(Progress(stage="export", fraction=1.0))
     return TrainedModel(
         recipe=released.recipe,
@@ -110,6 +123,9 @@ def train(
         metrics=evaluation.released,
         skill=evaluation.skill,
         folds=evaluation.fold_count,
+        calibration_folds=len(unseen.outcome),
+        fallback_from=asked if reason else "",
+        fallback_reason=reason,
         diagnostics=_diagnostics(panel, plan, release.fitted, evaluation),
     )
 

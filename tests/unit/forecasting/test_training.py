@@ -281,13 +281,14 @@ def test_observations_that_do_not_fit_are_refused(given: list[Observations], cod
 
 
 def test_too_little_history_says_how_much_is_needed() -> None:
+    asked = spec(fallback=False)
     with pytest.raises(TooLittleHistory) as caught:
-        train(spec(), [series(20)])
+        train(asked, [series(20)])
     needed = int(caught.value.expected.split()[2])
 
-    train(spec(), [series(needed)])
+    train(asked, [series(needed)])
     with pytest.raises(TooLittleHistory):
-        train(spec(), [series(needed - 1)])
+        train(asked, [series(needed - 1)])
 
 
 def test_negative_volume_is_refused() -> None:
