@@ -1,12 +1,14 @@
 """Prove that nothing after a cutoff is used: take the future away, make it wild, and demand the same bits.
 
-Three checks, each of two worlds that share their past:
+Four checks, each of two worlds that share their past:
 
 - **inputs**: every feature of the recipe over the whole history, and every input of the graph as training and backtest
   make it, against what serving makes of a series that ends at the cutoff.
 - **forecast**: likewise every number of the forecast.
 - **fit**: what a fit of the walk-forward plan estimates (scaler, volatility, drift, graph, bands), against the same fit
-  of a series whose rows beyond the first fold that the fit is judged by are wild.
+  of a series whose rows beyond the first fold that the fit is judged by are wild (`forecasting.audit_fits`).
+- **backtest**: the forecasts that skill and coverage are told from, the model's and the baselines', against those of a
+  series that is wild from the middle of the test part on.
 
 What is audited is an argument (`Code`), so that a planted leak can show that the audit would find it. This is
 metamorphic testing (Chen, Cheung and Yiu, "Metamorphic testing: a new approach for generating next test cases", 1998):
@@ -15,29 +17,27 @@ no right answer is needed, only that two answers agree.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe, recipe_to_json
+from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe
 from forecasting.errors import TooLittleHistory
-from forecasting.evaluation import calibrated, joined, residuals_of
 from forecasting.features import Feature, feature_of
 from forecasting.folds import Cut
 from forecasting.inputs import InputBuilder
 from forecasting.panel import FloatArray, Observations, Window
 from forecasting.preparation import Panel, TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
-from forecasting.training import fit_cut, plan_of
+from forecasting.training import fit_cut
 from forecasting.wild_future import truncated, wild
 from schemas.trainings import CovariateKind
 
-Check = Literal["inputs", "forecast", "fit"]
+Check = Literal["inputs", "forecast", "fit", "backtest"]
 World = Literal["there", "wild"]
 Arrays = dict[str, FloatArray]
 _LEVELS = (50.0, 80.0)
@@ -64,7 +64,9 @@ class Finding:
     found: str
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Where values are compared: the check, up to when they may know, and what was done to the future."""
+
     check: Check
     cutoff: int
     world: World
@@ -82,7 +84,7 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     compared: Counter[str] = field(default_factory=Counter)
 
-    def compare(self, place: _Place, expected: Mapping[str, object], found: Mapping[str, object]) -> None:
+    def compare(self, place: Place, expected: Mapping[str, object], found: Mapping[str, object]) -> None:
         """Note every value that is not the same to the bit, by its name."""
         for name in dict.fromkeys((*expected, *found)):
             self.compared[place.check] += 1
@@ -187,8 +189,8 @@ def audit_model(
         for world, one in worlds.items():
             window = code.window(one, model.recipe, int(np.searchsorted(one.series[0].time, end)))
             (inputs, forecast), features = _numbers(model, window), _features(model, one, end, code)
-            audit.compare(_Place("inputs", end, world), expected[1] | expected[0][0], features | inputs)
-            audit.compare(_Place("forecast", end, world), expected[0][1], forecast)
+            audit.compare(Place("inputs", end, world), expected[1] | expected[0][0], features | inputs)
+            audit.compare(Place("forecast", end, world), expected[0][1], forecast)
 
 
 def _numbers(model: LoadedModel, window: Window) -> tuple[Arrays, Arrays]:
@@ -249,83 +251,3 @@ def _difference(value: object, other: object) -> str:
     differs = (value != other) & ~(np.isnan(value) & np.isnan(other))
     first = int(np.argmax(differs))
     return f"{float(value[first])!r} at {first}, and {int(differs.sum()) - 1} more"
-
-
-def audit_fit(
-    audit: Audit,
-    spec: TrainingSpec,
-    observations: Sequence[Observations],
-    *,
-    rng: np.random.Generator,
-    code: Code = PRODUCT,
-) -> None:
-    """Check that no fit of a training has seen what it is judged by, and that no band has.
-
-    Args:
-        audit: Learns what is found.
-        spec: The training.
-        observations: Its series.
-        rng: Chooses wild values.
-        code: What is audited.
-
-    Raises:
-        ForecastingError: As `train` does.
-    """
-    known = {*spec.columns_of("known-future"), *spec.columns_of("static")}
-    panel = code.panel(spec, observations)
-    plan = plan_of(spec, panel)
-    blocks: list[tuple[Recipe, bytes | None]] = []
-    for block in plan.blocks:
-        edge = min(int(panel.series[part.series].time[part.cutoffs[0]]) for part in block.folds)
-        other = code.panel(spec, [wild(one, edge, known, rng, has_missing=False) for one in observations])
-        blocks.append(code.fit(spec, panel, block))
-        audit.compare(_Place("fit", edge, "wild"), _fields(*blocks[-1]), _fields(*code.fit(spec, other, block)))
-    bands = [
-        calibrated(
-            blocks[-1][0],
-            joined(
-                [
-                    residuals_of(LoadedModel.load(*fitted), world, block.folds)
-                    for fitted, block in zip(blocks[:-1], plan.blocks, strict=False)
-                ]
-            ),
-            spec.levels,
-        )
-        for world in (panel, other)
-    ]
-    audit.compare(_Place("fit", edge, "wild"), _fields(bands[0], None), _fields(bands[1], None))
-
-
-def _fields(recipe: Recipe, graph: bytes | None) -> dict[str, object]:
-    """Return every field of a recipe by its path, which names the feature that it belongs to, and the graph."""
-    fields = dict(_paths(recipe_to_json(recipe)))
-    parts = list(_scaled_parts(recipe))
-    for index, member in enumerate(recipe.members):
-        parts += [(f"members[{index}].{start}", name) for start, name in _scaled_parts(member)]
-    for path in list(fields):
-        for start, name in parts:
-            if path.startswith(start):
-                fields[f"{path} ({name})"] = fields.pop(path)
-    if graph is not None:
-        fields["graph"] = hashlib.sha256(graph).hexdigest()
-    return fields
-
-
-def _scaled_parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the path to each feature, and the feature in words."""
-    for index, part in enumerate(recipe.features):
-        yield f"features[{index}].", " ".join((part.name, *part.columns))
-    for index, step in enumerate(recipe.step_features):
-        yield f"step_features[{index}].", " ".join((step.name, *step.columns))
-
-
-def _paths(form: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every value of a JSON form with the path to it."""
-    if isinstance(form, dict):
-        for name, value in form.items():
-            yield from _paths(value, f"{path}.{name}" if path else name)
-    elif isinstance(form, list):
-        for index, value in enumerate(form):
-            yield from _paths(value, f"{path}[{index}]")
-    else:
-        yield path, form

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from forecasting.audit import PRODUCT, Audit, Code, audit_fit, audit_model, spec_of
+from forecasting.audit import PRODUCT, Audit, Code, audit_model, spec_of
+from forecasting.audit_fits import audit_fit
 from forecasting.errors import ForecastingError
 from forecasting.panel import Observations, SeriesHistory
 from forecasting.serving import LoadedModel

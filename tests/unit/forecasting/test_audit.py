@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from forecasting.artefact import FeatureRecipe
-from forecasting.audit import Audit, Code, audit_fit, audit_model
+from forecasting.audit import Audit, Code, audit_model
+from forecasting.audit_fits import audit_fit
 from forecasting.features import Feature, feature_of
 from forecasting.folds import Part
 from forecasting.panel import Observations
@@ -24,15 +25,15 @@ COLUMNS = ("close", "volume", "temperature", "promo")
 SPEC = TrainingSpec(
     algorithm="linear",
     columns=COLUMNS,
-    horizon=3,
-    window_size=12,
+    horizon=2,
+    window_size=10,
     hyperparameters={"refits": 1},
 )
 
 
 @pytest.fixture(scope="module")
 def series() -> Observations:
-    rows, rng = 260, np.random.default_rng(3)
+    rows, rng = 180, np.random.default_rng(3)
     columns = {
         "close": prices(rows, seed=2),
         "volume": np.floor(rng.lognormal(mean=8, size=rows)),
@@ -40,11 +41,11 @@ def series() -> Observations:
         "promo": (rng.random(rows) < 0.3).astype(np.float64),
     }
     for name in ("volume", "temperature"):
-        columns[name][[40, 41, 150]] = np.nan
+        columns[name][[40, 41, 120]] = np.nan
     return observations_of(columns)
 
 
-def audited(model: LoadedModel, series: Observations, code: Code | None = None, cutoffs: int = 8) -> Audit:
+def audited(model: LoadedModel, series: Observations, code: Code | None = None, cutoffs: int = 5) -> Audit:
     audit = Audit()
     audit_model(audit, model, series, cutoffs=cutoffs, rng=np.random.default_rng(0), code=code or Code())
     return audit
@@ -72,8 +73,9 @@ def test_algorithm_knows_nothing_of_the_future(algorithm, hyperparameters, serie
 
     assert found.findings == []
     assert fits.findings == []
-    assert found.compared["forecast"] >= 8 * 2 * 5
+    assert found.compared["forecast"] >= 5 * 2 * 5
     assert fits.compared["fit"] > 20
+    assert fits.compared["backtest"] > 20
 
 
 def test_a_centred_average_is_caught_and_named(model, series):
@@ -126,6 +128,7 @@ def test_history_that_was_smoothed_as_a_whole_is_caught(model, series):
     found = audited(model, series, Code(panel=leaky)).findings
 
     assert {"inputs", "forecast"} == {finding.check for finding in found}
+    assert {"fit", "backtest"} == {finding.check for finding in fits_audited(SPEC, series, Code(panel=leaky)).findings}
     assert "median" in {finding.part for finding in found}
     assert "input log-return of close" in {finding.part for finding in found}
 
@@ -143,18 +146,18 @@ def test_the_same_seed_finds_the_same(model, series):
 
 
 def test_wild_future_keeps_the_past_and_what_was_announced(series):
-    end = int(series.time[200])
+    end = int(series.time[150])
     other = wild(series, end, {"promo"}, np.random.default_rng(0), has_missing=True)
 
     for name, values in series.columns.items():
-        np.testing.assert_array_equal(other.columns[name][:201], values[:201])
+        np.testing.assert_array_equal(other.columns[name][:151], values[:151])
     np.testing.assert_array_equal(other.columns["promo"], series.columns["promo"])
-    close = other.columns["close"][201:]
+    close = other.columns["close"][151:]
     assert np.isnan(close).any()
     known = close[np.isfinite(close)]
     assert (known > 0).all()
     assert known.max() / known.min() > 1e9
-    assert np.sign(other.columns["temperature"][201:]).tolist() != np.sign(series.columns["temperature"][201:]).tolist()
+    assert np.sign(other.columns["temperature"][151:]).tolist() != np.sign(series.columns["temperature"][151:]).tolist()
 
 
 def test_wild_bars_are_still_bars():
