@@ -58,7 +58,8 @@ def _quantile(values: FloatArray, rows: int, settings: Settings) -> FloatArray:
     position = float(settings["quantile"]) * (rows - 1)
     low = int(position)
     high = min(low + 1, rows - 1)
-    ordered = np.partition(sliding_window_view(values, rows), (low, high), axis=1)
+    # Processors sort short rows faster than they select in them.
+    ordered = np.sort(sliding_window_view(values, rows), axis=1)
     return np.asarray(ordered[:, low] + (position - low) * (ordered[:, high] - ordered[:, low]))
 
 

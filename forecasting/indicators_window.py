@@ -64,8 +64,9 @@ def lagged(values: FloatArray, rows: int) -> Iterator[FloatArray]:
 def weighted(values: FloatArray, weights: FloatArray) -> FloatArray:
     """Return the weighted sum of every window, weights oldest first, shape (n - len(weights) + 1,)."""
     total = np.zeros(len(values) - len(weights) + 1)
+    product = np.empty_like(total)
     for weight, part in zip(weights, lagged(values, len(weights)), strict=True):
-        total += weight * part
+        total += np.multiply(weight, part, out=product)
     return total
 
 
@@ -76,8 +77,10 @@ def distance(values: FloatArray, weights: FloatArray) -> FloatArray:
     """
     newest = values[len(weights) - 1 :]
     total = np.zeros(len(newest))
+    product = np.empty_like(total)
     for weight, part in zip(weights, lagged(values, len(weights)), strict=True):
-        total += weight * (part - newest)
+        np.subtract(part, newest, out=product)
+        total += np.multiply(weight, product, out=product)
     return total
 
 

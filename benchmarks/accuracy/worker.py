@@ -15,6 +15,7 @@ from benchmarks.accuracy.table import Row
 SETS: dict[str, str] = {
     "stocks": "benchmarks.accuracy.stocks",
     "crypto": "benchmarks.accuracy.crypto",
+    "features": "benchmarks.accuracy.features",
 }
 
 
