@@ -30,7 +30,7 @@ def audit() -> None:
 @click.argument("series_id")
 @click.option("--model", help="Model name, or name:version; the one named after the series unless given.")
 @click.option("--algorithm", "algorithms", multiple=True, help="Train this one now and audit it instead; repeat.")
-@click.option("--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV or Parquet.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="CSV or Parquet.")
 @click.option("--calendar", default="24/7", show_default=True, help="Exchange calendar code of --file.")
 @click.option("--target", default="close", show_default=True, help="Column that --algorithm forecasts.")
 @click.option("--column", "columns", multiple=True, help="Raw column that --algorithm sees; repeat.")

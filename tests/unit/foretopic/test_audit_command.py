@@ -87,6 +87,12 @@ def test_what_cannot_be_trained_is_told_and_ends_with_1(sales, arguments, expect
     assert "Traceback" not in result.output
 
 
+def test_a_file_that_is_missing_is_told(tmp_path):
+    result = audit("--file", str(tmp_path / "none.csv"), "--algorithm", "drift")
+    assert result.exit_code == 1
+    assert "there is no file 'none.csv'" in result.output
+
+
 @pytest.fixture
 def log(broker):
     """A log with a series, two versions of its model, and the first of them as champion."""
