@@ -8,19 +8,19 @@ loss. Trees are added until the validation part has not got better for `patience
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightgbm
 import numpy as np
 
-from forecasting.artefact import Setting
 from forecasting.errors import DivergedTraining
-from forecasting.models.fitting import FitTask, Fitted
+from forecasting.inputs import FloatInput
+from forecasting.models.fitting import FitTask
 from forecasting.models.hyperparameters import Hyperparameter
-from forecasting.models.table import TABLE_HYPERPARAMETERS, Layout, Table, max_rows, tables
-from forecasting.models.table_losses import LOSS, Reporter, quantiles_of, require_table_parity
-from forecasting.models.tree_graph import Tree, forest_graph
+from forecasting.models.table import Table, max_rows
+from forecasting.models.table_fitting import Grown, Reporter, TreeAlgorithm
+from forecasting.models.tree_graph import Tree
 from forecasting.panel import FloatArray
 
 #: Loss -> LightGBM's objective and metric.
@@ -65,33 +65,17 @@ BOOSTING_HYPERPARAMETERS = (
 )
 
 
-class LightGbm:
+class LightGbm(TreeAlgorithm):
     """The algorithm `lightgbm`."""
 
     name = "lightgbm"
-    hyperparameters = (LOSS, *TABLE_HYPERPARAMETERS, *BOOSTING_HYPERPARAMETERS)
+    growing = BOOSTING_HYPERPARAMETERS
 
-    def __init__(self, trees_of: Callable[[lightgbm.Booster, int], list[Tree]] | None = None) -> None:
-        self._trees_of = trees_of or trees_of_booster
-
-    def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:
-        return quantiles_of(levels, hyperparameters)
-
-    def fit(self, task: FitTask) -> Fitted:
-        layout = Layout.of(task)
-        reporter = Reporter(task, models=len(layout.groups))
-        models = [
-            _fit_group([objective(task, quantile) for quantile in task.quantiles], fit, validation, task, reporter)
-            for fit, validation in tables(task, layout)
-        ]
-        forests = [[self._trees_of(*output) for output in model] for model in models]
-        graph = forest_graph(layout, forests, rows=task.fit.inputs.shape[1], name=self.name)
-        require_table_parity(graph, task, layout, lambda group, rows: _predict(models[group], rows), self.name)
-        leaves = sum(int((tree.left < 0).sum()) for model in forests for trees in model for tree in trees)
-        return Fitted(graph, reporter.epochs, leaves)
+    def grow(self, fit: Table, validation: Table, task: FitTask, reporter: Reporter) -> list[Grown]:
+        return boosted([_objective(task, quantile) for quantile in task.quantiles], fit, validation, task, reporter)
 
 
-def objective(task: FitTask, quantile: float) -> dict[str, Any]:
+def _objective(task: FitTask, quantile: float) -> dict[str, Any]:
     """Return the parameters of one model of LightGBM that say what it makes small."""
     chosen, metric = _OBJECTIVES[task.text("loss")]
     parameters: dict[str, Any] = {"objective": chosen, "metric": metric}
@@ -145,12 +129,16 @@ class _Growing:
         return self._has_ended
 
 
-def _fit_group(
+def boosted(
     objectives: Sequence[dict[str, Any]], fit: Table, validation: Table, task: FitTask, reporter: Reporter
-) -> list[tuple[lightgbm.Booster, int]]:
-    """Return the boosters of one table, one for each objective, with the rounds to keep."""
+) -> list[Grown]:
+    """Return what LightGBM grows on a table for each objective, up to the best round of each.
+
+    Raises:
+        DivergedTraining: A loss is not a number.
+    """
     parameters = _parameters(task)
-    train = lightgbm.Dataset(fit.inputs, fit.targets, params=parameters, free_raw_data=True)
+    train = lightgbm.Dataset(fit.inputs, fit.targets, params=parameters)
     valid = train.create_valid(validation.inputs, validation.targets, params=parameters)
     growing = [_Growing(parameters | one, train, valid) for one in objectives]
     rounds = task.whole("rounds")
@@ -166,11 +154,14 @@ def _fit_group(
         reporter.tell(number, rounds, losses, has_ended=has_ended)
         if has_ended:
             break
-    return [(one.booster, one.best_round) for one in growing]
+    return [_grown(one.booster, one.best_round) for one in growing]
 
 
-def _predict(model: Sequence[tuple[lightgbm.Booster, int]], rows: Any) -> FloatArray:
-    return np.column_stack([booster.predict(rows, num_iteration=best) for booster, best in model])
+def _grown(booster: lightgbm.Booster, rounds: int) -> Grown:
+    def predict(rows: FloatInput) -> FloatArray:
+        return np.asarray(booster.predict(rows, num_iteration=rounds, raw_score=True), dtype=np.float64)
+
+    return Grown(trees_of_booster(booster, rounds), predict)
 
 
 def trees_of_booster(booster: lightgbm.Booster, rounds: int) -> list[Tree]:

@@ -22,6 +22,7 @@ _FITTED: Mapping[str, tuple[str, str]] = {
     "nlinear": ("forecasting.models.linear_nets", "NLinear"),
     "patchtst": ("forecasting.models.patchtst", "PatchTst"),
     "linear": ("forecasting.models.linear", "Linear"),
+    "lightgbm": ("forecasting.models.lightgbm_model", "LightGbm"),
 }
 #: What can be set about every fitted algorithm.
 _COMMON = (

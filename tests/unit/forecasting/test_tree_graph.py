@@ -13,7 +13,7 @@ from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted
 from forecasting.models.hyperparameters import resolve
 from forecasting.models.lightgbm_model import LightGbm, trees_of_booster
 from forecasting.models.table import Layout
-from forecasting.models.table_losses import run_graph
+from forecasting.models.table_fitting import run_graph
 from forecasting.models.tree_graph import Tree, float32_thresholds, forest_graph
 
 HORIZON, ROWS, FEATURES = 3, 6, 2
@@ -145,10 +145,11 @@ def test_rows_beyond_the_limit_are_sampled_by_the_seed() -> None:
 
 
 def test_broken_export_is_refused() -> None:
-    def wrong(booster: lightgbm.Booster, rounds: int) -> list[Tree]:
-        return trees_of_booster(booster, rounds - 1)
+    def wrong(layout: Layout, forests: Any, **other: Any) -> bytes:
+        return forest_graph(layout, [[trees[:-1] for trees in forest] for forest in forests], **other)
 
     algorithm = LightGbm(wrong)
+    # Red without `require_table_parity` in `TreeAlgorithm.fit`.
     with pytest.raises(ParityBroken, match="lightgbm"):
         algorithm.fit(task_of(algorithm, SMALL | {"learning_rate": 0.5}))
 

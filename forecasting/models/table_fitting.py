@@ -1,8 +1,10 @@
-"""What models over table rows have in common: losses, progress and the parity of their graphs."""
+"""What tree models over table rows have in common: losses, inputs, progress, and the parity of their graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +13,11 @@ import onnxruntime
 from forecasting.artefact import Setting
 from forecasting.inputs import FloatInput
 from forecasting.intervals import probabilities_of
-from forecasting.models.fitting import Epoch, Examples, FitTask, require_parity
+from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPlan, SeriesView, require_parity
 from forecasting.models.hyperparameters import Hyperparameter
-from forecasting.models.table import Layout
+from forecasting.models.table import TABLE_HYPERPARAMETERS, Layout, Table, tables
+from forecasting.models.table_plan import ANCHOR, plan_table
+from forecasting.models.tree_graph import Tree, forest_graph
 from forecasting.panel import FloatArray
 
 _PARITY_WINDOWS = 256
@@ -35,6 +39,61 @@ def quantiles_of(levels: tuple[float, ...], hyperparameters: Mapping[str, Settin
     if hyperparameters["loss"] != "quantile":
         return (0.5,)
     return tuple(sorted({*probabilities_of(levels), *_ALWAYS_FORECAST}))
+
+
+class Grown(NamedTuple):
+    """The trees of one output.
+
+    Attributes:
+        trees: Their sum is the output.
+        predict: What the library that grew them says, (rows, width) to (rows,).
+    """
+
+    trees: list[Tree]
+    predict: Callable[[FloatInput], FloatArray]
+
+
+class TreeAlgorithm(ABC):
+    """An algorithm whose models are sums of trees; a new one gives its name, its hyperparameters and how trees grow.
+
+    Args:
+        export: Writes the graph of grown trees.
+    """
+
+    name: ClassVar[str]
+    growing: ClassVar[tuple[Hyperparameter, ...]]
+
+    def __init__(self, export: Callable[..., bytes] = forest_graph) -> None:
+        self._export = export
+        self.hyperparameters = (LOSS, ANCHOR, *TABLE_HYPERPARAMETERS, *self.growing)
+
+    @abstractmethod
+    def grow(self, fit: Table, validation: Table, task: FitTask, reporter: Reporter) -> list[Grown]:
+        """Return the trees of each quantile of the task."""
+
+    def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:
+        return quantiles_of(levels, hyperparameters)
+
+    def plan(self, view: SeriesView) -> InputPlan:
+        return plan_table(view)
+
+    def fit(self, task: FitTask) -> Fitted:
+        layout = Layout.of(task)
+        reporter = Reporter(task, models=len(layout.groups))
+        models = [self.grow(fit, validation, task, reporter) for fit, validation in tables(task, layout)]
+        forests = [[grown.trees for grown in model] for model in models]
+        graph = self._export(layout, forests, rows=task.fit.inputs.shape[1], name=self.name)
+        require_table_parity(graph, task, layout, lambda group, rows: _predicted(models[group], rows), self.name)
+        return Fitted(graph, reporter.epochs, leaves_of(forests))
+
+
+def _predicted(model: Sequence[Grown], rows: FloatInput) -> FloatArray:
+    return np.column_stack([grown.predict(rows) for grown in model])
+
+
+def leaves_of(forests: Sequence[Sequence[Sequence[Tree]]]) -> int:
+    """Return the fitted numbers of trees."""
+    return sum(int((tree.left < 0).sum()) for forest in forests for trees in forest for tree in trees)
 
 
 class Reporter:
