@@ -39,7 +39,12 @@ def forecast_table(forecast: Document) -> Table:
 
 
 def verdict(version: Document) -> str:
-    """Return in one sentence whether a model version is worth its while."""
+    """Return in one sentence whether a model version is worth its while; in two where it stands in for another."""
+    note = f" The history was short: {version['fallback_reason']}." if version.get("fallback_reason") else ""
+    return _worth(version) + note
+
+
+def _worth(version: Document) -> str:
     skill: Document = version.get("skill") or {}
     losers = sorted(name for name, value in skill.items() if value < 0)
     if losers:

@@ -110,7 +110,7 @@ class Training(Answer, frozen=True, kw_only=True):
     epoch: int | None = None
     losses: dict[str, float] = {}
     metrics: dict[str, float] = {}
-    #: Why it failed or was cancelled.
+    #: Why it failed or was cancelled; of a success, why another algorithm stands in for the one asked for.
     reason: str = ""
     version: str | None = None
     mlflow_run_id: str | None = None
@@ -145,6 +145,11 @@ class ModelVersion(Answer, frozen=True, kw_only=True):
     #: Baseline -> 1 - loss / loss of the baseline; below 0 the model loses to it.
     skill: dict[str, float]
     folds: int
+    #: Folds that the bands are calibrated on; null for a release that does not say.
+    calibration_folds: int | None
+    #: The algorithm that was asked for where the history was too short for it, and why; null where none stands in.
+    fallback_from: str | None
+    fallback_reason: str | None
     artefact_digest: Digest
     code_version: str
 

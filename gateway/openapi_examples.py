@@ -110,6 +110,9 @@ MODEL: JsonObject = {
             "metrics": {"model": {"mae": 2.31}, "last-value": {"mae": 2.28}},
             "skill": {"last-value": -0.013},
             "folds": 250,
+            "calibration_folds": 650,
+            "fallback_from": None,
+            "fallback_reason": None,
             "artefact_digest": VERSION + "0" * 48,
             "code_version": "0.1.0",
         }

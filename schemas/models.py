@@ -95,6 +95,11 @@ class ModelReleased(Record, frozen=True, kw_only=True):
     #: What was compared where the algorithm or its hyperparameters were chosen, the best first; empty where they were
     #: given. `metrics` and `skill` above are of later folds, which no choice has seen.
     leaderboard: tuple[LeaderboardEntry, ...] = ()
+    #: The algorithm that was asked for where the history was too short for it and `algorithm` stands in, and why.
+    fallback_from: str = ""
+    fallback_reason: str = ""
+    #: Walk-forward folds that the bands are calibrated on; 0: the release does not say.
+    calibration_folds: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         require_ascending("levels", self.levels)

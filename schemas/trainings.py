@@ -140,7 +140,8 @@ class TrainingEvent(Record, frozen=True, kw_only=True):
     #: `train` and `validation` loss, in the unit of the loss.
     losses: dict[str, float] = {}
     metrics: dict[str, float] = {}
-    #: Why it failed or was cancelled, or what went wrong on the way (a warning); empty otherwise.
+    #: Why it failed or was cancelled; what went wrong on the way (a warning), or, of a success, why another algorithm
+    #: stands in for the one that was asked for; empty otherwise.
     reason: str = ""
     #: The released version and the MLflow run, once succeeded.
     version: str | None = None

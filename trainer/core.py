@@ -288,7 +288,8 @@ class Trainer:
         if recorded.warning:
             warning = training.event("progress", stage="recording", fraction=1.0, reason=recorded.warning)
             self._tell(training, warning)
-        self._end(training, "succeeded", run_id=recorded.run_id)
+        note = training.release.fallback_reason if training.release else ""
+        self._end(training, "succeeded", reason=note, run_id=recorded.run_id)
 
     def _died(self, training: Training, event: Died) -> None:
         if training.phase is Phase.RECORDING:

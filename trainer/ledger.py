@@ -19,6 +19,8 @@ class KnownRelease:
     version: str
     #: What the last event of the training tells.
     metrics: dict[str, float]
+    #: Why another algorithm stands in for the one that was asked for; empty where none does.
+    fallback_reason: str = ""
     #: In `models`; ``None`` for one that is on its way there.
     offset: int | None = None
 
@@ -30,6 +32,7 @@ class KnownRelease:
             model=release.model,
             version=release.version,
             metrics=dict(release.metrics.get("model", {})) | skill,
+            fallback_reason=release.fallback_reason,
             offset=offset,
         )
 

@@ -167,6 +167,8 @@ def _parameters(content: _Content) -> dict[str, str]:
         "as_of": msgspec.json.encode(release.as_of, order="sorted").decode(),
         "cause": request.cause,
     }
+    if release.fallback_from:
+        parameters |= {"fallback_from": release.fallback_from, "fallback_reason": release.fallback_reason}
     parameters |= {f"hyperparameters.{name}": value for name, value in request.hyperparameters.items()}
     return {name: str(value) for name, value in parameters.items()}
 
@@ -179,7 +181,7 @@ def _metrics(content: _Content, start_time: int) -> list[Metric]:
         f"{method}.{name}": value for method, metrics in release.metrics.items() for name, value in metrics.items()
     }
     values |= {f"skill.{baseline}": value for baseline, value in release.skill.items()}
-    values["folds"] = float(release.folds)
+    values |= {"folds": float(release.folds), "calibration_folds": float(release.calibration_folds)}
     epochs = [
         Metric(f"loss.{name}", loss, start_time, epoch)
         for name, series in content.losses.items()

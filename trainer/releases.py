@@ -44,6 +44,9 @@ def release_of(
         data_digest=data_digest_of(observations),
         seed=request.seed,
         code_version=CODE_VERSION,
+        fallback_from=trained.fallback_from,
+        fallback_reason=trained.fallback_reason,
+        calibration_folds=trained.calibration_folds,
     )
 
 

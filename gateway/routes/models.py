@@ -37,6 +37,9 @@ _LINE = (
     "metrics",
     "skill",
     "folds",
+    "calibration_folds",
+    "fallback_from",
+    "fallback_reason",
     "artefact_digest",
     "code_version",
 )

@@ -16,6 +16,11 @@ function verdict(champion) {
   const folds = `over ${champion.folds} walk-forward folds`;
   const rest = Object.entries(champion.skill).filter(([baseline]) => baseline !== "last-value").map(versus);
   const restText = rest.length ? ` The error is also ${rest.join(" and ")}.` : "";
+  const notes = champion.fallback_reason ? [` The history was short: ${champion.fallback_reason}.`] : [];
+  return [...worth(champion, against, folds, restText), ...notes];
+}
+
+function worth(champion, against, folds, restText) {
   if (against === undefined) return [`The release does not compare the champion with the last value ${folds}.${restText}`];
   if (against > 0) {
     return [make("strong", { class: "good" }, `Better than repeating the last value: mean absolute error ${percent(against)} lower`), ` ${folds}.${restText}`];
