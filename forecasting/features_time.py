@@ -56,8 +56,8 @@ _TIME = (TIME_COLUMN,)
 _REGION = (Parameter(name="option", default="", says="the country or a part of it, such as US or DE/BW"),)
 _FOURIER = (
     Parameter(name="option", default="days", says="the cycle: hour, day, week, month, quarter, year, or days"),
-    Parameter(name="period", default=0.0, least=0, most=100_000, says="length of the cycle in days, for days"),
     Parameter(name="order", default=1, least=1, most=1_000, says="which harmonic"),
+    Parameter(name="period", default=0.0, least=0, most=100_000, says="length of the cycle in days, for days"),
 )
 _HOLIDAY_SAYS = {
     "holiday": "1 on a public holiday, else 0",

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
+
+from forecasting.features import FEATURE_KINDS, FEATURES
+from forecasting.features_kind import Kind
+from forecasting.indicators import INDICATORS
 from forecasting.models.registry import ALGORITHMS, declared_hyperparameters
+from forecasting.step_features import STEP_FEATURES
+from foretopic.cli_features import SHORT_NAMES, settings_of, step_settings_of
 from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS, REFUSALS
 from schemas.codec import record_type_name
@@ -101,6 +108,58 @@ def hyperparameters() -> str:
     return "\n".join(found)
 
 
+def features() -> str:
+    """Return the table of the features of the rows that are no indicators."""
+    return _features(FEATURES)
+
+
+def indicators() -> str:
+    """Return the table of the technical indicators."""
+    return _features(INDICATORS)
+
+
+def _features(names: Iterable[str]) -> str:
+    return _table(
+        ("name", "columns", "settings", "is"),
+        (
+            (
+                _with_short(name),
+                "" if FEATURE_KINDS[name].is_of_time else ", ".join(FEATURE_KINDS[name].columns),
+                "; ".join(_setting(FEATURE_KINDS[name], setting) for setting in settings_of(name, FEATURE_KINDS[name])),
+                FEATURE_KINDS[name].says,
+            )
+            for name in names
+        ),
+    )
+
+
+def _with_short(name: str) -> str:
+    short = [f"`{short}`" for short, names in SHORT_NAMES.items() if name in names]
+    return ", ".join((f"`{name}`", *short))
+
+
+def _setting(kind: Kind, name: str) -> str:
+    if name == "window_size":
+        return f"`window_size`, at least {kind.least}"
+    (found,) = (parameter for parameter in kind.parameters if parameter.name == name)
+    default = f" ({msgspec.json.encode(found.default).decode()})" if found.default != "" else ""
+    return f"`{name}`{default}: {found.says}"
+
+
+def step_features() -> str:
+    """Return the table of the features of the steps."""
+    rows = (
+        (
+            f"`{name}`",
+            "columns" if "columns" in kind.takes else "",
+            ", ".join(f"`{setting}`" for setting in step_settings_of(name)),
+            kind.says,
+        )
+        for name, kind in STEP_FEATURES.items()
+    )
+    return _table(("name", "columns", "settings", "is"), rows)
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
@@ -112,6 +171,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "topics.md": {"topics": topics},
     "forecasts.md": {"problems": problems},
     "models.md": {"hyperparameters": hyperparameters},
+    "features.md": {"features": features, "indicators": indicators, "step features": step_features},
 }
 
 

@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,9 +14,11 @@ import pytest
 
 from forecasting.features import FEATURES
 from forecasting.folds import PlanSize, min_calibration_of
+from forecasting.indicators import INDICATORS
 from forecasting.intervals import MIN_SIGNED_FOLDS, folds_needed
 from forecasting.models.registry import ALGORITHMS
 from forecasting.panel import Observations
+from forecasting.step_features import STEP_FEATURES
 from forecasting.training import TrainingSpec, train
 from foretopic import doc_tables, subscription
 from gateway.settings import GatewaySettings
@@ -96,9 +98,20 @@ def test_serving_loads_nothing_that_only_a_training_uses() -> None:
     assert not modules_of_serving() & {f"forecasting.{name}" for name in ours}
 
 
-def test_models_page_names_every_feature_and_algorithm() -> None:
-    for name in (*FEATURES, *ALGORITHMS):
+def test_models_page_names_every_algorithm() -> None:
+    for name in ALGORITHMS:
         assert f"`{name}`" in MODELS_PAGE or f"**{name}**" in MODELS_PAGE, name
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [("features", FEATURES), ("indicators", INDICATORS), ("step features", STEP_FEATURES)],
+)
+def test_features_page_has_a_row_for_every_feature_with_its_settings(table: str, names: Iterable[str]) -> None:
+    rows = doc_tables.TABLES["features.md"][table]().splitlines()[2:]
+
+    assert [re.match(r"\| `([a-z-]+)`", row)[1] for row in rows] == list(names)
+    assert all(row.count(" | ") == 3 and row.split(" | ")[3].strip(" |") for row in rows)
 
 
 def test_models_page_describes_every_metric_of_a_release() -> None:

@@ -45,7 +45,7 @@ from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa:
         ("lag:7,log=false", [{"name": "lag", "window_size": 7, "parameters": {"log": False}}]),
         ("month", [{"name": "month"}]),
         ("holiday:DE/BW", [{"name": "holiday", "parameters": {"option": "DE/BW"}}]),
-        ("fourier-sin:year,order=2", [{"name": "fourier-sin", "parameters": {"option": "year", "order": 2}}]),
+        ("fourier-sin:year,2", [{"name": "fourier-sin", "parameters": {"option": "year", "order": 2}}]),
     ],
 )  # fmt: skip
 def test_a_feature_in_short(text: str, expected: list[dict[str, object]]) -> None:
