@@ -19,6 +19,8 @@ from forecasting.preparation import TrainingSpec
 _WINDOW_SIZE = "window_size"
 #: In the order in which the first rung judges them: those that cost little first.
 _DEFAULT_CANDIDATES = ("theta", "ets", "ces", "linear", "lightgbm", "nlinear", "nhits", "lstm")
+#: Rows of a long window, and how often it must fit into the history.
+_LONG_WINDOW, _WINDOWS = 200, 6
 _DEFAULT_MEMBERS = ("theta", "ets", "linear", "lstm")
 
 
@@ -75,6 +77,37 @@ def prefixed(name: str, hyperparameters: Mapping[str, Setting]) -> dict[str, Set
     {'lstm.epochs': 5}
     """
     return {f"{name}.{key}": value for key, value in hyperparameters.items()}
+
+
+def suited(candidate: TrainingSpec, rows: int, season: int, given: Mapping[str, Setting]) -> TrainingSpec:
+    """Return a candidate with a window that suits it, where the request gives it none of its own.
+
+    A statistical model sees a long window, as its states settle within it, and any other one at least a season.
+    """
+    if f"{candidate.algorithm}.{_WINDOW_SIZE}" in given:
+        return candidate
+    if is_statistical(candidate.algorithm):
+        wished = min(_LONG_WINDOW, rows // _WINDOWS)
+    else:
+        wished = season if season <= min(_LONG_WINDOW, rows // _WINDOWS) else 0
+    return dataclasses.replace(candidate, window_size=max(candidate.window_size, wished))
+
+
+def ensemble_spec(spec: TrainingSpec, members: Sequence[TrainingSpec], combination: str) -> TrainingSpec:
+    """Return the spec of an ensemble of specs, each with its own hyperparameters and window."""
+    hyperparameters: dict[str, Setting] = {"combination": combination}
+    for member in members:
+        hyperparameters |= prefixed(member.algorithm, member.hyperparameters)
+        hyperparameters |= prefixed(member.algorithm, {_WINDOW_SIZE: member.window_size})
+    return dataclasses.replace(
+        spec,
+        algorithm=ENSEMBLE,
+        candidates=tuple(member.algorithm for member in members),
+        hyperparameters=hyperparameters,
+        window_size=max(member.window_size for member in members),
+        search_trials=0,
+        budget_seconds=0.0,
+    )
 
 
 def _spec_of(spec: TrainingSpec, name: str, season: int) -> TrainingSpec:

@@ -51,23 +51,33 @@ def settled(spec: TrainingSpec, observations: Sequence[Observations]) -> Settled
     except TooLittleHistory as error:
         if not spec.fallback:
             raise
-        return _simpler(spec, observations, error)
+        return simpler(spec, observations, error)
     return Settled(spec, panel)
 
 
-def _simpler(spec: TrainingSpec, observations: Sequence[Observations], error: TooLittleHistory) -> Settled:
+def simpler(spec: TrainingSpec, observations: Sequence[Observations], error: TooLittleHistory) -> Settled:
+    """Return the first simpler model that the history supports.
+
+    Args:
+        spec: What was asked for.
+        observations: The series.
+        error: Why it is not possible.
+
+    Raises:
+        TooLittleHistory: Nor is any simpler model.
+    """
     season, simplest = season_of(spec, observations[0]), error
-    for simpler in _candidates(spec, observations, season):
-        panel = panel_of(simpler, observations)
+    for stand_in in _candidates(spec, observations, season):
+        panel = panel_of(stand_in, observations)
         try:
-            plan_of(simpler, panel)
+            plan_of(stand_in, panel)
         except TooLittleHistory as too_short:
             simplest = too_short
             continue
         needs = error.expected.partition(":")[0]
-        without = f" without its season of {season} steps" if simpler.season_length != season else ""
-        reason = f"{spec.algorithm} needs {needs}, there are {error.found}: {simpler.algorithm} stands in{without}"
-        return Settled(simpler, panel, reason)
+        without = f" without its season of {season} steps" if stand_in.season_length != season else ""
+        reason = f"{spec.algorithm} needs {needs}, there are {error.found}: {stand_in.algorithm} stands in{without}"
+        return Settled(stand_in, panel, reason)
     raise TooLittleHistory(
         "too-little-history",
         field=error.field,

@@ -23,9 +23,9 @@ from forecasting.calendars import season_length
 from forecasting.checks import check_observations, check_spec
 from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
+from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.folds import Part
 from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
-from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
@@ -97,10 +97,10 @@ class TrainingSpec:
             levels=request.levels,
             hyperparameters=request.hyperparameters,
             covariates=request.covariates,
-            season_length=request.season_length,
-            gaps=request.gaps,
             features=request.features,
             step_features=request.step_features,
+            season_length=request.season_length,
+            gaps=request.gaps,
             candidates=request.candidates,
             budget_seconds=request.budget_seconds,
             search_trials=request.search_trials,
@@ -110,7 +110,7 @@ class TrainingSpec:
 
     @property
     def all_columns(self) -> tuple[str, ...]:
-        """The raw columns, the target and every covariate among them."""
+        """The raw columns: the target, every covariate and what features are made from are among them."""
         named = self.columns or (self.target,)
         others = dict.fromkeys((*self.covariates, *raw_columns_of(self.features, self.target)))
         return (*named, *(name for name in others if name not in named))
@@ -186,16 +186,7 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
     """
     check_spec(spec)
     check_observations(spec, observations)
-    members = spec.candidates if spec.algorithm == ENSEMBLE else (spec.algorithm,)
-    local = next((name for name in members if is_statistical(name)), None)
-    if local and len(observations) > 1:
-        raise InvalidTraining(
-            "one-series-only",
-            field="series_ids",
-            expected=f"one series: {local} is a model of a single one",
-            found=f"{len(observations)} series",
-            advice="train one model a series, or an algorithm that learns from several, such as lstm",
-        )
+    require_one_series(spec, len(observations))
     columns, gaps = spec.all_columns, Gaps(spec.gaps, spec.target, spec.columns_of("static"))
     whole = [filled(one, columns, gaps) for one in observations]
     series = [complete_rows(one, columns) for one in whole]
@@ -206,6 +197,24 @@ def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
         rows_skipped=sum(len(given) - len(kept) for given, kept in zip(whole, series, strict=True)),
         rows_filled=sum(_made(given, kept, columns) for given, kept in zip(observations, series, strict=True)),
     )
+
+
+def require_one_series(spec: TrainingSpec, series: int) -> None:
+    """Refuse a statistical model, or an ensemble with such a member, of several series.
+
+    Raises:
+        InvalidTraining: ``one-series-only``.
+    """
+    members = spec.candidates if spec.algorithm == ENSEMBLE else (spec.algorithm,)
+    local = next((name for name in members if is_statistical(name)), None)
+    if local and series > 1:
+        raise InvalidTraining(
+            "one-series-only",
+            field="series_ids",
+            expected=f"one series: {local} is a model of a single one",
+            found=f"{series} series",
+            advice="train one model a series, or an algorithm that learns from several, such as lstm",
+        )
 
 
 def _made(given: Observations, kept: Observations, columns: Sequence[str]) -> int:

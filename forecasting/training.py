@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from forecasting.artefact import Artefact, Recipe, Setting
+from forecasting.errors import TooLittleHistory
 from forecasting.evaluation import Evaluation, calibrated, evaluate, joined, residuals_of
-from forecasting.fallback import settled
+from forecasting.fallback import Settled, settled, simpler
 from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
 from forecasting.folds import Plan
 from forecasting.models.fitting import Epoch, Fitted
 from forecasting.panel import IntArray, Observations
 from forecasting.preparation import Panel, TrainingSpec
+from forecasting.search import Trial
+from forecasting.selection import Choice, choose, is_choice
 from forecasting.serving import LoadedModel
+from schemas.models import LeaderboardEntry
 
 __all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "fit_cut", "plan_of", "train"]
+
+#: Share of the work that a comparison is, where there is one.
+_COMPARED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,8 @@ class TrainedModel:
         calibration_folds: Folds that its bands are calibrated on.
         fallback_from: The algorithm that was asked for, where another one stands in; empty otherwise.
         fallback_reason: Why.
+        leaderboard: What was compared where something was chosen, the winner first.
+        trials: Of a hyperparameter search.
         diagnostics: For plots.
     """
 
@@ -67,6 +78,8 @@ class TrainedModel:
     calibration_folds: int
     fallback_from: str = ""
     fallback_reason: str = ""
+    leaderboard: tuple[LeaderboardEntry, ...] = ()
+    trials: tuple[Trial, ...] = ()
     diagnostics: Diagnostics
 
     @property
@@ -76,14 +89,21 @@ class TrainedModel:
 
 
 def train(
-    spec: TrainingSpec, observations: Sequence[Observations], progress: Callable[[Progress], None] = lambda _: None
+    spec: TrainingSpec,
+    observations: Sequence[Observations],
+    progress: Callable[[Progress], None] = lambda _: None,
+    remaining: Callable[[], float] = lambda: math.inf,
 ) -> TrainedModel:
     """Return a model version. The same spec and observations give the same artefact on the same machine.
+
+    Where the algorithm or its hyperparameters are chosen under a limit of time, what is chosen depends on how fast the
+    machine is; what is then fitted does not.
 
     Args:
         spec: What to train.
         observations: The series to learn from, the first one the most important: it sets where the parts begin.
         progress: Told how far it is; what it raises (a cancellation) ends the training.
+        remaining: Seconds that are left for what is compared before the training; infinite without a limit.
 
     Raises:
         InvalidTraining: Unknown algorithm or hyperparameter, or settings that cannot be.
@@ -96,8 +116,11 @@ def train(
         CalendarError: Unknown calendar or freq.
     """
     progress(Progress(stage="reading", fraction=0.0))
-    asked = spec.algorithm
-    spec, panel, reason = settled(spec, observations)
+    choice, found = _prepared(spec, observations, progress, remaining)
+    asked = spec.algorithm if choice is None else choice.spec.algorithm
+    if choice is not None:
+        progress = _later(progress)
+    spec, panel, reason = found
     plan = plan_of(spec, panel)
     cuts = [*plan.blocks, *([plan.overlap] if plan.overlap else [])]
     fits = Fits(spec, panel, progress, fits=len(cuts) + 1)
@@ -126,8 +149,39 @@ def train(
         calibration_folds=len(unseen.outcome),
         fallback_from=asked if reason else "",
         fallback_reason=reason,
+        leaderboard=() if choice is None else choice.leaderboard,
+        trials=() if choice is None else choice.trials,
         diagnostics=_diagnostics(panel, plan, release.fitted, evaluation),
     )
+
+
+def _prepared(
+    spec: TrainingSpec,
+    observations: Sequence[Observations],
+    progress: Callable[[Progress], None],
+    remaining: Callable[[], float],
+) -> tuple[Choice | None, Settled]:
+    """Return what was chosen, if something is to be chosen, and what is trained."""
+    if not is_choice(spec):
+        return None, settled(spec, observations)
+    try:
+        choice = choose(spec, observations, _first(progress), remaining)
+    except TooLittleHistory as error:
+        # Too short to compare anything on.
+        if not spec.fallback:
+            raise
+        return None, simpler(spec, observations, error)
+    return choice, settled(choice.spec, observations)
+
+
+def _first(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return what is told of the comparison, as the first part of the work."""
+    return lambda told: progress(dataclasses.replace(told, fraction=_COMPARED * told.fraction))
+
+
+def _later(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return what is told of the training that follows a comparison."""
+    return lambda told: progress(dataclasses.replace(told, fraction=_COMPARED + (1 - _COMPARED) * told.fraction))
 
 
 def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Evaluation) -> Diagnostics:
