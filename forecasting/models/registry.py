@@ -23,6 +23,8 @@ _FITTED: Mapping[str, tuple[str, str]] = {
     "patchtst": ("forecasting.models.patchtst", "PatchTst"),
     "linear": ("forecasting.models.linear", "Linear"),
     "lightgbm": ("forecasting.models.lightgbm_model", "LightGbm"),
+    "gradient-boosting": ("forecasting.models.boosting", "GradientBoosting"),
+    "random-forest": ("forecasting.models.forest", "RandomForest"),
 }
 #: What can be set about every fitted algorithm.
 _COMMON = (

@@ -13,7 +13,7 @@ import onnxruntime
 from forecasting.artefact import Setting
 from forecasting.inputs import FloatInput
 from forecasting.intervals import probabilities_of
-from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPlan, SeriesView, require_parity
+from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPlan, SeriesView, pinball, require_parity
 from forecasting.models.hyperparameters import Hyperparameter
 from forecasting.models.table import TABLE_HYPERPARAMETERS, Layout, Table, tables
 from forecasting.models.table_plan import ANCHOR, plan_table
@@ -39,6 +39,14 @@ def quantiles_of(levels: tuple[float, ...], hyperparameters: Mapping[str, Settin
     if hyperparameters["loss"] != "quantile":
         return (0.5,)
     return tuple(sorted({*probabilities_of(levels), *_ALWAYS_FORECAST}))
+
+
+def loss_of(loss: str, quantile: float, targets: FloatInput, forecast: FloatArray) -> float:
+    """Return what a fit with this loss makes small."""
+    if loss == "quantile":
+        return pinball(targets, forecast, quantile)
+    errors = targets.astype(np.float64) - forecast
+    return float(np.mean(errors**2 if loss == "squared" else np.abs(errors)))
 
 
 class Grown(NamedTuple):
@@ -71,6 +79,10 @@ class TreeAlgorithm(ABC):
     def grow(self, fit: Table, validation: Table, task: FitTask, reporter: Reporter) -> list[Grown]:
         """Return the trees of each quantile of the task."""
 
+    def models_of(self, task: FitTask) -> int:  # noqa: ARG002  # others need it
+        """Return how many models are grown one after another on a table."""
+        return 1
+
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:
         return quantiles_of(levels, hyperparameters)
 
@@ -79,7 +91,7 @@ class TreeAlgorithm(ABC):
 
     def fit(self, task: FitTask) -> Fitted:
         layout = Layout.of(task)
-        reporter = Reporter(task, models=len(layout.groups))
+        reporter = Reporter(task, models=len(layout.groups) * self.models_of(task))
         models = [self.grow(fit, validation, task, reporter) for fit, validation in tables(task, layout)]
         forests = [[grown.trees for grown in model] for model in models]
         graph = self._export(layout, forests, rows=task.fit.inputs.shape[1], name=self.name)
@@ -112,14 +124,15 @@ class Reporter:
 
     def tell(self, number: int, rounds: int, losses: npt.ArrayLike, *, has_ended: bool) -> None:
         """Learn the losses of one more round; the last one of a model may come early."""
-        if number % max(rounds // _REPORTS, 1) and not has_ended and number < rounds:
+        is_last = has_ended or number == rounds
+        if number % max(rounds // _REPORTS, 1) and not is_last:
             return
         train, validation = np.asarray(losses, dtype=np.float64)
         rate = float(self._task.hyperparameters.get("learning_rate", 0.0))
         epoch = Epoch(self._first + number, self._models * rounds, float(train), float(validation), rate)
         self._done.append(epoch)
         self._task.on_epoch(epoch)
-        if has_ended or number == rounds:
+        if is_last:
             self._first += rounds
 
 

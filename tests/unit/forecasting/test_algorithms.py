@@ -24,6 +24,8 @@ CASES = [
     ("linear", {"loss": "quantile", "refits": 1}),
     ("lightgbm", {"rounds": 4, "leaves": 4, "refits": 1}),
     ("lightgbm", {"loss": "quantile", "steps": "apart", "rounds": 2, "leaves": 3, "refits": 1}),
+    ("gradient-boosting", {"rounds": 2, "leaves": 3, "refits": 1}),
+    ("random-forest", {"trees": 2, "leaves": 4, "loss": "quantile", "refits": 1}),
     ("last-value", {}),
     ("drift", {}),
     ("theta", {"refits": 1}),

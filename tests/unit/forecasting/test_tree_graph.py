@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from forecasting.errors import DivergedTraining, ParityBroken
+from forecasting.models.boosting import GradientBoosting
 from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted
+from forecasting.models.forest import RandomForest
 from forecasting.models.hyperparameters import resolve
 from forecasting.models.lightgbm_model import LightGbm, trees_of_booster
 from forecasting.models.table import Layout
@@ -17,7 +19,8 @@ from forecasting.models.table_fitting import run_graph
 from forecasting.models.tree_graph import Tree, float32_thresholds, forest_graph
 
 HORIZON, ROWS, FEATURES = 3, 6, 2
-SMALL = {"rounds": 12, "leaves": 6, "min_leaf": 5}
+SMALL = {"rounds": 12, "leaves": 6, "min_leaf": 5, "learning_rate": 0.2}
+SMALL_FOREST = {"trees": 6, "leaves": 20, "min_leaf": 5, "column_share": 0.8}
 
 
 def examples(count: int, *, seed: int = 0, step_features: int = 2) -> Examples:
@@ -40,9 +43,10 @@ def task_of(algorithm: Any, given: dict[str, Any], told: list[Epoch] | None = No
     )
 
 
-def fitted(given: dict[str, Any], **changes: Any) -> Fitted:
-    algorithm = LightGbm()
-    return algorithm.fit(task_of(algorithm, SMALL | given, **changes))
+def fitted(given: dict[str, Any], kind: type = LightGbm, **changes: Any) -> Fitted:
+    algorithm = kind()
+    small = SMALL_FOREST if kind is RandomForest else SMALL
+    return algorithm.fit(task_of(algorithm, small | given, **changes))
 
 
 def test_threshold_decides_every_float32_as_the_double_does() -> None:
@@ -96,16 +100,17 @@ def test_tree_of_one_leaf() -> None:
     np.testing.assert_array_equal(found, np.broadcast_to(np.array([5.0, 2.5], np.float32), (4, HORIZON, 2)))
 
 
+@pytest.mark.parametrize("kind", [LightGbm, GradientBoosting, RandomForest])
 @pytest.mark.parametrize("steps", ["together", "apart"])
 @pytest.mark.parametrize("loss", ["squared", "absolute", "quantile"])
 @pytest.mark.parametrize("step_features", [0, 2])
-def test_lightgbm_learns_and_repeats(loss: str, steps: str, step_features: int) -> None:
+def test_trees_learn_and_repeat(kind: type, loss: str, steps: str, step_features: int) -> None:
     parts = {
         "fit": examples(200, step_features=step_features),
         "validation": examples(60, seed=1, step_features=step_features),
     }
 
-    once, again = (fitted({"loss": loss, "steps": steps}, **parts) for _ in range(2))
+    once, again = (fitted({"loss": loss, "steps": steps}, kind, **parts) for _ in range(2))
 
     assert once.graph == again.graph
     median = run_graph(once.graph, parts["validation"])
@@ -117,18 +122,31 @@ def test_lightgbm_learns_and_repeats(loss: str, steps: str, step_features: int) 
     assert numbers[-1] <= once.epochs[-1].epochs
 
 
-def test_another_seed_gives_another_graph() -> None:
-    assert fitted({}).graph != fitted({}, seed=4).graph
+@pytest.mark.parametrize("kind", [LightGbm, GradientBoosting, RandomForest])
+def test_another_seed_gives_another_graph(kind: type) -> None:
+    assert fitted({}, kind).graph != fitted({}, kind, seed=4).graph
 
 
-def test_trees_after_the_best_round_are_cut() -> None:
+def test_quantiles_of_a_forest_are_those_of_its_leaves() -> None:
+    """A forest of one tree that cannot split gives the quantiles of the rows that its tree drew."""
+    part = examples(4_000)
+    whole = fitted({"loss": "quantile", "trees": 1, "min_leaf": 4_000, "steps": "apart"}, RandomForest, fit=part)
+
+    found = run_graph(whole.graph, examples(2, seed=7))
+
+    expected = np.quantile(part.targets, [0.1, 0.5, 0.9], axis=0).T
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=0.1)
+
+
+@pytest.mark.parametrize("kind", [LightGbm, GradientBoosting])
+def test_trees_after_the_best_round_are_cut(kind: type) -> None:
     noise = Examples(
         *(getattr(examples(60, seed=5), name) for name in ("inputs", "future")),
         np.random.default_rng(0).normal(size=(60, HORIZON)).astype(np.float32),
         np.ones((60, HORIZON)),
     )
 
-    stopped = fitted({"rounds": 40, "patience": 3, "learning_rate": 0.5}, validation=noise)
+    stopped = fitted({"rounds": 40, "patience": 3, "learning_rate": 0.5}, kind, validation=noise)
 
     losses = [epoch.validation_loss for epoch in stopped.epochs]
     found = run_graph(stopped.graph, noise)[:, :, 0]
@@ -144,14 +162,15 @@ def test_rows_beyond_the_limit_are_sampled_by_the_seed() -> None:
     assert few.graph != fitted({}).graph
 
 
-def test_broken_export_is_refused() -> None:
+@pytest.mark.parametrize("kind", [LightGbm, GradientBoosting, RandomForest])
+def test_broken_export_is_refused(kind: type) -> None:
     def wrong(layout: Layout, forests: Any, **other: Any) -> bytes:
         return forest_graph(layout, [[trees[:-1] for trees in forest] for forest in forests], **other)
 
-    algorithm = LightGbm(wrong)
+    algorithm = kind(wrong)
     # Red without `require_table_parity` in `TreeAlgorithm.fit`.
-    with pytest.raises(ParityBroken, match="lightgbm"):
-        algorithm.fit(task_of(algorithm, SMALL | {"learning_rate": 0.5}))
+    with pytest.raises(ParityBroken, match=algorithm.name):
+        algorithm.fit(task_of(algorithm, SMALL_FOREST if kind is RandomForest else SMALL))
 
 
 @pytest.mark.parametrize("part", ["fit", "validation"])
