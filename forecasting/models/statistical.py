@@ -6,6 +6,7 @@ the mean squared error) and estimate its parameters: Hyndman and Khandakar, J. S
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Literal
@@ -84,7 +85,10 @@ def fit(
     if (rows == rows[0]).all():
         return _constant(name, float(rows[0]), len(rows), common | {"season_length": 1})
     try:
-        return _FITS[name](rows, season, hyperparameters, common)
+        # A form that the search tries and drops may overflow; what counts is the form that it ends with.
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _FITS[name](rows, season, hyperparameters, common)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError, NotImplementedError) as error:
         raise _diverged(name, f"{error}") from error
     except Exception as error:
