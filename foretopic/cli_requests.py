@@ -180,7 +180,8 @@ def train(
 
                 done = _wait(ask, FINAL_TRAINING_STATES)
     _require_success("training", done)
-    _tell(done, f"Released {done['model']}:{done['version']}.", as_json=as_json)
+    note = f" Note: {done['reason']}." if done.get("reason") else ""
+    _tell(done, f"Released {done['model']}:{done['version']}.{note}", as_json=as_json)
 
 
 @click.command()

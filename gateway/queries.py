@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,22 @@ class Queries:
     def one_series(self, series_id: str) -> Mapped | None:
         """Return one series."""
         return self._one(select(tables.SERIES).where(tables.SERIES.c.series_id == series_id))
+
+    def has_column(self, series_id: str, name: str) -> bool:
+        """Return whether some row of a series has a column; where one does, mostly the first row tells."""
+        table = tables.OBSERVATIONS
+        key = f"{json.dumps(name, ensure_ascii=False)}:"
+        row = self._one(
+            select(table.c.time)
+            .where(table.c.series_id == series_id, table.c.columns.contains(key, autoescape=True))
+            .order_by(table.c.time)
+        )
+        return row is not None
+
+    def columns_of_newest(self, series_id: str) -> list[str]:
+        """Return the names of the columns of the newest row of a series."""
+        rows = self.observations(series_id, after=None, before=None, limit=1, is_newest_first=True)
+        return list(json.loads(rows[0]["columns"])) if rows else []
 
     def observations(
         self, series_id: str, *, after: int | None, before: int | None, limit: int, is_newest_first: bool

@@ -16,6 +16,7 @@ from gateway.headers import idempotency_key, new_id
 from gateway.keyed import send_once
 from gateway.problems import FieldFault, Problem, not_found
 from gateway.service import GatewayService
+from gateway.training_checks import require_trainable
 from runtime.errors import TransientError
 from schemas.forecasts import default_model_name
 from schemas.topics import OBSERVATIONS, TRAINING_REQUESTS
@@ -117,6 +118,7 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
         if not service.projection.knows_series(series_id):
             advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
             raise not_found("series", series_id, advice)
+    require_trainable(service, body, series_ids)
     partitions = sorted({service.partition_of(OBSERVATIONS, series_id) for series_id in series_ids})
     try:
         return TrainingRequested(

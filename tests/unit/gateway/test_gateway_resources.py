@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -107,6 +108,10 @@ def test_a_training_is_asked_for_once_a_key(world: World) -> None:
 
 
 def test_features_and_covariates_reach_the_topic_and_come_again_under_their_key(world: World) -> None:
+    sold = {"close": (1.0, 2.0), "promo": (0.0, 1.0)}
+    later = factories.START + timedelta(days=100)
+    world.publish(topics.OBSERVATIONS, factories.observation_batch(start=later, rows=2, columns=sold, kind="append"))
+    world.settle()
     body = {
         "series_id": factories.SERIES,
         "covariates": {"promo": "known-future"},
@@ -160,6 +165,36 @@ def test_a_fault_of_a_feature_is_told_with_its_place(
     (fault,) = assert_problem(answer, 422, "invalid-body")["errors"]
     assert fault["field"] == field
     assert expected in fault["expected"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "expected"),
+    [
+        ({"target": "sales"}, "target", "a column of shop/apples@1d, which has close"),
+        ({"columns": ["close", "open"]}, "columns[1]", "a column of shop/apples@1d, which has close"),
+        ({"covariates": {"promo": "past-only"}}, "covariates.promo", "a column of shop/apples@1d, which has close"),
+        ({"columns": ["close", "close"]}, "columns", "without repeats"),
+        ({"columns": ["open"]}, "columns", "such that the target close is among them"),
+        ({"window_size": 1}, "window_size", "at least 2"),
+        ({"series_ids": [factories.SERIES, "shop/hours@1h"]}, "series_ids[1]", "a series of freq 1d"),
+        ({"series_ids": [factories.SERIES, "shop/stocks@1d"]}, "series_ids[1]", "a series of the calendar 24/7"),
+    ],
+)
+def test_what_the_gateway_knows_to_be_impossible_is_refused_at_once(
+    world: World, body: dict[str, Any], field: str, expected: str
+) -> None:
+    # Goes red without `require_trainable`.
+    for series_id, calendar in (("shop/hours@1h", "24/7"), ("shop/stocks@1d", "XNYS")):
+        batch = factories.observation_batch(series_id=series_id, calendar=calendar)
+        world.publish(topics.OBSERVATIONS, batch)
+    world.settle()
+    asked = body if "series_ids" in body else {"series_id": factories.SERIES, **body}
+
+    faults = assert_problem(world.client.post("/api/v1/trainings", json=asked), 422, "invalid-body")["errors"]
+
+    assert faults[0]["field"] == field
+    assert expected in faults[0]["expected"]
+    assert not records(world, topics.TRAINING_REQUESTS)
 
 
 @pytest.mark.parametrize(
