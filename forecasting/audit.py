@@ -1,6 +1,6 @@
 """Prove that nothing after a cutoff is used: take the future away, make it wild, and demand the same bits.
 
-Four checks, each of two worlds that share their past:
+Five checks, each of two worlds that share their past:
 
 - **inputs**: every feature of the recipe over the whole history, and every input of the graph as training and backtest
   make it, against what serving makes of a series that ends at the cutoff.
@@ -9,6 +9,8 @@ Four checks, each of two worlds that share their past:
   of a series whose rows beyond the first fold that the fit is judged by are wild (`forecasting.audit_fits`).
 - **backtest**: the forecasts that skill and coverage are told from, the model's and the baselines', against those of a
   series that is wild from the middle of the test part on.
+- **choice**: what `auto` or a search chose, and its leaderboard, against those of a series that is wild from the first
+  cutoff of the test part on.
 
 What is audited is an argument (`Code`), so that a planted leak can show that the audit would find it. This is
 metamorphic testing (Chen, Cheung and Yiu, "Metamorphic testing: a new approach for generating next test cases", 1998):
@@ -17,6 +19,7 @@ no right answer is needed, only that two answers agree.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,12 +35,13 @@ from forecasting.folds import Cut
 from forecasting.inputs import InputBuilder
 from forecasting.panel import FloatArray, Observations, Window
 from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.selection import Choice, choose
 from forecasting.serving import LoadedModel
 from forecasting.training import fit_cut
 from forecasting.wild_future import truncated, wild
 from schemas.trainings import CovariateKind
 
-Check = Literal["inputs", "forecast", "fit", "backtest"]
+Check = Literal["inputs", "forecast", "fit", "backtest", "choice"]
 World = Literal["there", "wild"]
 Arrays = dict[str, FloatArray]
 _LEVELS = (50.0, 80.0)
@@ -112,12 +116,16 @@ class Code:
         feature: The recipe of a feature to the feature.
         window: What training and backtest see at a row of a panel.
         fit: Spec, panel and cut to the draft recipe and the graph.
+        choose: Spec and series to what `auto` or a search chooses.
     """
 
     panel: Callable[[TrainingSpec, Sequence[Observations]], Panel] = panel_of
     feature: Callable[[FeatureRecipe], Feature] = feature_of
     window: Callable[[Panel, Recipe, int], Window] = lambda panel, recipe, row: panel.window(recipe, 0, row)
     fit: Callable[[TrainingSpec, Panel, Cut], tuple[Recipe, bytes | None]] = fit_cut
+    choose: Callable[[TrainingSpec, Sequence[Observations]], Choice] = lambda spec, observations: choose(
+        spec, observations, lambda _: None, lambda: math.inf
+    )
 
 
 PRODUCT = Code()

@@ -1,10 +1,11 @@
-"""Prove that no fit, band or backtest of a training knows what it is judged by; see `forecasting.audit`."""
+"""Prove that no fit, band, backtest or choice of a training knows what it is judged by; see `forecasting.audit`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 
 from forecasting.artefact import Recipe, recipe_to_json
@@ -13,6 +14,7 @@ from forecasting.evaluation import calibrated, evaluate, joined, residuals_of
 from forecasting.folds import Plan
 from forecasting.panel import Observations
 from forecasting.preparation import Panel, TrainingSpec
+from forecasting.selection import Choice
 from forecasting.serving import LoadedModel
 from forecasting.training import plan_of
 from forecasting.wild_future import wild
@@ -59,6 +61,46 @@ def audit_fit(
     middle = int(panel.series[first.series].time[first.cutoffs[len(first.cutoffs) // 2]])
     mine, theirs = (_backtest(spec, plan, model, world, middle) for world in (panel, elsewhere(middle)))
     audit.compare(Place("backtest", middle, "wild"), mine, theirs)
+
+
+def audit_choice(
+    audit: Audit,
+    spec: TrainingSpec,
+    observations: Sequence[Observations],
+    *,
+    rng: np.random.Generator,
+    code: Code = PRODUCT,
+) -> TrainingSpec:
+    """Check that what was chosen before a training has not seen its test part; return the choice.
+
+    Args:
+        audit: Learns what is found.
+        spec: With `algorithm` auto, or with a search; without a limit of time, under which two choices may differ.
+        observations: Its series.
+        rng: Chooses wild values.
+        code: What is audited.
+
+    Raises:
+        ForecastingError: As `train` does.
+    """
+    known = {*spec.columns_of("known-future"), *spec.columns_of("static")}
+    choice = code.choose(spec, observations)
+    panel = code.panel(choice.spec, observations)
+    edge = min(int(panel.series[part.series].time[part.cutoffs[0]]) for part in plan_of(choice.spec, panel).test)
+    again = code.choose(spec, [wild(one, edge, known, rng, has_missing=False) for one in observations])
+    audit.compare(Place("choice", edge, "wild"), _told(choice), _told(again))
+    return choice.spec
+
+
+def _told(choice: Choice) -> dict[str, object]:
+    told: dict[str, object] = {
+        "chosen algorithm": choice.spec.algorithm,
+        "chosen candidates": choice.spec.candidates,
+        "chosen hyperparameters": dict(choice.spec.hyperparameters),
+    }
+    for number, entry in enumerate(choice.leaderboard, 1):
+        told |= {f"leaderboard[{number}].{path}": value for path, value in _paths(msgspec.to_builtins(entry))}
+    return told
 
 
 def _with_bands(spec: TrainingSpec, plan: Plan, drafts: Sequence[LoadedModel], panel: Panel) -> Recipe:
@@ -111,7 +153,7 @@ def _paths(form: object, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(form, dict):
         for name, value in form.items():
             yield from _paths(value, f"{path}.{name}" if path else name)
-    elif isinstance(form, list):
+    elif isinstance(form, (list, tuple)):
         for index, value in enumerate(form):
             yield from _paths(value, f"{path}[{index}]")
     else:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from forecasting.audit import PRODUCT, Audit, Code, audit_model, spec_of
-from forecasting.audit_fits import audit_fit
+from forecasting.audit_fits import audit_choice, audit_fit
 from forecasting.errors import ForecastingError
 from forecasting.panel import Observations, SeriesHistory
+from forecasting.selection import is_choice
 from forecasting.serving import LoadedModel
 from forecasting.training import TrainingSpec, train
 from foretopic.errors import ForetopicError
@@ -65,7 +66,10 @@ def audited(subject: Subject, *, cutoffs: int, seed: int, code: Code = PRODUCT) 
     audit, rng = Audit(), np.random.default_rng(seed)
     try:
         audit_model(audit, subject.model, subject.series[0], cutoffs=cutoffs, rng=rng, code=code)
-        audit_fit(audit, subject.spec, subject.series, rng=rng, code=code)
+        chosen = subject.spec
+        if is_choice(chosen):
+            chosen = audit_choice(audit, chosen, subject.series, rng=rng, code=code)
+        audit_fit(audit, chosen, subject.series, rng=rng, code=code)
     except ForecastingError as error:
         raise ForetopicError(f"{subject.name} cannot be audited: {error}") from error
     return audit

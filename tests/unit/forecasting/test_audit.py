@@ -9,7 +9,7 @@ import pytest
 
 from forecasting.artefact import FeatureRecipe
 from forecasting.audit import Audit, Code, audit_model
-from forecasting.audit_fits import audit_fit
+from forecasting.audit_fits import audit_choice, audit_fit
 from forecasting.features import Feature, feature_of
 from forecasting.folds import Part
 from forecasting.panel import Observations
@@ -138,6 +138,31 @@ def test_a_window_that_is_one_row_late_is_caught(model, series):
     found = audited(model, series, Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1))).findings
 
     assert "median" in {finding.part for finding in found if finding.world == "there"}
+
+
+AUTO = replace(SPEC, algorithm="auto", candidates=("linear", "theta"), hyperparameters={})
+
+
+def choice_audited(series: Observations, code: Code | None = None) -> Audit:
+    audit = Audit()
+    audit_choice(audit, AUTO, [series], rng=np.random.default_rng(0), code=code or Code())
+    return audit
+
+
+def test_what_auto_chooses_knows_nothing_of_the_test_part(series):
+    found = choice_audited(series)
+    assert found.findings == []
+    assert found.compared["choice"] > 20
+
+
+def test_a_choice_by_the_whole_history_is_caught_and_named(series):
+    def leaky(spec, observations):
+        rise = observations[0].columns["close"][-1] / observations[0].columns["close"][0]
+        choice = Code().choose(spec, observations)
+        return replace(choice, spec=replace(choice.spec, algorithm="drift" if rise < 10 else "theta", candidates=()))
+
+    found = choice_audited(series, Code(choose=leaky)).findings
+    assert "chosen algorithm" in {finding.part for finding in found}
 
 
 def test_the_same_seed_finds_the_same(model, series):
