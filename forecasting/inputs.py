@@ -209,14 +209,8 @@ class InputBuilder:
         with np.errstate(divide="ignore", invalid="ignore"):
             for index, (part, feature) in enumerate(self._features):
                 values = feature.compute(columns)[self._lookback - feature.lookback :]
-                if not np.isfinite(values).all():
-                    raise InvalidWindow(
-                        "window-not-positive",
-                        field="window",
-                        expected=f"such that {part.name} of {', '.join(part.columns)} is defined (positive values)",
-                        found="a row where it is not",
-                    )
-                inputs[:, index] = _scaled(values, part, scale)
+                require_defined(values, part)
+                inputs[:, index] = _scaled_by(scale, values, part)
         if recipe.has_volatility_input:
             inputs[:, -1] = scale.volatility.regime
         return Inputs(inputs, self._future(given, columns, scale))
@@ -237,7 +231,7 @@ class InputBuilder:
             season_length=recipe.season_length,
         )
         for index, (part, feature) in enumerate(self._step_features):
-            inputs[:, index] = _scaled(feature.compute(context), part, scale)
+            inputs[:, index] = _scaled_by(scale, feature.compute(context), part)
         return inputs
 
     def _invalid(self, what: str, expected: str, window: FloatArray, row: int, column: int) -> InvalidWindow:
@@ -249,22 +243,57 @@ class InputBuilder:
         )
 
 
+def require_defined(values: FloatArray, part: FeatureRecipe) -> None:
+    """Refuse a window in which a feature has no value.
+
+    Raises:
+        InvalidWindow: ``window-not-positive``.
+    """
+    if not np.isfinite(values).all():
+        raise InvalidWindow(
+            "window-not-positive",
+            field="window",
+            expected=f"such that {part.name} of {', '.join(part.columns)} is defined (positive values)",
+            found="a row where it is not",
+        )
+
+
 def decay_weights(count: int, decay: float) -> FloatArray:
     """Return ``count`` weights that grow by 1 / decay from the oldest to the newest and sum to 1."""
     weights = decay ** np.arange(count - 1, -1, -1, dtype=np.float64)
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _scaled(values: FloatArray, part: FeatureRecipe | StepFeatureRecipe, scale: Scale) -> FloatArray:
+def scaled(
+    values: FloatArray,
+    part: FeatureRecipe | StepFeatureRecipe,
+    *,
+    recent: float | FloatArray,
+    base: float | FloatArray,
+    unit: float | FloatArray,
+) -> FloatArray:
+    """Return the values of a feature as the graph takes them.
+
+    Args:
+        values: As the feature gives them, of one window or of many.
+        part: How they are scaled.
+        recent: Recent volatility of the window.
+        base: Of the window, see `Scale`.
+        unit: Of the first step.
+    """
     if part.scaling == "none":
         return values
     if part.scaling == "volatility":
-        scaled = values / scale.volatility.recent
+        found = values / recent
     elif part.scaling == "window":
-        scaled = (values - scale.base) / scale.unit[0]
+        found = (values - base) / unit
     else:
-        scaled = (values - part.mean) / part.scale
-    return np.clip(scaled, -_CLIP, _CLIP)
+        found = (values - part.mean) / part.scale
+    return np.clip(found, -_CLIP, _CLIP)
+
+
+def _scaled_by(scale: Scale, values: FloatArray, part: FeatureRecipe | StepFeatureRecipe) -> FloatArray:
+    return scaled(values, part, recent=scale.volatility.recent, base=scale.base, unit=float(scale.unit[0]))
 
 
 def _check_future(recipe: Recipe, given: Window, horizon: int) -> None:

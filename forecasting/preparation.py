@@ -9,6 +9,7 @@ from functools import cached_property
 
 import msgspec
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from forecasting.artefact import (
     TIME_COLUMN,
@@ -24,6 +25,7 @@ from forecasting.checks import check_observations, check_spec
 from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
 from forecasting.features_request import features_of, raw_columns_of, step_features_of
+from forecasting.features_history import History, HistoryBuilder
 from forecasting.folds import Part
 from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
 from forecasting.grid import step_times
@@ -179,6 +181,12 @@ class Panel:
 
 def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
     """Return the series that a training learns from, checked.
+    def history(self, recipe: Recipe, series: int) -> History:
+        """Return a series as `window` cuts it, whole."""
+        is_by_calendar = bool(recipe.step_features) and not recipe.future_columns
+        step_time = self._calendar_steps(recipe, series) if is_by_calendar else None
+        return History(self.values[series], self.series[series].time, step_time)
+
 
     Raises:
         InvalidObservations: See `checks.check_observations`; ``missing-observations`` or ``too-many-gaps``.
@@ -390,25 +398,24 @@ def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:
     Raises:
         InvalidWindow: A row that a feature is not defined for, e.g. a negative volume.
     """
-    builder = InputBuilder(recipe)
+    builder, many = InputBuilder(recipe), HistoryBuilder(recipe)
     target = recipe.columns.index(recipe.target)
     count = sum(len(cutoffs) for _, cutoffs in part)
     inputs = np.empty((count, *builder.shape), dtype=np.float32)
     future = np.empty((count, *builder.future_shape), dtype=np.float32)
     targets = np.empty((count, recipe.horizon), dtype=np.float32)
     units = np.empty((count, recipe.horizon))
-    row = 0
+    end = 0
     # An outcome beyond float32 becomes infinite, and the fit says that it diverged.
     with np.errstate(over="ignore"):
-        for series, cutoffs in part:
-            working = builder.working(panel.values[series][:, target])
-            for cutoff in cutoffs:
-                window = panel.window(recipe, series, int(cutoff))
-                scale = builder.scale(window.values)
-                inputs[row], future[row] = builder.build(window, scale)
-                targets[row] = (working[cutoff + 1 : cutoff + 1 + recipe.horizon] - scale.anchor) / scale.unit
-                units[row] = scale.unit
-                row += 1
+        for series, cutoffs in (one for one in part if len(one.cutoffs)):
+            values = panel.values[series]
+            scales = [builder.scale(values[cutoff - recipe.window_size + 1 : cutoff + 1]) for cutoff in cutoffs]
+            rows = slice(end, end := end + len(cutoffs))
+            inputs[rows], future[rows] = many.build(panel.history(recipe, series), cutoffs, scales)
+            units[rows] = [scale.unit for scale in scales]
+            outcomes = sliding_window_view(builder.working(values[:, target]), recipe.horizon)[cutoffs + 1]
+            targets[rows] = (outcomes - np.array([scale.anchor for scale in scales])) / units[rows]
     return Examples(inputs, future, targets, units)
 
 

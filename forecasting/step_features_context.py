@@ -44,28 +44,32 @@ class StepContext(NamedTuple):
     season_length: int = 1
 
 
-def contexts_of(context: StepContext, cutoffs: IntArray, rows: int) -> StepContext:
+def contexts_of(history: StepContext, cutoffs: IntArray, rows: int, future_time: IntArray | None = None) -> StepContext:
     """Return the contexts at many cutoffs of a history.
 
     Args:
-        context: A history as if it were one window; its `future` has the known-future columns in every row of it,
-            and `future_time` is not read.
-        cutoffs: Row numbers; `rows` - 1 rows lie before each and `horizon` after it, shape (n,).
+        history: It all as if it were one window; its `future` has the known-future columns in every row of it, and
+            `future_time` is not read.
+        cutoffs: Row numbers; `rows` - 1 rows lie before each, and `horizon` after it where steps are read from them,
+            shape (n,).
         rows: Rows of a window.
+        future_time: UTC starts of the steps, shape (n, horizon); those of the rows that follow unless given.
     """
 
     def windows(values: _Array) -> _Array:
         return np.ascontiguousarray(sliding_window_view(values, rows)[cutoffs - rows + 1])
 
     def steps(values: _Array) -> _Array:
-        return np.ascontiguousarray(sliding_window_view(values, context.horizon)[cutoffs + 1])
+        return np.ascontiguousarray(sliding_window_view(values, history.horizon)[cutoffs + 1])
 
-    return context._replace(
-        columns={name: windows(values) for name, values in context.columns.items()},
-        time=None if context.time is None else windows(context.time),
-        working=windows(context.working),
-        future_time=None if context.time is None else steps(context.time),
-        future={name: steps(values) for name, values in context.future.items()},
+    if future_time is None and history.time is not None:
+        future_time = steps(history.time)
+    return history._replace(
+        columns={name: windows(values) for name, values in history.columns.items()},
+        time=None if history.time is None else windows(history.time),
+        working=windows(history.working),
+        future_time=future_time,
+        future={name: steps(values) for name, values in history.future.items()},
     )
 
 
