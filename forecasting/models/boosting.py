@@ -19,7 +19,7 @@ from forecasting.models.hyperparameters import Hyperparameter
 from forecasting.models.sklearn_trees import tree_of
 from forecasting.models.table import Table, max_rows
 from forecasting.models.table_fitting import Grown, Reporter, TreeAlgorithm, loss_of
-from forecasting.models.tree_graph import Tree
+from forecasting.models.tree_graph import leaf
 from forecasting.panel import FloatArray
 
 #: Loss -> scikit-learn's name of it.
@@ -88,8 +88,7 @@ def _grow(fit: Table, validation: Table, task: FitTask, quantile: float, reporte
     watch = _Watch(validation, task, quantile, reporter)
     model.fit(fit.inputs, fit.targets.astype(np.float64), monitor=watch)
     rate, rounds = task.number("learning_rate"), watch.best_round
-    start = _leaf(watch.start)
-    trees = [start, *(tree_of(one.tree_, rate) for one in model.estimators_[:rounds, 0])]
+    trees = [leaf(watch.start), *(tree_of(one.tree_, rate) for one in model.estimators_[:rounds, 0])]
 
     def predict(rows: FloatInput) -> FloatArray:
         sums = np.full(len(rows), watch.start)
@@ -132,8 +131,3 @@ class _Watch:
         has_ended = number - self.best_round >= self._task.whole("patience")
         self._reporter.tell(number, self._task.whole("rounds"), (train_loss, loss), has_ended=has_ended)
         return has_ended
-
-
-def _leaf(value: float) -> Tree:
-    none = np.array([-1])
-    return Tree(none, np.zeros(1), none, none, np.array([value]))

@@ -25,6 +25,9 @@ _FITTED: Mapping[str, tuple[str, str]] = {
     "lightgbm": ("forecasting.models.lightgbm_model", "LightGbm"),
     "gradient-boosting": ("forecasting.models.boosting", "GradientBoosting"),
     "random-forest": ("forecasting.models.forest", "RandomForest"),
+    "direction-logistic": ("forecasting.models.direction_logistic", "DirectionLogistic"),
+    "direction-forest": ("forecasting.models.direction_trees", "DirectionForest"),
+    "direction-boosting": ("forecasting.models.direction_trees", "DirectionBoosting"),
 }
 #: What can be set about every fitted algorithm.
 _COMMON = (

@@ -49,6 +49,12 @@ class Tree:
 Forest = Sequence[Sequence[Tree]]
 
 
+def leaf(value: float) -> Tree:
+    """Return the tree that says the same of every row."""
+    none = np.array([-1])
+    return Tree(none, np.zeros(1), none, none, np.array([value]))
+
+
 def float32_thresholds(thresholds: FloatArray) -> npt.NDArray[np.float32]:
     """Return the largest float32 that is not above each threshold."""
     rounded = thresholds.astype(np.float32)
