@@ -90,19 +90,34 @@ class VolatilityRecipe(_Part, frozen=True, kw_only=True):
     long_run: Annotated[float, Meta(ge=0)]
 
 
+class AdaptationRecipe(_Part, frozen=True, kw_only=True):
+    """How bands follow the folds that came after the training; see `forecasting.adaptation`."""
+
+    #: Newest folds that are forecast again, at most.
+    folds: Annotated[int, Meta(ge=1)]
+    #: Rows between their cutoffs.
+    stride: Annotated[int, Meta(ge=1)]
+    #: How fast the aim moves for a row, in standard deviations of a miss.
+    rate: Annotated[float, Meta(gt=0, le=1)]
+    #: UTC seconds of the last outcome that fit or calibration have seen: earlier cutoffs are not forecast again.
+    known_until: int = 0
+
+
 class IntervalRecipe(_Part, frozen=True, kw_only=True):
     """Split-conformal state: for each step the ascending scores of the folds that the fit did not see.
 
     A score is (outcome - median) / spread of a fold, in the working unit of the target; see `forecasting.intervals`.
     """
 
-    LATER = frozenset({"few_folds"})
+    LATER = frozenset({"few_folds", "adaptation"})
     #: True: bands use the size of a score alone, which supports wider levels from few folds.
     is_symmetric: bool
     #: Shape (horizon, folds).
     scores: Annotated[tuple[tuple[Finite, ...], ...], Meta(min_length=1)]
     #: Folds that the scores were made from where they were too few for the levels; 0: every score is a fold.
     few_folds: Annotated[int, Meta(ge=0)] = 0
+    #: ``None``: bands stay as they were calibrated.
+    adaptation: AdaptationRecipe | None = None
 
     def __post_init__(self) -> None:
         for step, scores in enumerate(self.scores, start=1):
@@ -215,6 +230,14 @@ class Recipe(_Part, frozen=True, kw_only=True):
             raise ValueError(f"weights must be {len(self.members)} that sum to 1, were {self.weights}")
         if [len(spreads) for spreads in self.member_spreads] != [self.horizon] * len(self.members):
             raise ValueError(f"member_spreads must be {len(self.members)} x {self.horizon}")
+
+    @property
+    def history_rows(self) -> int:
+        """Rows that a forecast reads where there are as many: the window, and what adaptive bands look back on."""
+        adaptation = self.intervals.adaptation
+        if adaptation is None:
+            return self.window_size
+        return self.window_size + (adaptation.folds - 1) * adaptation.stride + self.horizon
 
     @property
     def baseline_rows(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from forecasting.backtest import (
 )
 from forecasting.comparison import MODEL, Judged, compare
 from forecasting.folds import Part
+from forecasting.forecasters import Middle
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
 from forecasting.panel import FloatArray, IntArray
@@ -52,6 +54,7 @@ class Residuals:
         series: Index of the series of each fold, shape (folds,).
         starts: UTC seconds of the cutoff, shape (folds,).
         ends: UTC seconds of the last outcome, shape (folds,).
+        members: The same of each member of an ensemble.
     """
 
     change: FloatArray
@@ -60,6 +63,7 @@ class Residuals:
     series: IntArray
     starts: IntArray
     ends: IntArray
+    members: tuple[Residuals, ...] = ()
 
     def scores(self, weight: float) -> FloatArray:
         """Return the conformal scores when the graph's median has this weight."""
@@ -129,21 +133,24 @@ class Evaluation:
 
 def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Residuals:
     """Return what a model whose median has the weight 1 forecasts for folds."""
+    windows = [panel.window(model.recipe, series, int(cutoff)) for series, cutoffs in parts for cutoff in cutoffs]
+    found = _residuals(model, panel, parts, model.middles(windows))
+    if not model.recipe.members:
+        return found
+    by_member = zip(*(model.member_middles(window) for window in windows), strict=True)
+    members = tuple(_residuals(model, panel, parts, middles) for middles in by_member)
+    return dataclasses.replace(found, members=members)
+
+
+def _residuals(model: LoadedModel, panel: Panel, parts: Sequence[Part], middles: Sequence[Middle]) -> Residuals:
     recipe = model.recipe
     target = recipe.columns.index(recipe.target)
-    changes, actual, spreads = [], [], []
     times = [panel.series[series].time for series, _ in parts]
-    for series, cutoffs in parts:
-        values = panel.values[series]
-        middles = model.middles([panel.window(recipe, series, int(cutoff)) for cutoff in cutoffs])
-        y = model.working(outcomes(values[:, target], cutoffs, recipe.horizon))
-        actual.append(y - model.working(np.array([middle.anchor for middle in middles])))
-        changes += [middle.change for middle in middles]
-        spreads += [middle.spread for middle in middles]
+    y = [outcomes(panel.values[series][:, target], cutoffs, recipe.horizon) for series, cutoffs in parts]
     return Residuals(
-        change=np.array(changes),
-        outcome=np.concatenate(actual),
-        spread=np.array(spreads),
+        change=np.array([middle.change for middle in middles]),
+        outcome=model.working(np.concatenate(y)) - model.working(np.array([middle.anchor for middle in middles])),
+        spread=np.array([middle.spread for middle in middles]),
         series=np.concatenate([np.full(len(cutoffs), series) for series, cutoffs in parts]),
         starts=np.concatenate([time[cutoffs] for time, (_, cutoffs) in zip(times, parts, strict=True)]),
         ends=np.concatenate([time[cutoffs + recipe.horizon] for time, (_, cutoffs) in zip(times, parts, strict=True)]),
@@ -159,14 +166,29 @@ def joined(residuals: Sequence[Residuals]) -> Residuals:
         series=np.concatenate([part.series for part in residuals]),
         starts=np.concatenate([part.starts for part in residuals]),
         ends=np.concatenate([part.ends for part in residuals]),
+        members=tuple(joined(parts) for parts in zip(*(part.members for part in residuals), strict=True)),
     )
 
 
 def calibrated(recipe: Recipe, residuals: Residuals, levels: Sequence[float]) -> Recipe:
     """Return a recipe with the median's weight and the bands that folds of the backtest support."""
+    if recipe.members:
+        from forecasting.combining import calibrated_ensemble  # noqa: PLC0415  # only an ensemble pays for onnx
+
+        return _adapting(calibrated_ensemble(recipe, residuals.members, levels), recipe, residuals)
     weight = residuals.best_weight() if recipe.quantiles else 1.0
     intervals = calibrate(residuals.scores(weight), (*levels, *SCORED_LEVELS))
-    return msgspec.structs.replace(recipe, median_weight=weight, intervals=intervals)
+    return _adapting(msgspec.structs.replace(recipe, median_weight=weight, intervals=intervals), recipe, residuals)
+
+
+def _adapting(found: Recipe, draft: Recipe, residuals: Residuals) -> Recipe:
+    """Return a calibrated recipe whose bands adapt, from its last fold on, where its draft says so."""
+    adaptation = draft.intervals.adaptation
+    if adaptation is None or found.intervals.few_folds:
+        return found
+    # The fits that were calibrated know no later row than the last outcome of these folds.
+    following = msgspec.structs.replace(adaptation, known_until=int(residuals.ends.max()))
+    return msgspec.structs.replace(found, intervals=msgspec.structs.replace(found.intervals, adaptation=following))
 
 
 def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
@@ -180,6 +202,9 @@ def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
         quantiles=(),
         median_weight=1.0,
         statistical=None,
+        members=(),
+        weights=(),
+        member_spreads=(),
         hyperparameters={},
     )
 
@@ -271,7 +296,8 @@ def _part_metrics(folds: Sequence[FoldForecasts]) -> dict[str, float]:
 def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequence[float]) -> FoldForecasts:
     """Return the forecasts of folds by a model that was fitted before the first of them."""
     recipe = model.recipe
-    windows = [panel.window(recipe, part.series, int(cutoff)) for cutoff in part.cutoffs]
+    rows = recipe.history_rows
+    windows = [panel.window(recipe, part.series, int(cutoff), rows) for cutoff in part.cutoffs]
     target = panel.values[part.series][:, recipe.columns.index(recipe.target)]
     forecasts = model.forecast(windows, recipe.horizon, levels)
     y = outcomes(target, part.cutoffs, recipe.horizon)

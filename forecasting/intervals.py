@@ -26,12 +26,13 @@ import numpy as np
 
 from forecasting.artefact import IntervalRecipe
 from forecasting.errors import LevelNotCalibrated
-from forecasting.panel import FloatArray
+from forecasting.panel import FloatArray, IntArray
 
 #: From so many folds on, each end of a band has its own calibration.
 MIN_SIGNED_FOLDS = 100
 #: Digits kept of a score: more than a fold can tell, few enough for a small recipe.
 _SCORE_DIGITS = 7
+_RANK_NOISE = 1e-9
 
 
 def quantile_pair(level: float) -> tuple[float, float]:
@@ -163,6 +164,56 @@ class Intervals:
         lower, upper = self._scores[:, self.folds - rank], self._scores[:, rank - 1]
         # A median off the middle of its folds must still lie within its own bands.
         return np.minimum(lower, 0.0), np.maximum(upper, 0.0)
+
+    def joined(self, scores: FloatArray) -> FloatArray:
+        """Return the scores of the recipe and others together, or the sizes of both, ascending, shape (horizon, n).
+
+        Args:
+            scores: Shape (horizon, others).
+        """
+        stored, others = (self._sizes, np.abs(scores)) if self._is_symmetric else (self._scores, scores)
+        return np.sort(np.concatenate([stored, others], axis=1), axis=1)
+
+    def bounds_within(self, pool: FloatArray, inside: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the bounds of a pool (see `joined`) that shall hold a share of the outcomes, shape (horizon,) each.
+
+        Args:
+            pool: Shape (horizon, n).
+            inside: In [0, 1]; one that n scores do not support takes the widest that they do, shape (horizon,).
+        """
+        count = pool.shape[1]
+        steps = np.arange(len(pool))
+        covered = inside if self._is_symmetric else (1 + inside) / 2
+        # The noise of binary fractions must not cost a rank.
+        rank = np.clip(np.ceil((count + 1) * covered - _RANK_NOISE).astype(np.int64), 1, count)
+        if self._is_symmetric:
+            return -pool[steps, rank - 1], pool[steps, rank - 1]
+        return np.minimum(pool[steps, count - rank], 0.0), np.maximum(pool[steps, rank - 1], 0.0)
+
+    def exclusions(self, scores: FloatArray, known: IntArray) -> FloatArray:
+        """Return from which miscoverage on a band leaves out each of further scores, shape (n, horizon).
+
+        One beyond the whole pool is left out by every band: 0.
+
+        Args:
+            scores: In order of time, shape (n, horizon).
+            known: How many of the first of them belong to the pool of each, shape (n,).
+        """
+        values = np.abs(scores) if self._is_symmetric else scores
+        stored = self._sizes if self._is_symmetric else self._scores
+        # Turned so that each stands at the upper end of its band: falling scores are counted from below.
+        turned = np.where(values < 0, -1.0, 1.0)
+        beyond = np.empty(values.shape)
+        for step in range(values.shape[1]):
+            ascending, falling = stored[step], -stored[step][::-1]
+            below = np.searchsorted(ascending, values[:, step], side="left")
+            above = np.searchsorted(falling, -values[:, step], side="left")
+            beyond[:, step] = np.where(turned[:, step] > 0, below, above)
+        in_pool = (np.arange(len(scores)) < known[:, None])[:, :, None]
+        nearer = turned[:, None] * values[None] < (turned * values)[:, None]
+        beyond += (nearer & in_pool).sum(axis=1)
+        tails, count = 1 if self._is_symmetric else 2, self.folds + known[:, None]
+        return np.where(beyond < count, tails * (1 - beyond / (count + 1)), 0.0)
 
     def probability_above(self, thresholds: FloatArray) -> FloatArray:
         """Return the probability that the score exceeds each step's threshold, shape (steps,), in (0, 1).

@@ -123,11 +123,21 @@ def window_of(
     rows: int,
     future_columns: Sequence[str] = (),
     gaps: Gaps = SKIP,
+    *,
+    least: int | None = None,
 ) -> Window:
     """Return the last ``rows`` rows in which every one of ``columns`` has a value, gaps treated by the rule.
 
     By the rule `skip` rows with a missing value are passed over. Rows after the last one of the window in which every
     one of ``future_columns`` has a value are the known future.
+
+    Args:
+        observations: The series as it is known.
+        columns: Whose values a row needs.
+        rows: How many rows.
+        future_columns: Whose values after the last row are told.
+        gaps: The rule.
+        least: Fewer rows that will do where there are no more; ``None``: all of them are needed.
 
     Raises:
         InvalidObservations: ``unknown-column``, ``missing-observations``, ``too-many-gaps``.
@@ -135,11 +145,12 @@ def window_of(
         CalendarError: By other rules than `skip`: an unknown calendar or freq.
     """
     # Rarely is a row incomplete: look at a short tail first, and at everything only when that is not enough.
+    least = rows if least is None else least
     for tail in (observations.last(2 * rows), observations):
         whole = filled(tail, columns, gaps)
         values = whole.matrix(columns)
         complete = np.flatnonzero(np.isfinite(values).all(axis=1))
-        if len(complete) >= rows:
+        if len(complete) >= (least if tail is observations else rows):
             chosen = complete[-rows:]
             return Window(
                 values[chosen],
@@ -150,7 +161,7 @@ def window_of(
     raise TooLittleHistory(
         "too-little-history",
         field="observations",
-        expected=f"at least {rows} rows of {observations.series_id} with a value in {', '.join(columns)}",
+        expected=f"at least {least} rows of {observations.series_id} with a value in {', '.join(columns)}",
         found=f"{len(complete)} of {len(observations)}",
         advice="load more history or use a model with a smaller window_size",
     )

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from forecasting import adaptation
 from forecasting.artefact import (
     TIME_COLUMN,
     FeatureRecipe,
@@ -24,8 +25,8 @@ from forecasting.calendars import season_length
 from forecasting.checks import check_observations, check_spec
 from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
-from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.features_history import History, HistoryBuilder
+from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.folds import Part
 from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
 from forecasting.grid import step_times
@@ -35,7 +36,14 @@ from forecasting.models.fitting import Algorithm, Examples, SeriesView
 from forecasting.models.registry import ENSEMBLE
 from forecasting.models.statistical_settings import is_statistical
 from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
-from schemas.trainings import CovariateKind, FeatureRequested, GapRule, StepFeatureRequested, TrainingRequested
+from schemas.trainings import (
+    CovariateKind,
+    FeatureRequested,
+    GapRule,
+    IntervalKind,
+    StepFeatureRequested,
+    TrainingRequested,
+)
 
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
 #: Changes that the long-run volatility counts for beside those of the window: of two rows alone little is believed.
@@ -66,6 +74,7 @@ class TrainingSpec:
         budget_seconds: That `auto` and a search may take; 0 is without limit.
         search_trials: Trials of the hyperparameter search; 0 searches none.
         fallback: Whether a simpler model stands in where the history is too short for this one.
+        intervals: ``adaptive`` bands follow the newest folds of a series, ``split`` ones stay as they were calibrated.
         seed: Of all randomness.
     """
 
@@ -85,6 +94,7 @@ class TrainingSpec:
     budget_seconds: float = 0.0
     search_trials: int = 0
     fallback: bool = True
+    intervals: IntervalKind = "adaptive"
     seed: int = 0
 
     @classmethod
@@ -107,6 +117,7 @@ class TrainingSpec:
             budget_seconds=request.budget_seconds,
             search_trials=request.search_trials,
             fallback=request.fallback,
+            intervals=request.intervals,
             seed=request.seed,
         )
 
@@ -279,7 +290,11 @@ def draft_recipe(
         ),
         drift=float(np.mean(changes)) if len(changes) else 0.0,
         quantiles=() if chosen is None else chosen.quantiles(spec.levels, hyperparameters),
-        intervals=IntervalRecipe(is_symmetric=True, scores=((0.0,),) * spec.horizon),
+        intervals=IntervalRecipe(
+            is_symmetric=True,
+            scores=((0.0,),) * spec.horizon,
+            adaptation=adaptation.DEFAULT if spec.intervals == "adaptive" else None,
+        ),
         hyperparameters=hyperparameters,
         seed=spec.seed,
         future_columns=spec.columns_of("known-future"),

@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 
+from forecasting.adaptation import AdaptedIntervals
 from forecasting.artefact import Artefact, Recipe, recipe_from_json
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import HorizonTooLong, InvalidWindow
@@ -21,6 +22,7 @@ from forecasting.inputs import InputBuilder
 from forecasting.intervals import Intervals, probabilities_of, quantile_pair
 from forecasting.models.baselines import BASELINES, SEASONAL_NAIVE, centre_of
 from forecasting.panel import FloatArray, Observations, Window, window_of
+from forecasting.replay import Replay
 
 #: Natural logarithms beyond which a price overflows; the change of a forecast is held within.
 _MAX_LOG_CHANGE = 50.0
@@ -50,6 +52,12 @@ class LoadedModel:
         self._forecaster = forecaster
         self._inputs = InputBuilder(self.recipe)
         self._intervals = Intervals(self.recipe.intervals)
+        adaptation = self.recipe.intervals.adaptation
+        self._replay = (
+            None
+            if adaptation is None
+            else Replay(self.recipe, adaptation, lambda window: self.middles([window])[0], self.working)
+        )
 
     @classmethod
     def load(cls, recipe: Mapping[str, object] | Recipe, graph: bytes | None) -> Self:
@@ -80,14 +88,15 @@ class LoadedModel:
     @property
     def reads_time(self) -> bool:
         """Whether the forecast depends on the times of the rows, not on their values and the cutoff alone."""
-        return self._forecaster.reads_time
+        return self._forecaster.reads_time or self._replay is not None
 
-    def window_of(self, observations: Observations, rows: int | None = None) -> Window:
+    def window_of(self, observations: Observations, rows: int | None = None, *, least: int | None = None) -> Window:
         """Return the newest window of a series, gaps treated by the recipe's rule.
 
         Args:
             observations: The series as it is known.
             rows: More rows than `window_size`; ``None`` is that many.
+            least: Fewer rows that will do where there are no more; ``None``: all of them are needed.
 
         Raises:
             InvalidObservations: ``unknown-column``, ``missing-observations``, ``too-many-gaps``.
@@ -96,7 +105,8 @@ class LoadedModel:
         """
         recipe = self.recipe
         gaps = Gaps(recipe.gaps, recipe.target, recipe.static_columns)
-        return window_of(observations, self.columns, rows or self.window_size, recipe.future_columns, gaps)
+        rows = rows or self.window_size
+        return window_of(observations, self.columns, rows, recipe.future_columns, gaps, least=least)
 
     def check(self, window: Window | FloatArray, horizon: int, levels: Sequence[float]) -> None:
         """Refuse what `forecast` cannot answer; a batch is best checked one by one before it is run.
@@ -109,7 +119,7 @@ class LoadedModel:
         """
         self._check_horizon(horizon)
         self._intervals.require(levels)
-        self._forecaster.check(_window(window), horizon)
+        self._forecaster.check(self._newest(_window(window)), horizon)
 
     def forecast(
         self, windows: Sequence[Window | FloatArray], horizon: int, levels: Sequence[float]
@@ -118,7 +128,8 @@ class LoadedModel:
 
         Args:
             windows: Raw values, oldest row first, shape (window_size, len(columns)) each, alone or with their times
-                and what is known of the steps.
+                and what is known of the steps. Where bands adapt, windows with times may have more rows, up to
+                `Recipe.history_rows`: bands follow the folds among them.
             horizon: Steps ahead, 1 to `horizon` of the model.
             levels: Central levels in percent; any that the calibration folds support.
 
@@ -127,7 +138,12 @@ class LoadedModel:
         """
         self._check_horizon(horizon)
         self._intervals.require(levels)
-        return [self._numbers(middle, horizon, levels) for middle in self.middles(windows, horizon)]
+        given = [_window(window) for window in windows]
+        middles = self.middles([self._newest(window) for window in given], horizon)
+        return [
+            self._numbers(middle, self._bands(window), horizon, levels)
+            for middle, window in zip(middles, given, strict=True)
+        ]
 
     def middles(self, windows: Sequence[Window | FloatArray], horizon: int | None = None) -> list[Middle]:
         """Return the middles of all steps for each window, before calibration.
@@ -189,16 +205,27 @@ class LoadedModel:
                 advice="train a model with this horizon",
             )
 
-    def _numbers(self, middle: Middle, horizon: int, levels: Sequence[float]) -> ForecastNumbers:
+    def _newest(self, window: Window) -> Window:
+        """Return the rows that the median is made from: more than these are for adaptive bands alone."""
+        return window if self._replay is None or window.time is None else window.last(self.window_size)
+
+    def _bands(self, window: Window) -> Intervals | AdaptedIntervals:
+        if self._replay is None:
+            return self._intervals
+        return self._replay.intervals(window.last(self.recipe.history_rows), self._intervals)
+
+    def _numbers(
+        self, middle: Middle, bands: Intervals | AdaptedIntervals, horizon: int, levels: Sequence[float]
+    ) -> ForecastNumbers:
         anchor, change, spread = middle.anchor[:horizon], middle.change[:horizon], middle.spread[:horizon]
         quantiles: dict[float, FloatArray] = {}
         for level in levels:
-            lower, upper = self._intervals.bounds(level)
+            lower, upper = bands.bounds(level)
             first, second = quantile_pair(level)
             quantiles[first] = self._level(anchor, change + lower[:horizon] * spread)
             quantiles[second] = self._level(anchor, change + upper[:horizon] * spread)
         above = (
-            self._intervals.probability_above((middle.rise[:horizon] - change) / spread)
+            bands.probability_above((middle.rise[:horizon] - change) / spread)
             if middle.direction_probability is None
             else middle.direction_probability[:horizon]
         )

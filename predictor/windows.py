@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.calendars import next_times
-from forecasting.errors import InvalidObservations, TooLittleHistory
+from forecasting.errors import InvalidObservations
 from forecasting.panel import Future, IntArray, Observations, SeriesHistory, Window
 from forecasting.serving import ForecastNumbers, LoadedModel
 from predictor.refusals import Refused
@@ -37,8 +37,8 @@ class ModelInput:
     request: ForecastRequested
     chosen: ChosenVersion
     model: LoadedModel
-    #: Raw rows in the column order of the model, shape (rows, columns): the window, and before it what the
-    #: seasonal baseline reads.
+    #: Raw rows in the column order of the model, shape (rows, columns): the window, and before it what adaptive bands
+    #: and the seasonal baseline read.
     rows: Array
     cutoff: datetime | None
     #: Times of the rows, where they are known.
@@ -52,8 +52,8 @@ class ModelInput:
 
     @property
     def window(self) -> Window:
-        """What the model reads: rows of shape (window_size, columns), and what is known of the steps."""
-        return Window(self.rows, self.cutoff, self.time, self.future).last(self.model.window_size)
+        """What the model reads: the newest rows, shape (rows, columns), and what is known of the steps."""
+        return Window(self.rows, self.cutoff, self.time, self.future).last(self.model.recipe.history_rows)
 
     @property
     def group(self) -> tuple[str, int, tuple[float, ...]]:
@@ -141,14 +141,11 @@ def input_from_series(
 
 
 def _window(view: Observations, model: LoadedModel) -> Window:
-    """Return the rows of the window and, where there are as many, one season of rows for the seasonal baseline."""
-    rows = model.recipe.baseline_rows
-    if rows > model.window_size:
-        try:
-            return model.window_of(view, rows)
-        except TooLittleHistory:
-            pass
-    return model.window_of(view)
+    """Return the rows of the window and, as far as there are so many, those before it that a forecast reads.
+
+    One season of rows for the seasonal baseline, and the newest folds for bands that adapt to them.
+    """
+    return model.window_of(view, max(model.recipe.baseline_rows, model.recipe.history_rows), least=model.window_size)
 
 
 def _future(request: ForecastRequested, model: LoadedModel) -> Future | None:

@@ -24,6 +24,7 @@ FINAL_TRAINING_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cance
 Hyperparameter = bool | int | float | str
 FeatureName = Annotated[str, Meta(min_length=1, max_length=100)]
 CovariateKind = Literal["known-future", "past-only", "static"]
+IntervalKind = Literal["split", "adaptive"]
 GapRule = Literal["skip", "forward-fill", "interpolate", "zero", "refuse"]
 
 
@@ -90,6 +91,8 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     search_trials: Annotated[int, Meta(ge=0, le=10_000)] = 0
     #: Whether a simpler model may stand in where the history is too short for the algorithm.
     fallback: bool = True
+    #: Whether bands follow the newest folds of a series or stay as they were calibrated.
+    intervals: IntervalKind = "adaptive"
     seed: Seed = 0
     #: Partition of `observations` (decimal) -> end offset, exclusive: nothing at or beyond it is read.
     as_of: dict[str, Offset]
