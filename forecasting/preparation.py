@@ -25,8 +25,8 @@ from forecasting.calendars import season_length
 from forecasting.checks import check_observations, check_spec
 from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
-from forecasting.features_history import History, HistoryBuilder
 from forecasting.features_request import features_of, raw_columns_of, step_features_of
+from forecasting.features_history import History, HistoryBuilder
 from forecasting.folds import Part
 from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
 from forecasting.grid import step_times
