@@ -25,8 +25,8 @@ from forecasting.calendars import season_length
 from forecasting.checks import check_observations, check_spec
 from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
-from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.features_history import History, HistoryBuilder
+from forecasting.features_request import features_of, raw_columns_of, step_features_of
 from forecasting.folds import Part
 from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
 from forecasting.grid import step_times
@@ -50,6 +50,8 @@ _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
 _PRIOR_CHANGES = 2
 #: Windows whose step features give mean and deviation, about.
 _SCALER_WINDOWS = 1_000
+#: Relative to a number, more than float32 may change it by.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,12 @@ class Panel:
             future,
         )
 
+    def history(self, recipe: Recipe, series: int) -> History:
+        """Return a series as `window` cuts it, whole."""
+        is_by_calendar = bool(recipe.step_features) and not recipe.future_columns
+        step_time = self._calendar_steps(recipe, series) if is_by_calendar else None
+        return History(self.values[series], self.series[series].time, step_time)
+
     def _calendar_steps(self, recipe: Recipe, series: int) -> IntArray:
         """Return the times of the steps after every row by the calendar, shape (rows, horizon)."""
         key = (series, recipe.horizon)
@@ -192,12 +200,6 @@ class Panel:
 
 def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
     """Return the series that a training learns from, checked.
-    def history(self, recipe: Recipe, series: int) -> History:
-        """Return a series as `window` cuts it, whole."""
-        is_by_calendar = bool(recipe.step_features) and not recipe.future_columns
-        step_time = self._calendar_steps(recipe, series) if is_by_calendar else None
-        return History(self.values[series], self.series[series].time, step_time)
-
 
     Raises:
         InvalidObservations: See `checks.check_observations`; ``missing-observations`` or ``too-many-gaps``.
@@ -363,26 +365,24 @@ def _scaled_steps(recipe: Recipe, panel: Panel, fit: Sequence[Part]) -> tuple[St
     """Return the step features, the `standard` ones with mean and deviation over cutoffs spread over the fit part."""
     if not any(part.scaling == "standard" for part in recipe.step_features):
         return recipe.step_features
-    builder = InputBuilder(
-        msgspec.structs.replace(
-            recipe,
-            step_features=tuple(
-                msgspec.structs.replace(part, scaling="none") if part.scaling == "standard" else part
-                for part in recipe.step_features
-            ),
-        )
+    plain = tuple(
+        msgspec.structs.replace(part, scaling="none") if part.scaling == "standard" else part
+        for part in recipe.step_features
     )
+    steps_alone = msgspec.structs.replace(recipe, features=(), step_features=plain)
+    builder, many = InputBuilder(steps_alone), HistoryBuilder(steps_alone)
     stride = max(sum(len(part.cutoffs) for part in fit) // _SCALER_WINDOWS, 1)
-    values = np.concatenate(
-        [
-            builder.build(window, builder.scale(window.values)).future
-            for series, cutoffs in fit
-            for window in (panel.window(recipe, series, int(cutoff)) for cutoff in cutoffs[::-1][::stride][::-1])
-        ]
-    ).astype(np.float64)
-    scales = np.std(values, axis=0)
+    found = []
+    for series, cutoffs in fit:
+        chosen = cutoffs[::-1][::stride][::-1]
+        scales = [builder.scale(panel.values[series][row - recipe.window_size + 1 : row + 1]) for row in chosen]
+        found.append(many.build(panel.history(recipe, series), chosen, scales).future)
+    values = np.concatenate(found).reshape(-1, len(plain)).astype(np.float64)
+    means, deviations = np.mean(values, axis=0), np.std(values, axis=0)
+    # A constant that float32 cannot hold deviates by its rounding.
+    sizes = np.where(deviations > _ROUNDING * np.abs(means), deviations, 1.0)
     return tuple(
-        msgspec.structs.replace(part, mean=float(np.mean(values[:, index])), scale=float(scales[index]) or 1.0)
+        msgspec.structs.replace(part, mean=float(means[index]), scale=float(sizes[index]))
         if part.scaling == "standard"
         else part
         for index, part in enumerate(recipe.step_features)
