@@ -77,6 +77,10 @@ class StepFeatureRecipe(_Part, frozen=True, kw_only=True):
     mean: Finite = 0.0
     scale: Positive = 1.0
 
+    def __post_init__(self) -> None:
+        # A whole number given for a number would come back from JSON as another one, and give another digest.
+        msgspec.structs.force_setattr(self, "period", float(self.period))
+
 
 class VolatilityRecipe(_Part, frozen=True, kw_only=True):
     """How recent volatility is measured: an exponentially weighted mean square of one-step changes.

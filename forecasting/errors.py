@@ -11,7 +11,7 @@ ForecastingError             has code, field, expected, found, advice
 ├── InvalidArtefact          invalid-recipe, invalid-graph
 │   └── ParityBroken         parity-broken
 ├── InvalidTraining          unknown-algorithm, unknown-hyperparameter, invalid-hyperparameter, invalid-training,
-│                            one-series-only
+│                            one-series-only, unknown-feature, invalid-feature
 └── DivergedTraining         diverged-training
 """
 

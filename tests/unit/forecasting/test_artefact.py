@@ -121,7 +121,7 @@ def test_graph_that_is_none_is_refused() -> None:
     assert caught.value.code == "invalid-graph"
     with pytest.raises(InvalidArtefact, match="an ONNX graph for lstm, was none"):
         LoadedModel.load(recipe_of(algorithm="lstm", quantiles=(0.1, 0.5, 0.9)), None)
-    with pytest.raises(InvalidArtefact, match="absent for a baseline, was present"):
+    with pytest.raises(InvalidArtefact, match="absent for last-value, was present"):
         LoadedModel.load(recipe_of(), b"graph")
 
 

@@ -187,7 +187,7 @@ def test_a_requested_training_learns_from_the_features_that_it_names() -> None:
         window_size=40,
         levels=(80.0,),
         hyperparameters={"refits": 1, "layers": "4", "epochs": 1},
-        covariates={"promo": "known-future"},
+        covariates={"promo": "known-future", "size": "static"},
         features=(
             Asked(name="log-return"),
             Asked(name="relative-strength-index", window_size=5),
@@ -196,17 +196,21 @@ def test_a_requested_training_learns_from_the_features_that_it_names() -> None:
         ),
         step_features=(
             StepFeatureRequested(name="known", columns=("promo",)),
+            StepFeatureRequested(name="static", columns=("size",)),
             StepFeatureRequested(name="fourier-sin", option="week"),
             StepFeatureRequested(name="matched-mean", columns=("day-of-week",), order=3),
         ),
         as_of={"0": 1},
     )
-    known = bars(400) | {"promo": (np.arange(400) % 3 == 0).astype(np.float64)}
+    promo = (np.arange(400) % 3 == 0).astype(np.float64)
+    known = bars(400) | {"promo": promo, "size": np.full(400, 3.3)}
 
     recipe = train(TrainingSpec.of(request), [observations_of(known)]).recipe
     assert [part.name for part in recipe.features] == [asked.name for asked in request.features]
     assert [part.name for part in recipe.step_features] == [asked.name for asked in request.step_features]
-    assert recipe.columns == ("close", "promo", "volume")
+    assert recipe.columns == ("close", "promo", "size", "volume")
     # What is `standard` has been measured on the fit part.
     assert recipe.features[1].mean > 10
     assert recipe.step_features[0].scale == pytest.approx(np.sqrt(2 / 9), rel=0.1)
+    # Red without the `_ROUNDING` of the preparation: 3.3 is no number of float32.
+    assert recipe.step_features[1].scale == 1.0

@@ -7,11 +7,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import holidays
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.artefact import IntervalRecipe, Recipe, StepFeatureRecipe, VolatilityRecipe
+from forecasting.artefact import (
+    Artefact,
+    IntervalRecipe,
+    Recipe,
+    StepFeatureRecipe,
+    VolatilityRecipe,
+    recipe_from_json,
+    recipe_to_json,
+)
 from forecasting.errors import InvalidTraining
 from forecasting.features_calendar import TERMS
 from forecasting.step_features import STEP_FEATURES, StepContext, StepFeature, contexts_of, step_feature_of
@@ -330,3 +339,11 @@ def test_a_column_that_is_called_like_a_calendar_term_is_the_column() -> None:
     by_column = step_feature_of(part("matched-mean", columns=("month",)), named)
     by_promo = step_feature_of(part("matched-mean", columns=("promo",)), recipe())
     np.testing.assert_array_equal(by_column.compute(context), by_promo.compute(context_at(whole, 100)))
+
+
+def test_a_whole_period_keeps_its_digest_through_json() -> None:
+    # Red when `StepFeatureRecipe` keeps the 7 that comes back as 7.0.
+    whole = recipe(step_features=(part("seasonal-lag", period=7),))
+
+    travelled = recipe_from_json(msgspec.json.decode(msgspec.json.encode(recipe_to_json(whole))))
+    assert Artefact(travelled).digest == Artefact(whole).digest
