@@ -15,6 +15,8 @@ from forecasting.panel import FloatArray
 
 _LINE_ROWS = 10
 _SEASONS = 4
+#: The estimator of James and Stein improves on means of more than three.
+_SHRINKABLE = 4
 #: A multiplicative index below this would blow a row up rather than adjust it.
 _LEAST_INDEX = 1e-2
 
@@ -75,6 +77,30 @@ def seasonal_of(rows: FloatArray, season_length: int, *, is_multiplicative: bool
         indices = np.bincount(phase, found, season_length) / np.bincount(phase, minlength=season_length)
         indices = indices / indices.mean() if is_multiplicative else indices - indices.mean()
     return np.maximum(indices, _LEAST_INDEX) if is_multiplicative else np.asarray(indices)
+
+
+def shrunken_seasonal_of(rows: FloatArray, season_length: int) -> FloatArray:
+    """Return additive seasonal indices of all rows, shrunk towards none, in the order of the first rows.
+
+    Classical decomposition with the James-Stein estimator of Miller and Williams, "Shrinkage estimators of time series
+    seasonal factors", Int. J. Forecasting 19 (2003): the less the seasons agree with each other, the smaller the
+    indices. With fewer than two seasons there are none.
+    """
+    if season_length < _SHRINKABLE or len(rows) < 2 * season_length:
+        return seasonal_of(rows, season_length, is_multiplicative=False)
+    trend = _moving_average(rows, season_length)
+    half = season_length // 2
+    found = rows[half : half + len(trend)] - trend
+    phase = (np.arange(len(found)) + half) % season_length
+    counts = np.bincount(phase, minlength=season_length)
+    means = np.bincount(phase, found, season_length) / counts
+    squares = np.bincount(phase, (found - means[phase]) ** 2, season_length)
+    repeated = counts > 1
+    noise = float(np.mean(squares[repeated] / ((counts - 1) * counts)[repeated])) if repeated.any() else 0.0
+    indices = means - means.mean()
+    size = float(indices @ indices) / (season_length - 1)
+    share = min(1.0, (season_length - 3) / (season_length - 1) * noise / size) if size > 0 else 1.0
+    return np.asarray((1 - share) * indices)
 
 
 def line_of(rows: FloatArray) -> tuple[float, float]:

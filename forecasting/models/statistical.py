@@ -15,12 +15,24 @@ import numpy as np
 
 from forecasting.artefact import Setting
 from forecasting.errors import DivergedTraining, InvalidTraining, TooLittleHistory
-from forecasting.models.statistical_recipe import ArimaRecipe, CesRecipe, EtsRecipe, StatisticalRecipe, ThetaRecipe
-from forecasting.models.statistical_settings import ARIMA, CES, CES_SEASONS, ETS, THETA, THETA_FORMS
+from forecasting.models.ets_states import EtsStates
+from forecasting.models.mapa_fit import fit_mapa
+from forecasting.models.statistical_recipe import (
+    AggregateRecipe,
+    ArimaRecipe,
+    CesRecipe,
+    EtsRecipe,
+    MapaRecipe,
+    StatisticalRecipe,
+    ThetaRecipe,
+)
+from forecasting.models.statistical_settings import ARIMA, CES, CES_SEASONS, ETS, MAPA, THETA, THETA_FORMS
 from forecasting.panel import FloatArray, IntArray
 
 #: Fewer rows than this say nothing about any form.
 LEAST_ROWS = 12
+#: A damped trend needs more than this.
+_TREND_ROWS = 9
 #: A season is only estimated from so many of them; a shorter history is fitted without.
 _LEAST_SEASONS = 2
 #: A covariance of the filter below this is the zero that it tends to.
@@ -50,7 +62,7 @@ def fit(
     """Return a fitted model with its states after the last row. Deterministic.
 
     Args:
-        name: ``theta``, ``ets``, ``arima`` or ``ces``.
+        name: ``theta``, ``ets``, ``arima``, ``ces`` or ``mapa``.
         target: Raw values that the fit may see, oldest first, finite, shape (n,).
         time: Their UTC starts in seconds since 1970; ``None`` where the rows have none.
         season_length: Rows of one season; 1 is none. Under two seasons of rows none is estimated.
@@ -71,7 +83,8 @@ def fit(
             advice="load more history",
         )
     _require_defined(target, hyperparameters)
-    is_log = hyperparameters["transform"] == "log"
+    transform = hyperparameters["transform"]
+    is_log = transform == "log" or (transform == "auto" and bool((target > 0).all()))
     newest = int(hyperparameters["newest_rows"])
     rows = np.ascontiguousarray(np.log(target[-newest:]) if is_log else target[-newest:])
     season = season_length if len(rows) >= _LEAST_SEASONS * season_length else 1
@@ -151,6 +164,10 @@ def _ets(rows: FloatArray, season: int, hyperparameters: Mapping[str, Setting], 
         # Factors of the target are sums of its logarithms.
         additive_only=True if common["is_log"] else None,
     )
+    return _ets_recipe(found, season, common)
+
+
+def _ets_recipe(found: Mapping[str, Any], season: int, common: dict[str, Any]) -> EtsRecipe:
     error, trend, kind, damping = found["components"]
     alpha, beta, gamma, phi = (float(value) for value in found["par"][:4])
     states = found["states"][-1]
@@ -170,6 +187,18 @@ def _ets(rows: FloatArray, season: int, hyperparameters: Mapping[str, Setting], 
         seasonal=tuple(seasonal),
         variance=float(np.mean(residuals**2)),
     )
+
+
+def _mapa(rows: FloatArray, season: int, _: Mapping[str, Setting], common: dict[str, Any]) -> MapaRecipe:
+    plain = {"is_log": common["is_log"], "season_length": 1}
+
+    def fit_trend(means: FloatArray) -> tuple[EtsRecipe, EtsStates]:
+        has_trend = len(means) > _TREND_ROWS
+        found = _library("ets", "ets_f")(means, 1, model="AAN" if has_trend else "ANN", damped=has_trend)
+        level, slope = (*found["states"][0][:2].tolist(), 0.0)[:2]
+        return _ets_recipe(found, 1, plain), EtsStates(level, slope, ())
+
+    return fit_mapa(rows, season, common, fit_trend)
 
 
 def _theta(
@@ -276,6 +305,9 @@ def _constant(name: str, value: float, count: int, common: dict[str, Any]) -> St
     if name == CES:
         # Potential (1, 1) of a level that never missed is not fed by anything: the level stands.
         return CesRecipe(**common, season="none", alpha=(1.3, 1.0), level=((value, value / 1.3),))
+    if name == MAPA:
+        level = EtsRecipe(error="additive", has_trend=False, season="none", alpha=0.9999, level=value, variance=0)
+        return MapaRecipe(**common, levels=(AggregateRecipe(rows=1, model=level),), newest=(value,))
     return ArimaRecipe(**common, order=(0, 1, 0), rows=count, values=(value,), state=(0.0,))
 
 
@@ -284,4 +316,5 @@ _FITS: Mapping[str, Callable[[FloatArray, int, Mapping[str, Setting], dict[str, 
     ETS: _ets,
     ARIMA: _arima,
     CES: _ces,
+    MAPA: _mapa,
 }

@@ -13,13 +13,20 @@ from typing import NamedTuple
 import numpy as np
 
 from forecasting.errors import InvalidWindow
-from forecasting.models import arima_states, ces_states, ets_states, theta_states
+from forecasting.models import arima_states, ces_states, ets_states, mapa_states, theta_states
 from forecasting.models.baselines import Centre
-from forecasting.models.statistical_recipe import ArimaRecipe, CesRecipe, EtsRecipe, StatisticalRecipe, ThetaRecipe
+from forecasting.models.statistical_recipe import (
+    ArimaRecipe,
+    CesRecipe,
+    EtsRecipe,
+    MapaRecipe,
+    StatisticalRecipe,
+    ThetaRecipe,
+)
 from forecasting.panel import FloatArray, IntArray
 
 #: A positive target is not forecast at zero or below: no step falls under this share of the least row of the window.
-_LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.5
 _LEAST_SPREAD = 1e-12
 
 
@@ -100,6 +107,9 @@ def outlook_of(model: StatisticalRecipe, rows: FloatArray, time: IntArray | None
             arima, left = arima_states.started(model, rows) if newer is None else (arima_states.stored(model), newer)
             arima, _ = arima_states.advanced(model, arima, left)
             return Outlook(arima_states.path(model, arima, horizon), arima_states.spread(model, arima, horizon))
+        case MapaRecipe():
+            mapa = mapa_states.started(model, rows) if newer is None else mapa_states.stored(model, newer)
+            return Outlook(mapa_states.path(mapa, horizon), mapa_states.spread(mapa, horizon))
 
 
 def least_rows(model: StatisticalRecipe) -> int:

@@ -135,4 +135,39 @@ class ArimaRecipe(_Model, frozen=True, kw_only=True, tag="arima"):
             raise ValueError(f"values must have {reach} numbers, had {len(self.values)}")
 
 
-StatisticalRecipe = EtsRecipe | ThetaRecipe | CesRecipe | ArimaRecipe
+class AggregateRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model of the means of so many rows each, at one level of temporal aggregation."""
+
+    rows: Annotated[int, Meta(ge=1)]
+    #: Its states are those of the means that end with the last fitted row.
+    model: EtsRecipe
+    #: Level and slope of the means that end 1 to rows - 1 rows earlier, the earliest first.
+    earlier: tuple[tuple[Finite, Finite], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.model.season != "none" or len(self.earlier) != self.rows - 1:
+            raise ValueError(f"a level of {self.rows} rows must have {self.rows - 1} earlier states and no season")
+
+
+class MapaRecipe(_Model, frozen=True, kw_only=True, tag="mapa"):
+    """Multiple aggregation of Kourentzes, Petropoulos and Trapero (Int. J. Forecasting 30, 2014)."""
+
+    levels: Annotated[tuple[AggregateRecipe, ...], Meta(min_length=1)]
+    #: The newest rows without their season, oldest first: as many as the largest level has.
+    newest: tuple[Finite, ...]
+    #: Added to each row, in the order of the next rows; empty without a season.
+    seasonal: tuple[Finite, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.newest) != max(level.rows for level in self.levels):
+            raise ValueError(f"newest must have the rows of the largest level, had {len(self.newest)}")
+        if self.seasonal and len(self.seasonal) != self.season_length:
+            raise ValueError(f"seasonal must have {self.season_length} indices, had {len(self.seasonal)}")
+
+    @property
+    def season(self) -> Literal["none", "additive"]:
+        """The form of the season."""
+        return "additive" if self.seasonal else "none"
+
+
+StatisticalRecipe = EtsRecipe | ThetaRecipe | CesRecipe | ArimaRecipe | MapaRecipe

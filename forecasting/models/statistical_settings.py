@@ -7,8 +7,8 @@ from itertools import product
 
 from forecasting.models.hyperparameters import Hyperparameter
 
-THETA, ETS, ARIMA, CES = "theta", "ets", "arima", "ces"
-STATISTICAL = (THETA, ETS, ARIMA, CES)
+THETA, ETS, ARIMA, CES, MAPA = "theta", "ets", "arima", "ces", "mapa"
+STATISTICAL = (THETA, ETS, ARIMA, CES, MAPA)
 _LEAST_ROWS = 20
 #: Names of theta's forms -> those of Fiorucci et al. (2016).
 THETA_FORMS = {
@@ -35,13 +35,14 @@ def _ets_models() -> tuple[str, ...]:
     return tuple("".join(letters) for letters in product("ZAM", "ZNA", "ZNAM") if letters[::2] != ("A", "M"))
 
 
+_NEWEST = Hyperparameter(
+    name="newest_rows", default=1_000, minimum=12, maximum=100_000, description="Most rows that a fit looks at"
+)
 _COMMON = (
     Hyperparameter(
         name="transform", default="none", choices=("none", "log"), description="What is fitted: the target or its log"
     ),
-    Hyperparameter(
-        name="newest_rows", default=1_000, minimum=12, maximum=100_000, description="Most rows that a fit looks at"
-    ),
+    _NEWEST,
 )
 SETTINGS: Mapping[str, tuple[Hyperparameter, ...]] = {
     THETA: (
@@ -88,5 +89,14 @@ SETTINGS: Mapping[str, tuple[Hyperparameter, ...]] = {
             description="Form of the season; auto is chosen by AICc",
         ),
         *_COMMON,
+    ),
+    MAPA: (
+        Hyperparameter(
+            name="transform",
+            default="auto",
+            choices=("auto", "none", "log"),
+            description="What is fitted; auto is the log of a target that is always positive",
+        ),
+        _NEWEST,
     ),
 }

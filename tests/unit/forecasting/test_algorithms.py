@@ -34,6 +34,7 @@ CASES = [
     ("theta", {"refits": 1}),
     ("ets", {"refits": 1}),
     ("ces", {"refits": 1}),
+    ("mapa", {"refits": 1}),
     ("arima", {"max_p": 1, "max_q": 1, "max_seasonal_p": 1, "max_seasonal_q": 0, "refits": 1}),
     ("seasonal-naive", {}),
 ]

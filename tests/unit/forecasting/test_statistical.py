@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import deque
 
 import msgspec
 import numpy as np
@@ -13,10 +14,12 @@ import pytest
 
 from forecasting.artefact import recipe_from_json, recipe_to_json
 from forecasting.errors import InvalidArtefact, InvalidTraining, InvalidWindow, TooLittleHistory
-from forecasting.models import statistical_centre
+from forecasting.models import ets_states, mapa_states, statistical_centre
+from forecasting.models.ets_states import EtsStates
 from forecasting.models.hyperparameters import resolve
+from forecasting.models.seasonal_start import seasonal_of, shrunken_seasonal_of
 from forecasting.models.statistical import LEAST_ROWS, fit
-from forecasting.models.statistical_recipe import ArimaRecipe, EtsRecipe, StatisticalRecipe, ThetaRecipe
+from forecasting.models.statistical_recipe import ArimaRecipe, EtsRecipe, MapaRecipe, StatisticalRecipe, ThetaRecipe
 from forecasting.models.statistical_settings import SETTINGS, STATISTICAL
 from forecasting.panel import Window
 from forecasting.serving import LoadedModel
@@ -36,6 +39,8 @@ SEASONAL: tuple[tuple[str, dict[str, Value]], ...] = (
     ("ces", {"season": "simple"}),
     ("ces", {"season": "partial"}),
     ("ces", {"season": "full"}),
+    ("mapa", {}),
+    ("mapa", {"transform": "none"}),
     ("arima", {"max_p": 1, "max_q": 0, "max_seasonal_p": 0, "max_seasonal_q": 1}),
 )
 
@@ -186,7 +191,7 @@ def test_a_positive_target_stays_positive() -> None:
 
     levels = centre.anchor * np.exp(centre.change)
     assert (levels > 0).all()
-    assert levels[-1] == pytest.approx(0.02)
+    assert levels[-1] == pytest.approx(1.0)
     assert path(model, falling, times(50))[-1] < 0
 
 
@@ -230,6 +235,43 @@ def test_the_released_model_knows_its_last_row(name: str) -> None:
     assert trained.skill["last-value"] > 0.5  # the season is there to be seen
     with pytest.raises(InvalidArtefact, match=f"absent for {name}"):
         LoadedModel.load(trained.recipe, b"graph")
+
+
+def test_the_levels_of_mapa_take_turns_row_by_row() -> None:
+    # One state for each row that a mean can end with: the oldest takes the newest mean and becomes the newest.
+    rows = np.log(weekly(240, noise=1.0))
+    model = model_of("mapa", np.exp(rows[:210]))
+    assert isinstance(model, MapaRecipe)
+    assert [level.rows for level in model.levels] == [1, 7]
+    seasonal = np.array(model.seasonal)
+
+    for newer in (1, 6, 7, 8, 30):
+        states = mapa_states.stored(model, rows[210 : 210 + newer])
+        for level, found in states.levels:
+            turns = deque(EtsStates(*pair, ()) for pair in level.earlier)
+            turns.append(EtsStates(level.model.level, level.model.slope, ()))
+            adjusted = list(model.newest)
+            for row in range(newer):
+                adjusted.append(rows[210 + row] - seasonal[row % SEASON])
+                mean = np.array([np.mean(adjusted[-level.rows :])])
+                turns.append(ets_states.advanced(level.model, turns.popleft(), mean)[0])
+            np.testing.assert_allclose(found[:2], turns[-1][:2], rtol=1e-12)
+        np.testing.assert_array_equal(states.seasonal, np.roll(seasonal, -newer))
+
+
+def test_a_season_that_does_not_repeat_is_shrunk_to_none() -> None:
+    # Over four seasons both take the same means; one is a share of the other.
+    def share(rows: Rows) -> float:
+        classical = seasonal_of(rows, SEASON, is_multiplicative=False)
+        shrunk = shrunken_seasonal_of(rows, SEASON)
+        np.testing.assert_allclose(shrunk * (classical @ classical), classical * (shrunk @ classical), atol=1e-9)
+        return float(shrunk @ classical / (classical @ classical))
+
+    rng = np.random.default_rng(0)
+
+    assert share(weekly(28, noise=0.1)) > 0.99
+    assert np.mean([share(rng.standard_normal(28)) for _ in range(50)]) < 0.6
+    np.testing.assert_array_equal(shrunken_seasonal_of(np.arange(28.0), SEASON), 0.0)
 
 
 def test_arima_differences_no_further_back_than_a_window_shows() -> None:
