@@ -16,7 +16,7 @@ import numpy as np
 
 from forecasting.errors import ForecastingError, TooLittleHistory
 from forecasting.fits import Fits, plan_of, season_of, size_of
-from forecasting.folds import Cut, Part, Plan, PlanSize, plan_folds
+from forecasting.folds import Cut, Part, PlanSize, plan_folds
 from forecasting.halving import BudgetSpent, Rung
 from forecasting.judging import Folds, Judgement, folds_of, forecasts_of, joined, judged, served
 from forecasting.models.registry import algorithm
@@ -45,6 +45,7 @@ class Tryout:
     Args:
         specs: The candidates that can be trained on all rows; they share target, columns and horizon.
         observations: All of them.
+        panel: Of the observations.
         remaining: Seconds that are left; never below 0 where there is no limit.
 
     Raises:
@@ -53,13 +54,17 @@ class Tryout:
     """
 
     def __init__(
-        self, specs: Sequence[TrainingSpec], observations: Sequence[Observations], remaining: Callable[[], float]
+        self,
+        specs: Sequence[TrainingSpec],
+        observations: Sequence[Observations],
+        panel: Panel,
+        remaining: Callable[[], float],
     ) -> None:
         self._remaining = remaining
-        known = _before_test(specs, observations)
+        known = _before_test(specs, observations, panel)
         self._panel = panel_of(_plain(specs[0]), known)
         sizes = [size_of(spec, self._panel) for spec in specs]
-        self._plan = plan_folds(
+        plan = plan_folds(
             [one.time for one in self._panel.series],
             PlanSize(
                 first_row=max(size.first_row for size in sizes),
@@ -72,18 +77,8 @@ class Tryout:
             self._panel.cutoffs,
         )
         self._season = season_of(specs[0], self._panel.series[0])
-        self._blocks = [_thinned(block) for block in self._plan.blocks]
+        self._blocks = [_thinned(block) for block in plan.blocks]
         self._folds: dict[int, Folds] = {}
-
-    @property
-    def panel(self) -> Panel:
-        """The series as they were known before the test part."""
-        return self._panel
-
-    @property
-    def plan(self) -> Plan:
-        """The fits and folds of the whole work."""
-        return self._plan
 
     def folds(self, spec: TrainingSpec, rung: Rung) -> Folds:
         """Return the folds of a rung."""
@@ -133,9 +128,10 @@ def _plain(spec: TrainingSpec) -> TrainingSpec:
     return dataclasses.replace(spec, algorithm="last-value", hyperparameters={}, candidates=())
 
 
-def _before_test(specs: Sequence[TrainingSpec], observations: Sequence[Observations]) -> list[Observations]:
+def _before_test(
+    specs: Sequence[TrainingSpec], observations: Sequence[Observations], panel: Panel
+) -> list[Observations]:
     """Return the observations up to the first test cutoff of any candidate; series that begin later are left out."""
-    panel = panel_of(_plain(specs[0]), observations)
     ends = []
     for spec in specs:
         for series, cutoffs in plan_of(spec, panel).test:
@@ -199,7 +195,7 @@ def tryout_of(
     if last is not None and not found:
         raise last
     try:
-        return found, Tryout(found, observations, remaining)
+        return found, Tryout(found, observations, panel, remaining)
     except TooLittleHistory as error:
         # Models that need no examples can be compared on less.
         simple = [spec for spec in found if algorithm(spec.algorithm) is None]
@@ -208,4 +204,4 @@ def tryout_of(
         for spec in found:
             if spec not in simple:
                 refuse(spec, f"{error.code}: to compare it before the test part, {error}")
-        return simple, Tryout(simple, observations, remaining)
+        return simple, Tryout(simple, observations, panel, remaining)

@@ -276,6 +276,15 @@ class Trainer:
 
     def _release(self, training: Training, release: ModelReleased) -> None:
         training.phase = Phase.RECORDING
+        known = self.ledger.release_of(training.training_id)
+        if known is not None and known.version != release.version:
+            # Another member had the partition and was done first; a choice under a budget may differ. Its version
+            # stands, ours was never told of.
+            training.release = known
+            self._stop(training.training_id)
+            self._deploy(training)
+            self._orders.append(Start(Job(request=training.request, release_offset=known.offset)))
+            return
         training.release = KnownRelease.of(release)
         self._publish(training, MODELS, release)
         self._deploy(training)

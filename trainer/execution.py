@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from forecasting.errors import ForecastingError
 from forecasting.panel import Observations
 from forecasting.training import Progress, TrainedModel, TrainingSpec
 from runtime.broker import Broker, TopicPartition
+from runtime.clock import Clock, SystemClock
 from schemas.codec import decode
 from schemas.models import ModelReleased
 from schemas.topics import MODELS
@@ -18,7 +20,8 @@ from trainer.observations import read_observations
 from trainer.releases import release_of
 
 Emit = Callable[[JobEvent], None]
-Train = Callable[[TrainingSpec, Sequence[Observations], Callable[[Progress], None]], TrainedModel]
+#: With the progress and the seconds that are left for what is compared.
+Train = Callable[[TrainingSpec, Sequence[Observations], Callable[[Progress], None], Callable[[], float]], TrainedModel]
 
 
 class Recorder(Protocol):
@@ -43,16 +46,25 @@ class Execution:
         train: Fits and evaluates, `forecasting.training.train` in earnest.
         recorder: Where runs are recorded; ``None``: nowhere.
         max_rows: Rows that the series of one training may have together.
+        clock: Measures the budget of a request.
     """
 
     def __init__(
-        self, broker: Broker, *, topic_prefix: str, train: Train, recorder: Recorder | None, max_rows: int
+        self,
+        broker: Broker,
+        *,
+        topic_prefix: str,
+        train: Train,
+        recorder: Recorder | None,
+        max_rows: int,
+        clock: Clock | None = None,
     ) -> None:
         self._broker = broker
         self._topic_prefix = topic_prefix
         self._train = train
         self._recorder = recorder
         self._max_rows = max_rows
+        self._clock: Clock = clock or SystemClock()
 
     def run(self, job: Job, emit: Emit) -> None:
         """Do a job and emit what happens, the last event included.
@@ -69,7 +81,8 @@ class Execution:
             observations = read_observations(
                 self._broker, job.request, topic_prefix=self._topic_prefix, max_rows=self._max_rows
             )
-            trained = self._train(TrainingSpec.of(job.request), observations, progress)
+            spec = TrainingSpec.of(job.request)
+            trained = self._train(spec, observations, progress, self._remaining(spec.budget_seconds))
         except ForecastingError as error:
             emit(Refused(training_id=job.request.training_id, reason=f"{error.code}: {error}"))
             return
@@ -81,6 +94,13 @@ class Execution:
         if self._recorder is None:
             return Recorded(training_id=request.training_id)
         return self._recorder.record(request, release, trained)
+
+    def _remaining(self, budget_seconds: float) -> Callable[[], float]:
+        """Return what tells the seconds that are left of a budget that begins now; 0 is without limit."""
+        if budget_seconds == 0:
+            return lambda: math.inf
+        end = self._clock.monotonic() + budget_seconds
+        return lambda: end - self._clock.monotonic()
 
     def _released(self, offset: int) -> ModelReleased:
         """Read a release from the log again."""

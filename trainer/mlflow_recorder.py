@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
+    from forecasting.search import Trial
     from forecasting.training import TrainedModel
 
 TRAINING_ID_TAG = "training_id"
@@ -122,6 +123,7 @@ class _Content:
     release: ModelReleased
     losses: Mapping[str, Sequence[float]]
     plots: Mapping[str, bytes]
+    trials: Sequence[Trial] = ()
 
 
 def _content_of(request: TrainingRequested, release: ModelReleased, trained: TrainedModel | None) -> _Content:
@@ -129,7 +131,9 @@ def _content_of(request: TrainingRequested, release: ModelReleased, trained: Tra
         return _Content(request=request, release=release, losses={}, plots={})
     from trainer.plots import losses_of, plots_of  # noqa: PLC0415  # needs numpy
 
-    return _Content(request=request, release=release, losses=losses_of(trained), plots=plots_of(trained))
+    return _Content(
+        request=request, release=release, losses=losses_of(trained), plots=plots_of(trained), trials=trained.trials
+    )
 
 
 def _fill(client: MlflowClient, run: Run, content: _Content) -> None:
@@ -143,7 +147,7 @@ def _fill(client: MlflowClient, run: Run, content: _Content) -> None:
     for start in range(0, len(points), _METRICS_A_CALL):
         client.log_batch(run_id, metrics=points[start : start + _METRICS_A_CALL])
     with tempfile.TemporaryDirectory() as folder:
-        for name, written in (_artefacts(content.release) | dict(content.plots)).items():
+        for name, written in (_artefacts(content) | dict(content.plots)).items():
             file = Path(folder) / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(written)
@@ -167,6 +171,12 @@ def _parameters(content: _Content) -> dict[str, str]:
         "as_of": msgspec.json.encode(release.as_of, order="sorted").decode(),
         "cause": request.cause,
     }
+    if request.candidates or request.algorithm != release.algorithm:
+        parameters |= {"asked.algorithm": request.algorithm, "asked.candidates": ", ".join(request.candidates)}
+    if release.leaderboard:
+        parameters |= {"budget_seconds": request.budget_seconds, "search_trials": request.search_trials}
+        chosen = release.leaderboard[0]
+        parameters |= {f"chosen.{name}": value for name, value in chosen.hyperparameters.items()}
     if release.fallback_from:
         parameters |= {"fallback_from": release.fallback_from, "fallback_reason": release.fallback_reason}
     parameters |= {f"hyperparameters.{name}": value for name, value in request.hyperparameters.items()}
@@ -187,13 +197,23 @@ def _metrics(content: _Content, start_time: int) -> list[Metric]:
         for name, series in content.losses.items()
         for epoch, loss in enumerate(series, start=1)
     ]
-    return [Metric(name, value, start_time, 0) for name, value in values.items()] + epochs
+    trials = [
+        Metric("search.loss", trial.loss, start_time, trial.number)
+        for trial in content.trials
+        if trial.ending == "finished"
+    ]
+    return [Metric(name, value, start_time, 0) for name, value in values.items()] + epochs + trials
 
 
-def _artefacts(release: ModelReleased) -> dict[str, bytes]:
-    """Return the files of the artefact: the recipe and, where there is one, the graph."""
+def _artefacts(content: _Content) -> dict[str, bytes]:
+    """Return the recipe and, where there is one, the graph; and what was compared where something was chosen."""
+    release = content.release
     recipe = msgspec.json.format(msgspec.json.encode(release.recipe, order="sorted"))
     files = {"artefact/recipe.json": recipe}
     if release.graph is not None:
         files["artefact/model.onnx"] = release.graph
+    if release.leaderboard:
+        files["selection/leaderboard.json"] = msgspec.json.format(msgspec.json.encode(release.leaderboard))
+    if content.trials:
+        files["selection/trials.json"] = msgspec.json.format(msgspec.json.encode(content.trials))
     return files

@@ -47,6 +47,7 @@ def release_of(
         fallback_from=trained.fallback_from,
         fallback_reason=trained.fallback_reason,
         calibration_folds=trained.calibration_folds,
+        leaderboard=trained.leaderboard,
     )
 
 

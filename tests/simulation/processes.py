@@ -51,12 +51,15 @@ _TRAINED: dict[tuple[str, str], TrainedModel] = {}
 
 
 def train_once(
-    spec: TrainingSpec, observations: Sequence[Observations], progress: Callable[[Progress], None]
+    spec: TrainingSpec,
+    observations: Sequence[Observations],
+    progress: Callable[[Progress], None],
+    remaining: Callable[[], float],
 ) -> TrainedModel:
     """Train in earnest, but the same training once only: it is a pure function of its arguments."""
     key = (repr(spec), data_digest_of(observations))
     if key not in _TRAINED:
-        _TRAINED[key] = train(spec, observations, progress)
+        _TRAINED[key] = train(spec, observations, progress, remaining)
     return _TRAINED[key]
 
 
