@@ -16,7 +16,17 @@ from foretopic.files import files_directory, place_file
 from foretopic.first_run import describe_training
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
-from foretopic.tables import backtest_table, forecast_table, metrics_table, new_table, number, verdict
+from foretopic.tables import (
+    backtest_table,
+    candidate_name,
+    candidate_state,
+    forecast_table,
+    leaderboard_table,
+    metrics_table,
+    new_table,
+    number,
+    verdict,
+)
 from schemas.trainings import FINAL_TRAINING_STATES, GapRule
 
 _POLL_SECONDS = 0.3
@@ -128,11 +138,18 @@ def ingest(
     type=click.Choice(get_args(GapRule)),
     help="What becomes of missing rows and values.",
 )
-@click.option("--candidate", "candidates", multiple=True, help="What auto compares, or a member of ensemble; repeat.")
+@click.option(
+    "--candidates",
+    multiple=True,
+    callback=lambda _context, _option, given: tuple(name for text in given for name in text.split(",") if name),
+    help="What auto compares, or the members of ensemble, such as theta,lstm.",
+)
 @click.option(
     "--budget", "budget_seconds", default=0.0, type=click.FloatRange(0), help="Seconds for auto; 0: no limit."
 )
-@click.option("--search-trials", default=0, type=click.IntRange(0, 10_000), help="Trials of a hyperparameter search.")
+@click.option(
+    "--trials", "search_trials", default=0, type=click.IntRange(0, 10_000), help="Trials of a hyperparameter search."
+)
 @click.option("--fallback/--no-fallback", default=True, help="Take a simpler model where history is too short.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of all randomness.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
@@ -268,8 +285,9 @@ def deploy(*, model: str, version: str, role: str, reason: str, key: str | None,
 
 @click.command()
 @click.option("--model", help="Only this one, with its whole backtest.")
+@click.option("--leaderboard", "with_leaderboard", is_flag=True, help="What each version was chosen from, if it was.")
 @json_option
-def models(model: str | None, as_json: bool) -> None:
+def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
     """List models, their versions and their skill.
 
     Example: foretopic models --model market/AAPL-1d
@@ -293,6 +311,14 @@ def models(model: str | None, as_json: bool) -> None:
             reporter.line(f"{version['version']}: {verdict(version)}")
             reporter.show(backtest_table(version))
             reporter.show(metrics_table(version))
+    if with_leaderboard:
+        for version in (version for entry in found for version in entry["versions"]):
+            if version.get("leaderboard"):
+                reporter.line(f"{version['version']}:")
+                reporter.show(leaderboard_table(version))
+                for entry in version["leaderboard"]:
+                    if entry.get("reason"):
+                        reporter.line(f"{candidate_name(entry)}: {candidate_state(entry)}: {entry['reason']}")
 
 
 @click.command()

@@ -72,6 +72,42 @@ def backtest_table(version: Document) -> Table:
     return table
 
 
+def leaderboard_table(version: Document) -> Table:
+    """Return what a version was chosen from, the winner first, with the skill on the folds of the comparison."""
+    board = version.get("leaderboard") or []
+    baselines = sorted({name for entry in board for name in entry.get("skill", {})})
+    heads = ["candidate", "what became of it", "folds", "MASE", *(f"skill / {name}" for name in baselines)]
+    table = new_table("Leaderboard on folds before the test part", heads)
+    for entry in board:
+        skill = entry.get("skill", {})
+        table.add_row(
+            candidate_name(entry),
+            candidate_state(entry),
+            str(entry.get("folds", 0) or "-"),
+            number(entry.get("metrics", {}).get("mase"), digits=3),
+            *(f"{skill[name]:+.1%}" if name in skill else "-" for name in baselines),
+        )
+    return table
+
+
+def candidate_name(entry: Document) -> str:
+    """Return a candidate's algorithm with its members and what differs from the defaults."""
+    members = f" of {', '.join(entry['members'])}" if entry.get("members") else ""
+    given = entry.get("hyperparameters", {})
+    settings = ", ".join(f"{name}={value}" for name, value in given.items() if "." not in name)
+    return f"{entry['algorithm']}{members}" + (f" ({settings})" if settings else "")
+
+
+def candidate_state(entry: Document) -> str:
+    """Return what became of a candidate, in words."""
+    rung = entry.get("rung", 0)
+    return {
+        "dropped": f"dropped at rung {rung}",
+        "not-possible": "not possible",
+        "not-reached": "not reached in the budget",
+    }.get(entry["state"], str(entry["state"]))
+
+
 def metrics_table(version: Document) -> Table:
     """Return every metric of a version, a row each, with a column for it and each baseline."""
     metrics: Document = version.get("metrics") or {}

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from gateway.problems import FieldFault
 from schemas.ingests import IngestState
-from schemas.models import Role, Version
+from schemas.models import LeaderboardEntry, Role, Version
 from schemas.record import Digest, Freq, Id, Level, ModelName, SeriesId
 from schemas.trainings import TrainingState
 
@@ -150,6 +150,9 @@ class ModelVersion(Answer, frozen=True, kw_only=True):
     #: The algorithm that was asked for where the history was too short for it, and why; null where none stands in.
     fallback_from: str | None
     fallback_reason: str | None
+    #: What was compared where the algorithm or its hyperparameters were chosen, the winner first, on folds before those
+    #: of `metrics` and `skill`; empty where they were given.
+    leaderboard: tuple[LeaderboardEntry, ...]
     artefact_digest: Digest
     code_version: str
 

@@ -113,6 +113,18 @@ MODEL: JsonObject = {
             "calibration_folds": 650,
             "fallback_from": None,
             "fallback_reason": None,
+            "leaderboard": [
+                {
+                    "algorithm": "lstm",
+                    "state": "chosen",
+                    "rung": 2,
+                    "folds": 672,
+                    "skill": {"last-value": 0.004},
+                    "metrics": {"mae": 4.81, "mase": 2.4},
+                    "reason": "the least loss of 5 on 672 folds before the test part",
+                },
+                {"algorithm": "nhits", "state": "not-reached"},
+            ],
             "artefact_digest": VERSION + "0" * 48,
             "code_version": "0.1.0",
         }

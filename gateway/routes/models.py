@@ -102,7 +102,7 @@ def models(service: GatewayService) -> list[dict[str, Any]]:
         entry = by_model.setdefault(
             row["model"], {"model": row["model"], "champion": champion_of(of_model), "versions": []}
         )
-        line = {name: release.get(name) for name in _LINE}
+        line = {name: release.get(name) for name in _LINE} | {"leaderboard": release.get("leaderboard", [])}
         entry["versions"].insert(0, {**line, "role": of_model.get(row["version"])})
     return list(by_model.values())
 

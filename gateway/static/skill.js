@@ -53,6 +53,28 @@ function fillMetrics(metrics) {
   fillTable("metrics", ["", ...columns.map(([, label]) => label)], methods.map((method) => [heading(method), ...columns.map((column) => cell(method, column))]));
 }
 
+const STATES = {
+  chosen: (entry) => `chosen: ${entry.reason}`,
+  compared: () => "compared",
+  dropped: (entry) => `dropped at rung ${entry.rung}`,
+  "not-possible": (entry) => `not possible: ${entry.reason}`,
+  "not-reached": () => "not reached in the budget",
+};
+
+function candidateName(entry) {
+  const members = entry.members?.length ? ` of ${entry.members.join(", ")}` : "";
+  const settings = Object.entries(entry.hyperparameters ?? {}).filter(([name]) => !name.includes(".")).map(([name, value]) => `${name} ${value}`);
+  return `${entry.algorithm}${members}${settings.length ? ` (${settings.join(", ")})` : ""}`;
+}
+
+function fillLeaderboard(board) {
+  const baselines = METHOD_ORDER.filter((name) => board.some((entry) => name in (entry.skill ?? {})));
+  const skill = (entry, name) => (entry.skill?.[name] === undefined ? "–" : percent(entry.skill[name]));
+  const mase = (entry) => (entry.metrics?.mase === undefined ? "–" : entry.metrics.mase.toFixed(3));
+  const heads = ["Candidate", "What became of it", "MASE", ...baselines.map((name) => `Skill, ${baselineName(name).toLowerCase()}`)];
+  fillTable("leaderboard", heads, board.map((entry) => [candidateName(entry), STATES[entry.state](entry), mase(entry), ...baselines.map((name) => skill(entry, name))]));
+}
+
 function versionRow(model, version, onDeploy) {
   const isChampion = version.version === model.champion;
   const against = version.skill?.["last-value"];
@@ -72,6 +94,7 @@ export function showModel(model, emptyText, onDeploy) {
   const champion = model?.versions.find((version) => version.version === model.champion);
   show("metrics", Boolean(champion));
   show("versions-box", Boolean(model));
+  show("leaderboard-box", Boolean(champion?.leaderboard.length));
   if (model) element("versions").replaceChildren(...model.versions.map((version) => versionRow(model, version, onDeploy)));
   if (!champion) {
     element("skill").replaceChildren(emptyText);
@@ -79,4 +102,5 @@ export function showModel(model, emptyText, onDeploy) {
   }
   element("skill").replaceChildren(...verdict(champion));
   fillMetrics(champion.metrics);
+  fillLeaderboard(champion.leaderboard);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from foretopic.tables import backtest_table, forecast_table, metrics_table, number, verdict
+from foretopic.tables import backtest_table, forecast_table, leaderboard_table, metrics_table, number, verdict
 
 FORECAST = {
     "series_id": "market/AAPL@1d",
@@ -85,3 +85,32 @@ def test_verdict_names_the_baselines_that_win():
 )
 def test_numbers_are_readable(value, text):
     assert number(value) == text
+
+
+def test_leaderboard_tells_the_winner_first_and_what_became_of_each() -> None:
+    board = [
+        {
+            "algorithm": "ensemble",
+            "members": ["theta", "lstm"],
+            "hyperparameters": {"combination": "mean", "lstm.epochs": 5},
+            "state": "chosen",
+            "rung": 2,
+            "folds": 120,
+            "skill": {"last-value": 0.031, "drift": 0.02},
+            "metrics": {"mase": 0.871},
+            "reason": "the least loss of 4 on 120 folds before the test part",
+        },
+        {"algorithm": "ets", "state": "dropped", "rung": 1, "folds": 40, "skill": {"last-value": -0.2}},
+        {"algorithm": "nhits", "state": "not-reached"},
+        {"algorithm": "linear", "state": "not-possible", "reason": "too-little-history: 144 rows"},
+    ]
+
+    text = shown(leaderboard_table({"leaderboard": board}))
+
+    lines = [line for line in text.splitlines() if "│" in line]
+    assert "ensemble of theta, lstm (combination=mean)" in lines[0]
+    assert "+3.1%" in lines[0]
+    assert "0.871" in lines[0]
+    assert "dropped at rung 1" in lines[1]
+    assert "not reached in the budget" in lines[2]
+    assert "not possible" in lines[3]

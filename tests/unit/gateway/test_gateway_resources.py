@@ -12,6 +12,7 @@ import pytest
 
 from schemas import topics
 from schemas.ingests import IngestRequested
+from schemas.models import LeaderboardEntry
 from schemas.trainings import FeatureRequested, StepFeatureRequested, TrainingCancelRequested, TrainingRequested
 from tests import factories
 from tests.unit.gateway.test_gateway_bad_input import assert_problem
@@ -325,6 +326,24 @@ def test_models_show_versions_roles_and_skill(world: World) -> None:
     assert world.client.get(f"/api/v1/models/{MODEL}").json == model
 
 
+def test_a_version_shows_what_it_was_chosen_from(world: World) -> None:
+    board = (
+        LeaderboardEntry(algorithm="ets", state="chosen", rung=1, folds=60, skill={"drift": 0.1}, reason="the best"),
+        LeaderboardEntry(algorithm="nhits", state="not-reached"),
+    )
+    world.publish(topics.MODELS, factories.model_release(version=OTHER_VERSION, leaderboard=board))
+    world.settle()
+
+    chosen, given = world.client.get(f"/api/v1/models/{MODEL}").json["versions"]
+
+    assert [(entry["algorithm"], entry["state"]) for entry in chosen["leaderboard"]] == [
+        ("ets", "chosen"),
+        ("nhits", "not-reached"),
+    ]
+    assert chosen["leaderboard"][0]["skill"] == {"drift": 0.1}
+    assert given["leaderboard"] == []
+
+
 def test_a_deployment_is_answered_once_it_is_read_back(world: World) -> None:
     world.publish(topics.MODELS, factories.model_release(version=OTHER_VERSION))
     world.settle()
@@ -435,7 +454,7 @@ def test_status_tells_backlog_members_and_last_records(world: World) -> None:
     assert by_name["gateway"]["backlog"] == 0
     assert status["is_ready"] is True
     assert status["trainings"][0]["training_id"] == "training-1"
-    assert {topic["topic"] for topic in status["topics"]} == set(topics.TOPIC_BY_NAME) - {"dead-letters"}
+    assert {topic["topic"] for topic in status["topics"]} == {topic.name for topic in topics.TOPICS if "gateway" in topic.consumers}
 
 
 def test_metrics_count_requests_by_route(shared_world: World) -> None:
