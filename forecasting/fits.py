@@ -71,11 +71,13 @@ def size_of(spec: TrainingSpec, panel: Panel) -> PlanSize:
     members = member_specs(spec, season, len(panel.series))
     for member in members:
         require_seasonal_window(member, season)
+    hyperparameters = hyperparameters_of(spec.algorithm, spec.hyperparameters)
     return PlanSize(
         first_row=max(season, *(member.window_size for member in members)) - 1,
         horizon=spec.horizon,
         min_calibration=min_calibration_of(spec.levels),
-        refits=int(hyperparameters_of(spec.algorithm, spec.hyperparameters).get("refits", 1)),
+        refits=int(hyperparameters.get("refits", 1)),
+        embargo=int(hyperparameters.get("embargo", 0)),
         needs_fit=any(algorithm(member.algorithm) is not None for member in members),
         least_known=LEAST_ROWS if any(is_statistical(member.algorithm) for member in members) else MIN_KNOWN,
     )
@@ -112,9 +114,17 @@ class Fits:
         self._progress = progress
         self._fits = fits * len(self._members)
         self._done = 0
+        self._last: tuple[Cut, Draft] | None = None
 
     def fit(self, cut: Cut, stage: str) -> Draft:
         """Return what comes of one fit."""
+        if self._last is not None and cut.fit is self._last[0].fit:
+            return self._last[1]  # a backtest without refits
+        found = self._fitted(cut, stage)
+        self._last = (cut, found)
+        return found
+
+    def _fitted(self, cut: Cut, stage: str) -> Draft:
         drafts = [self._fit(member, cut, stage) for member in self._members]
         if self._spec.algorithm != ENSEMBLE:
             return drafts[0]

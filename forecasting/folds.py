@@ -8,7 +8,9 @@
 The model of every block is fitted on what lies before it, its own validation tail included, and forecasts the block:
 a walk-forward backtest with refits. Bands of the test part are calibrated on the calibration blocks, bands of the
 release on all blocks. A target never reaches beyond the first cutoff of what it must not know, in any series, so
-nothing that is estimated has seen the outcomes that it is judged by.
+nothing that is estimated has seen the outcomes that it is judged by (purging: Lopez de Prado, Advances in Financial
+Machine Learning, 2018, chapter 7). An embargo leaves out so many rows more, for what outlives the targets: each fit,
+its validation tail and the calibration end that much before what comes after them.
 
 A model that learns from rows and not from examples (a baseline, a statistical model) can be judged on less: where the
 history is too short for all of this, there is one calibration block and as few folds as there are, but one for
@@ -20,6 +22,7 @@ calibrate the release too:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,6 +41,8 @@ _VALIDATION_SHARE = 0.12
 _CALIBRATION_SHARE, _TEST_SHARE = 0.45, 0.15
 #: A long part is thinned to every second, third, ... cutoff while this many remain: neighbours say nearly the same.
 _CALIBRATION_FOLDS, _TEST_FOLDS = 400, 250
+#: Folds of a part over all series; beyond it every series is thinned alike, to one fold at least.
+_MOST_FOLDS = 20_000
 
 
 class Part(NamedTuple):
@@ -86,9 +91,10 @@ class PlanSize(NamedTuple):
         first_row: The first row that can be a cutoff.
         horizon: Steps ahead.
         min_calibration: Folds that the highest level needs.
-        refits: Calibration blocks, at most.
+        refits: Calibration blocks, at most, each with a fit of its own; 0 is one whose fit forecasts the test too.
         needs_fit: Whether examples are fitted, so that a fit and a validation part are needed.
         least_known: Rows that the first fit must know where no examples are fitted.
+        embargo: Rows between the last one that is known and the first cutoff that is judged by it.
     """
 
     first_row: int
@@ -97,28 +103,29 @@ class PlanSize(NamedTuple):
     refits: int
     needs_fit: bool
     least_known: int = MIN_KNOWN
+    embargo: int = 0
 
     @property
     def first_block(self) -> int:
         """The earliest row at which the first block can begin."""
         if not self.needs_fit:
-            return max(self.first_row + self.horizon, self.first_fold)
-        return self.first_row + MIN_FIT + MIN_VALIDATION - 2 + 2 * self.horizon
+            return max(self.first_row + self.horizon + self.embargo, self.first_fold)
+        return self.first_row + MIN_FIT + MIN_VALIDATION - 2 + 2 * (self.horizon + self.embargo)
 
     @property
     def rows(self) -> int:
         """Rows that are needed for as many folds as the levels ask for."""
-        return self.first_block + self.min_calibration - 1 + MIN_TEST + 2 * self.horizon
+        return self.first_block + self.min_calibration - 1 + MIN_TEST + 2 * self.horizon + self.embargo
 
     @property
     def first_fold(self) -> int:
         """The earliest fold of a short history."""
-        return max(self.first_row, self.least_known - 1)
+        return max(self.first_row, self.least_known - 1 + self.embargo)
 
     @property
     def least_rows(self) -> int:
         """Rows that are needed at least: for a model without examples, those of two folds that do not overlap."""
-        return self.rows if self.needs_fit else min(self.first_fold + 2 * self.horizon + 1, self.rows)
+        return self.rows if self.needs_fit else min(self.first_fold + 2 * self.horizon + 1 + self.embargo, self.rows)
 
 
 def min_calibration_of(levels: Sequence[float]) -> int:
@@ -169,18 +176,18 @@ def plan_folds(times: Sequence[IntArray], size: PlanSize, is_whole: Sequence[Boo
     test_span = _span(MIN_TEST, _TEST_SHARE, len(first), spare // 4)
     calibration_span = _span(size.min_calibration, _CALIBRATION_SHARE, len(first), spare // 2)
     test_start = len(first) - horizon - test_span
-    start = test_start - horizon - calibration_span + 1
+    start = test_start - horizon - size.embargo - calibration_span + 1
     count = max(min(size.refits, calibration_span // MIN_TEST), 1)
     edges = [int(first[start + calibration_span * block // count]) for block in range(count)]
     test_edge = int(first[test_start])
     stride = max(calibration_span // max(_CALIBRATION_FOLDS, size.min_calibration), 1)
-    calibration = _cutoffs(series, size, edges[0], test_edge, stride)
+    calibration = _limited(_cutoffs(series, size, edges[0], test_edge, stride))
     blocks = []
     for edge, end in zip(edges, [*edges[1:], test_edge], strict=True):
         folds = [Part(s, rows[(times[s][rows] >= edge) & (times[s][rows] < end)]) for s, rows in calibration]
         blocks.append(_cut(series, size, edge, folds))
-    test = _cutoffs(series, size, test_edge, None, max(test_span // _TEST_FOLDS, 1))
-    blocks.append(_cut(series, size, test_edge, test))
+    test = _limited(_cutoffs(series, size, test_edge, None, max(test_span // _TEST_FOLDS, 1)))
+    blocks.append(_cut(series, size, test_edge, test) if size.refits else blocks[0]._replace(folds=test))
     return _checked(Plan(blocks, _cut(series, size, None, [])), size)
 
 
@@ -221,7 +228,8 @@ def _short(series: Sequence[_Rows], size: PlanSize) -> Plan:
     folds = len(first) - size.least_rows + 2
     test_span = min(max(folds // 3, 1), MIN_TEST)
     test_start = len(first) - horizon - test_span
-    start, overlap, test_edge = (int(first[row]) for row in (size.first_fold, test_start - horizon + 1, test_start))
+    late_start = test_start - horizon - size.embargo + 1
+    start, overlap, test_edge = (int(first[row]) for row in (size.first_fold, late_start, test_start))
     late = [
         Part(index, rows[series[index].time[rows] < test_edge])
         for index, rows in _cutoffs(series, size, overlap, None, 1)
@@ -234,6 +242,12 @@ def _short(series: Sequence[_Rows], size: PlanSize) -> Plan:
         _cut(series, size, None, []),
         _cut(series, size, overlap, late) if any(len(part.cutoffs) for part in late) else None,
     )
+
+
+def _limited(parts: list[Part]) -> list[Part]:
+    """Return the parts, thinned where they are too many folds together for a backtest to end in reasonable time."""
+    stride = max(math.ceil(sum(len(part.cutoffs) for part in parts) / _MOST_FOLDS), 1)
+    return [Part(series, cutoffs[::-1][::stride][::-1]) for series, cutoffs in parts]
 
 
 def _span(least: int, share: float, rows: int, spare: int) -> int:
@@ -263,7 +277,7 @@ def _known(series: Sequence[_Rows], size: PlanSize, edge: int | None) -> list[Pa
     """
     found = []
     for index, one in enumerate(series):
-        rows = one.known(edge)
+        rows = one.known(edge) - (0 if edge is None else size.embargo)
         last = rows - 1 - size.horizon
         if rows > 1:
             found.append(Part(index, np.arange(min(size.first_row, last), last + 1, dtype=np.int64)))
@@ -271,10 +285,11 @@ def _known(series: Sequence[_Rows], size: PlanSize, edge: int | None) -> list[Pa
 
 
 def _cutoffs(series: Sequence[_Rows], size: PlanSize, start: int | None, end: int | None, stride: int) -> list[Part]:
-    """Return the cutoffs from the time ``start`` whose targets all lie at or before the time ``end``."""
+    """Return the cutoffs from the time ``start`` whose targets all lie an embargo before the time ``end``, or at it."""
     found = []
     for index, one in enumerate(series):
-        rows = np.arange(size.first_row, max(one.known(end) - size.horizon, size.first_row), dtype=np.int64)
+        known = one.known(end) - (0 if end is None else size.embargo)
+        rows = np.arange(size.first_row, max(known - size.horizon, size.first_row), dtype=np.int64)
         rows = rows[one.is_whole[rows]]
         if start is not None:
             rows = rows[one.time[rows] >= start]

@@ -32,7 +32,18 @@ _FITTED: Mapping[str, tuple[str, str]] = {
 #: What can be set about every fitted algorithm.
 _COMMON = (
     Hyperparameter(
-        name="refits", default=3, minimum=1, maximum=50, description="Fits in the calibration part of the backtest"
+        name="refits",
+        default=3,
+        minimum=0,
+        maximum=50,
+        description="Fits in the calibration part of the backtest; 0: one before it, which forecasts the test too",
+    ),
+    Hyperparameter(
+        name="embargo",
+        default=0,
+        minimum=0,
+        maximum=10_000,
+        description="Rows left out between what a fit knows and the folds that judge it",
     ),
 )
 ALGORITHMS: tuple[str, ...] = (*_FITTED, *STATISTICAL, *BASELINES)

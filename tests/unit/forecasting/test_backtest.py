@@ -229,3 +229,55 @@ def test_long_histories_are_thinned() -> None:
 
     assert 400 <= sum(len(part.cutoffs) for part in plan.calibration) <= 420
     assert 250 <= len(plan.test[0].cutoffs) <= 260
+
+
+@pytest.mark.parametrize("rows", [200, 1_000])
+@pytest.mark.parametrize("needs_fit", [True, False])
+def test_an_embargo_keeps_so_many_rows_more_between_what_is_known_and_what_judges_it(
+    rows: int, needs_fit: bool
+) -> None:
+    # Red without `- size.embargo` in `_cutoffs` or `_known`.
+    series = [times(rows), times(rows // 2, start=rows // 2 + 3)]
+    plan = plan_folds(series, size(embargo=7, needs_fit=needs_fit))
+
+    for block in plan.blocks:
+        for earlier, later in ((block.fit, block.validation or block.folds), (block.validation, block.folds)):
+            for known in earlier:
+                end = series[known.series][known.cutoffs[-1] + 10]
+                assert end + 7 * DAY <= min(series[part.series][part.cutoffs[0]] for part in later)
+    calibrated = max(series[part.series][part.cutoffs[-1] + 10] for part in plan.calibration)
+    assert calibrated + 7 * DAY <= min(series[part.series][part.cutoffs[0]] for part in plan.test)
+
+
+@pytest.mark.parametrize("needs_fit", [True, False])
+def test_an_embargo_needs_its_rows(needs_fit: bool) -> None:
+    asked = size(embargo=7, needs_fit=needs_fit)
+
+    plan = plan_folds([times(asked.least_rows)], asked)
+    assert plan.test
+    assert plan.calibration
+    with pytest.raises(TooLittleHistory):
+        plan_folds([times(asked.least_rows - 1)], asked)
+    assert asked.least_rows > size(needs_fit=needs_fit).least_rows
+
+
+def test_without_refits_one_fit_forecasts_calibration_and_test() -> None:
+    plan = plan_folds([times(1_000)], size(refits=0))
+
+    assert len(plan.blocks) == 2
+    assert plan.blocks[0].fit is plan.blocks[1].fit
+    assert plan.blocks[0].validation is plan.blocks[1].validation
+    np.testing.assert_array_equal(plan.test[0].cutoffs, plan_folds([times(1_000)], size()).test[0].cutoffs)
+
+
+def test_many_series_are_thinned_alike_to_a_bounded_backtest() -> None:
+    """400 series of 1,000 rows would have 60,000 test folds."""
+    # Red with `_MOST_FOLDS` out of reach.
+    series = [times(1_000)] * 400
+    plan = plan_folds(series, size(needs_fit=False))
+
+    for part in (plan.calibration, plan.test):
+        assert sum(len(one.cutoffs) for one in part) <= 20_000
+        assert {one.series for one in part} == set(range(400))
+        assert all(len(set(np.diff(one.cutoffs))) <= 1 for one in part)
+    assert all(one.cutoffs[-1] == 989 for one in plan.test)

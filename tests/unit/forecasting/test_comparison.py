@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,14 @@ def test_a_release_tells_how_sure_its_skill_and_its_directions_are(trained: Trai
     assert 0 <= lower < metrics["direction-accuracy"] < upper <= 100
     assert {"direction-accuracy-step-3", "direction-accuracy-lower-step-3", "mae-step-3"} <= set(metrics)
     assert {"direction-accuracy", "brier"} <= set(trained.metrics["drift"])
+
+
+@pytest.mark.parametrize(("refits", "fits"), [(0, 1), (1, 2), (2, 3)])
+def test_a_backtest_is_fitted_as_often_as_asked(refits: int, fits: int) -> None:
+    told = []
+    asked = TrainingSpec(algorithm="linear", horizon=3, window_size=10, levels=(80.0,))
+    asked = dataclasses.replace(asked, hyperparameters={"refits": refits, "embargo": 5, "penalty": 0.1})
+
+    train(asked, [observations_of({"close": prices(300)})], told.append)
+
+    assert sum(one.stage == "backtest" for one in told) == fits
