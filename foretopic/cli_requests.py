@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -312,13 +312,17 @@ def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
             reporter.show(backtest_table(version))
             reporter.show(metrics_table(version))
     if with_leaderboard:
-        for version in (version for entry in found for version in entry["versions"]):
-            if version.get("leaderboard"):
-                reporter.line(f"{version['version']}:")
-                reporter.show(leaderboard_table(version))
-                for entry in version["leaderboard"]:
-                    if entry.get("reason"):
-                        reporter.line(f"{candidate_name(entry)}: {candidate_state(entry)}: {entry['reason']}")
+        _show_leaderboards(reporter, [version for entry in found for version in entry["versions"]])
+
+
+def _show_leaderboards(reporter: Reporter, versions: Sequence[Mapping[str, Any]]) -> None:
+    for version in versions:
+        if version.get("leaderboard"):
+            reporter.line(f"{version['version']}:")
+            reporter.show(leaderboard_table(version))
+            for entry in version["leaderboard"]:
+                if entry.get("reason"):
+                    reporter.line(f"{candidate_name(entry)}: {candidate_state(entry)}: {entry['reason']}")
 
 
 @click.command()
