@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from forecasting.artefact import Artefact, Setting, recipe_to_json
-from forecasting.errors import HorizonTooLong, InvalidWindow, LevelNotCalibrated, TooLittleHistory
+from forecasting.errors import HorizonTooLong, InvalidObservations, InvalidWindow, LevelNotCalibrated, TooLittleHistory
 from forecasting.panel import Observations
 from forecasting.serving import LoadedModel
 from forecasting.training import Progress, TrainedModel, TrainingSpec, train
@@ -136,18 +136,28 @@ def _refused(model: LoadedModel, window: np.ndarray, code: str, expected: str) -
 
 
 def _small(algorithm: str, hyperparameters: Mapping[str, Setting], values: np.ndarray) -> LoadedModel:
-    spec = TrainingSpec(algorithm=algorithm, horizon=2, window_size=8, levels=LEVELS, hyperparameters=hyperparameters)
+    spec = TrainingSpec(
+        algorithm=algorithm,
+        horizon=2,
+        window_size=8,
+        levels=LEVELS,
+        hyperparameters=hyperparameters,
+        fallback=False,
+    )
     trained = train(spec, [observations_of({"close": values})])
     return LoadedModel.load(trained.recipe, trained.graph)
 
 
 def _check_constant(algorithm: str, hyperparameters: Mapping[str, Setting]) -> None:
-    """A series that never moves has no volatility to divide by; its forecast is its value."""
-    model = _small(algorithm, hyperparameters, np.full(120, 7.0))
+    """A series that never moved teaches nothing; one that stops moving still has a forecast."""
+    with pytest.raises(InvalidObservations, match=r"HET@1d.close must be a target that changes.*was 7 in all 120 rows"):
+        _small(algorithm, hyperparameters, np.full(120, 7.0))
+    model = _small(algorithm, hyperparameters, prices(120))
     numbers = model.forecast([np.full((8, 1), 7.0)], 2, LEVELS)[0]
 
-    for values in (numbers.median, *numbers.quantiles.values()):
-        np.testing.assert_allclose(values, 7.0, rtol=1e-6)
+    ladder = [numbers.quantiles[0.1], numbers.median, numbers.quantiles[0.9]]
+    assert np.isfinite(ladder).all()
+    assert all((a <= b).all() for a, b in pairwise(ladder))
 
 
 def _check_not_positive(algorithm: str, hyperparameters: Mapping[str, Setting]) -> None:
