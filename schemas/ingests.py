@@ -29,6 +29,10 @@ class IngestRequested(Record, frozen=True, kw_only=True):
     end: date | None = None
     #: True: prices adjusted for splits and dividends; false: for splits alone, the adjusted close in its own column.
     adjust: bool = False
+    #: Columns that are known in the future: rows later than now keep these alone, see `docs/sources.md`.
+    known_future: tuple[str, ...] = ()
+    #: Whether the quality gate lets everything in that is not impossible, with its flags told.
+    force: bool = False
     #: Who or what asked: `user`, `first-start`, `schedule`.
     cause: str = "user"
 
@@ -54,6 +58,11 @@ class IngestEvent(Record, frozen=True, kw_only=True):
     #: Rows that the source gave, and rows that were new or changed and therefore published.
     rows_received: Annotated[int, Meta(ge=0)] = 0
     rows_published: Annotated[int, Meta(ge=0)] = 0
+    #: Rows that the quality gate held back, and what it let in with a flag.
+    rows_quarantined: Annotated[int, Meta(ge=0)] = 0
+    flags: tuple[str, ...] = ()
+    #: Part done, in [0, 1], of an ingest that takes long.
+    fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
     #: First and last time that the source gave (UTC).
     first_time: UtcTime | None = None
     last_time: UtcTime | None = None
@@ -75,4 +84,10 @@ class IngestEvent(Record, frozen=True, kw_only=True):
             self.first_time,
             self.last_time,
             self.reason,
+            *((self.rows_quarantined, self.flags, float(self.fraction)) if self.tells_more else ()),
         )
+
+    @property
+    def tells_more(self) -> bool:
+        """Whether a field that came later says something; without them the identity is what it always was."""
+        return bool(self.rows_quarantined or self.flags or self.fraction)

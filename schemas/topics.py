@@ -12,7 +12,9 @@ from schemas.forecasts import ForecastIssued, ForecastRefused, ForecastRequestBa
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
 from schemas.record import Record
+from schemas.schedules import SeriesScheduled
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
 #: Kept for ever: the log is the database.
@@ -81,6 +83,23 @@ INGEST_REQUESTS = Topic(
     consumers=("ingestor", "gateway"),
     retention=timedelta(days=7),
     description="Wishes for data.",
+)
+INGEST_SCHEDULES = Topic(
+    name="ingest-schedules",
+    records={SeriesScheduled: 1},
+    key=lambda schedule: schedule.series_id,
+    producers=("gateway",),
+    consumers=("ingestor",),
+    description="When each series is fetched again and its models are trained again.",
+)
+QUARANTINE = Topic(
+    name="quarantine",
+    records={ObservationsQuarantined: 1, QuarantineDecided: 1},
+    key=lambda record: record.series_id,
+    producers=("ingestor", "gateway"),
+    consumers=("ingestor",),
+    description="Observations that a quality rule holds back, and what was decided about them.",
+    max_message_bytes=4 * MEBIBYTE,
 )
 INGEST_EVENTS = Topic(
     name="ingest-events",
@@ -163,6 +182,8 @@ TOPICS: tuple[Topic, ...] = (
     OBSERVATIONS,
     INGEST_REQUESTS,
     INGEST_EVENTS,
+    INGEST_SCHEDULES,
+    QUARANTINE,
     TRAINING_REQUESTS,
     TRAINING_EVENTS,
     MODELS,
@@ -177,6 +198,8 @@ COPARTITIONED: tuple[Topic, ...] = (
     OBSERVATIONS,
     INGEST_REQUESTS,
     INGEST_EVENTS,
+    INGEST_SCHEDULES,
+    QUARANTINE,
     TRAINING_REQUESTS,
     FORECAST_REQUESTS,
     FORECASTS,

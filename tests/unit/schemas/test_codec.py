@@ -26,6 +26,8 @@ from schemas.golden import golden_messages
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, RuleBroken
+from schemas.schedules import RetrainRule, SeriesScheduled
 from schemas.topics import FORECAST_REQUESTS, MODELS, TOPIC_BY_NAME, TOPICS
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
@@ -155,6 +157,53 @@ metrics = st.dictionaries(text, finite, max_size=3)
 STRATEGIES = {
     ObservationBatch: batches(),
     IngestRequested: ingest_requests(),
+    SeriesScheduled: st.builds(
+        lambda series_id, **fields: SeriesScheduled(
+            series_id=series_id, freq=series_id.rpartition("@")[2], after_close_minutes=None, **fields
+        ),
+        schedule_id=ids,
+        series_id=series_ids,
+        sources=st.lists(text, min_size=1, max_size=3).map(tuple),
+        symbol=text,
+        calendar=text,
+        adjust=st.booleans(),
+        known_future=st.lists(text, max_size=2).map(tuple),
+        cron=st.text(min_size=1, max_size=12),
+        timezone=text,
+        jitter_seconds=st.floats(0, 3600),
+        is_paused=st.booleans(),
+        retrain=st.lists(
+            st.builds(RetrainRule, model=names, every_observations=st.integers(1, 1_000_000), cron=text), max_size=2
+        ).map(tuple),
+        cause=text,
+    ),
+    ObservationsQuarantined: st.builds(
+        lambda batch, **fields: ObservationsQuarantined(series_id=batch.series_id, batch=batch, **fields),
+        quarantine_id=ids,
+        ingest_id=ids,
+        batch=batches(),
+        broken=st.lists(
+            st.builds(
+                RuleBroken,
+                rule=st.just("unit-error"),
+                column=text,
+                times=st.lists(times, max_size=3).map(tuple),
+                rows=st.integers(0, 10_000),
+                reason=text,
+            ),
+            min_size=1,
+            max_size=2,
+        ).map(tuple),
+    ),
+    QuarantineDecided: st.builds(
+        QuarantineDecided,
+        decision_id=ids,
+        quarantine_id=ids,
+        series_id=series_ids,
+        decision=st.sampled_from(["release", "reject"]),
+        decided_by=text,
+        reason=text,
+    ),
     IngestEvent: st.builds(
         IngestEvent,
         ingest_id=ids,
