@@ -71,6 +71,7 @@ class Tryout:
                 horizon=specs[0].horizon,
                 min_calibration=_LEAST_FOLDS,
                 refits=_REFITS,
+                embargo=max(size.embargo for size in sizes),
                 needs_fit=any(size.needs_fit for size in sizes),
                 least_known=max(size.least_known for size in sizes),
             ),

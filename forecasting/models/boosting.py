@@ -15,7 +15,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
 from forecasting.models.fitting import FitTask
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.models.sklearn_trees import tree_of
 from forecasting.models.table import Table, max_rows
 from forecasting.models.table_fitting import Grown, Reporter, TreeAlgorithm, loss_of
@@ -45,8 +45,16 @@ class GradientBoosting(TreeAlgorithm):
             minimum=1e-4,
             maximum=1.0,
             description="Share of a tree that is believed",
+            search=SearchRange(low=0.02, high=0.2, is_log=True),
         ),
-        Hyperparameter(name="leaves", default=8, minimum=2, maximum=4096, description="Most leaves of a tree"),
+        Hyperparameter(
+            name="leaves",
+            default=8,
+            minimum=2,
+            maximum=4096,
+            description="Most leaves of a tree",
+            search=SearchRange(low=4, high=32, is_log=True),
+        ),
         Hyperparameter(
             name="min_leaf", default=20, minimum=1, maximum=1_000_000, description="Fewest table rows of a leaf"
         ),

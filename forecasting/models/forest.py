@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from forecasting.inputs import FloatInput
 from forecasting.models.fitting import FitTask
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.models.sklearn_trees import tree_of
 from forecasting.models.table import Table, max_rows
 from forecasting.models.table_fitting import Grown, Reporter, TreeAlgorithm, loss_of
@@ -28,7 +28,12 @@ FOREST_HYPERPARAMETERS = (
     Hyperparameter(name="trees", default=100, minimum=1, maximum=5_000, description="Trees of a model"),
     Hyperparameter(name="leaves", default=128, minimum=2, maximum=65_536, description="Most leaves of a tree"),
     Hyperparameter(
-        name="min_leaf", default=10, minimum=1, maximum=1_000_000, description="Fewest table rows of a leaf"
+        name="min_leaf",
+        default=10,
+        minimum=1,
+        maximum=1_000_000,
+        description="Fewest table rows of a leaf",
+        search=SearchRange(low=2, high=50, is_log=True),
     ),
     Hyperparameter(
         name="row_share", default=1.0, minimum=0.01, maximum=1.0, description="Size of the sample that a tree sees"

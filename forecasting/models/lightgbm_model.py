@@ -17,7 +17,7 @@ import numpy as np
 from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
 from forecasting.models.fitting import FitTask
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.models.table import Table, max_rows
 from forecasting.models.table_fitting import Grown, Reporter, TreeAlgorithm
 from forecasting.models.tree_graph import Tree
@@ -39,11 +39,28 @@ BOOSTING_HYPERPARAMETERS = (
         name="patience", default=30, minimum=1, maximum=20_000, description="Rounds without a better validation loss"
     ),
     Hyperparameter(
-        name="learning_rate", default=0.05, minimum=1e-4, maximum=1.0, description="Share of a tree that is believed"
+        name="learning_rate",
+        default=0.05,
+        minimum=1e-4,
+        maximum=1.0,
+        description="Share of a tree that is believed",
+        search=SearchRange(low=0.02, high=0.2, is_log=True),
     ),
-    Hyperparameter(name="leaves", default=31, minimum=2, maximum=4096, description="Most leaves of a tree"),
     Hyperparameter(
-        name="min_leaf", default=20, minimum=1, maximum=1_000_000, description="Fewest table rows of a leaf"
+        name="leaves",
+        default=31,
+        minimum=2,
+        maximum=4096,
+        description="Most leaves of a tree",
+        search=SearchRange(low=4, high=64, is_log=True),
+    ),
+    Hyperparameter(
+        name="min_leaf",
+        default=20,
+        minimum=1,
+        maximum=1_000_000,
+        description="Fewest table rows of a leaf",
+        search=SearchRange(low=5, high=100, is_log=True),
     ),
     Hyperparameter(
         name="l2", default=0.0, minimum=0.0, maximum=1e6, description="L2 penalty on the values of the leaves"

@@ -20,7 +20,7 @@ from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
 from forecasting.models.default_inputs import moving_columns
 from forecasting.models.fitting import Epoch, FitTask, Fitted, InputPlan, SeriesView, pinball, require_parity
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.panel import FloatArray
 
 _PARITY_WINDOWS = 256
@@ -37,7 +37,11 @@ class Linear:
     name = "linear"
     hyperparameters = (
         Hyperparameter(
-            name="loss", default="squared", choices=("squared", "quantile"), description="What the fit makes small"
+            name="loss",
+            default="squared",
+            choices=("squared", "quantile"),
+            description="What the fit makes small",
+            search=SearchRange(choices=("squared", "quantile")),
         ),
         Hyperparameter(
             name="penalty",

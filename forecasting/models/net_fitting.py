@@ -25,7 +25,7 @@ from forecasting.models.default_inputs import covariate_steps, default_features
 from forecasting.models.descent import Adam, Plateau
 from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPlan, SeriesView, require_parity
 from forecasting.models.graph_writer import FUTURE, WINDOW, array_of
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.models.nets import Body, NetSize, QuantileNet, outputs_of, write_graph
 
 #: The bands whose distance is the spread of a forecast, and the median.
@@ -44,6 +44,7 @@ FITTING = (
         default="last",
         choices=ANCHORS,
         description="What the change is measured from: the last value, the mean of the window, or one season before",
+        search=SearchRange(choices=ANCHORS),
     ),
     Hyperparameter(name="epochs", default=40, minimum=1, maximum=2000, description="Most passes over the fit part"),
     Hyperparameter(
@@ -54,7 +55,14 @@ FITTING = (
         description="Most windows of a pass; of a larger fit part each pass draws so many anew",
     ),
     Hyperparameter(name="batch_size", default=128, minimum=1, maximum=8192, description="Windows a step of Adam"),
-    Hyperparameter(name="learning_rate", default=0.002, minimum=1e-7, maximum=1000.0, description="Of Adam, at first"),
+    Hyperparameter(
+        name="learning_rate",
+        default=0.002,
+        minimum=1e-7,
+        maximum=1000.0,
+        description="Of Adam, at first",
+        search=SearchRange(low=3e-4, high=1e-2, is_log=True),
+    ),
     Hyperparameter(
         name="patience", default=8, minimum=1, maximum=1000, description="Epochs without a better validation loss"
     ),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from forecasting.errors import InvalidTraining
 from forecasting.models.fitting import FitTask
 from forecasting.models.graph_writer import GraphWriter
-from forecasting.models.hyperparameters import Hyperparameter, layer_sizes
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange, layer_sizes
 from forecasting.models.net_fitting import NetAlgorithm
 from forecasting.models.nets import Body, NetSize, shrink
 from forecasting.panel import FloatArray
@@ -162,7 +162,13 @@ class NHits(NetAlgorithm):
 
     name = "nhits"
     architecture = (
-        Hyperparameter(name="layers", default="64,64", is_layers=True, description="Sizes of each block's layers"),
+        Hyperparameter(
+            name="layers",
+            default="64,64",
+            is_layers=True,
+            description="Sizes of each block's layers",
+            search=SearchRange(choices=("32,32", "64,64", "128,128")),
+        ),
         Hyperparameter(
             name="pools", default="4,2,1", is_layers=True, description="Rows that a block sees as one, for each stack"
         ),
@@ -171,7 +177,12 @@ class NHits(NetAlgorithm):
         ),
         Hyperparameter(name="blocks", default=1, minimum=1, maximum=16, description="Blocks of each stack"),
         Hyperparameter(
-            name="dropout", default=0.1, minimum=0.0, maximum=0.9, description="Dropout after each hidden layer"
+            name="dropout",
+            default=0.1,
+            minimum=0.0,
+            maximum=0.9,
+            description="Dropout after each hidden layer",
+            search=SearchRange(low=0.0, high=0.4),
         ),
     )
 

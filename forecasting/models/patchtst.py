@@ -18,7 +18,7 @@ from torch.nn import functional
 from forecasting.errors import InvalidTraining
 from forecasting.models.fitting import FitTask
 from forecasting.models.graph_writer import GraphWriter
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.models.net_fitting import NetAlgorithm
 from forecasting.models.nets import Body, NetSize, StepOutput
 
@@ -161,7 +161,14 @@ class PatchTst(NetAlgorithm):
         Hyperparameter(name="heads", default=4, minimum=1, maximum=64, description="Attention heads"),
         Hyperparameter(name="dense", default=64, minimum=1, maximum=4096, description="Size of a layer's dense part"),
         Hyperparameter(name="encoder_layers", default=2, minimum=1, maximum=8, description="Encoder layers"),
-        Hyperparameter(name="dropout", default=0.1, minimum=0.0, maximum=0.9, description="Dropout in each layer"),
+        Hyperparameter(
+            name="dropout",
+            default=0.1,
+            minimum=0.0,
+            maximum=0.9,
+            description="Dropout in each layer",
+            search=SearchRange(low=0.0, high=0.4),
+        ),
     )
 
     def body(self, size: NetSize, task: FitTask) -> Body:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from forecasting.models.default_inputs import moving_columns
 from forecasting.models.fitting import FitTask, InputPlan, SeriesView
 from forecasting.models.graph_writer import GraphWriter, array_of
-from forecasting.models.hyperparameters import Hyperparameter, layer_sizes
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange, layer_sizes
 from forecasting.models.net_fitting import NetAlgorithm, anchor_of
 from forecasting.models.nets import Body, NetSize, StepOutput
 
@@ -101,8 +101,21 @@ class Recurrent(NetAlgorithm):
 
     cell: ClassVar[Cell]
     architecture = (
-        Hyperparameter(name="layers", default="32", is_layers=True, description="Sizes of the recurrent layers"),
-        Hyperparameter(name="dropout", default=0.1, minimum=0.0, maximum=0.9, description="Dropout after each layer"),
+        Hyperparameter(
+            name="layers",
+            default="32",
+            is_layers=True,
+            description="Sizes of the recurrent layers",
+            search=SearchRange(choices=("16", "32", "64", "32,16")),
+        ),
+        Hyperparameter(
+            name="dropout",
+            default=0.1,
+            minimum=0.0,
+            maximum=0.9,
+            description="Dropout after each layer",
+            search=SearchRange(low=0.0, high=0.4),
+        ),
         Hyperparameter(
             name="dense", default=16, minimum=0, maximum=2048, description="Size of a ReLU layer; 0 is none"
         ),

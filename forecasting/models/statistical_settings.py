@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 
 THETA, ETS, ARIMA, CES, MAPA = "theta", "ets", "arima", "ces", "mapa"
 STATISTICAL = (THETA, ETS, ARIMA, CES, MAPA)
@@ -40,7 +40,11 @@ _NEWEST = Hyperparameter(
 )
 _COMMON = (
     Hyperparameter(
-        name="transform", default="none", choices=("none", "log"), description="What is fitted: the target or its log"
+        name="transform",
+        default="none",
+        choices=("none", "log"),
+        description="What is fitted: the target or its log",
+        search=SearchRange(choices=("none", "log")),
     ),
     _NEWEST,
 )
@@ -51,12 +55,14 @@ SETTINGS: Mapping[str, tuple[Hyperparameter, ...]] = {
             default="dynamic-optimised",
             choices=("auto", *THETA_FORMS),
             description="Of Fiorucci et al.; auto takes the one with the least squared error",
+            search=SearchRange(choices=tuple(THETA_FORMS)),
         ),
         Hyperparameter(
             name="season",
             default="multiplicative",
             choices=("multiplicative", "additive"),
             description="How a season that is significant is taken out; factors only of a positive target",
+            search=SearchRange(choices=("multiplicative", "additive")),
         ),
         *_COMMON,
     ),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
 from forecasting.models.fitting import Examples, FitTask
-from forecasting.models.hyperparameters import Hyperparameter
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 
 #: The validation part needs fewer rows: it compares, and estimates nothing.
 _VALIDATION_SHARE = 4
@@ -29,6 +29,7 @@ TABLE_HYPERPARAMETERS = (
         minimum=1,
         maximum=4096,
         description="Newest rows of the window in a table row; all where the window has fewer",
+        search=SearchRange(low=4, high=60, is_log=True),
     ),
     Hyperparameter(
         name="steps",

@@ -16,7 +16,7 @@ from torch.nn import functional
 from forecasting.models.default_inputs import moving_columns
 from forecasting.models.fitting import FitTask, InputPlan, SeriesView
 from forecasting.models.graph_writer import GraphWriter
-from forecasting.models.hyperparameters import Hyperparameter, layer_sizes
+from forecasting.models.hyperparameters import Hyperparameter, SearchRange, layer_sizes
 from forecasting.models.net_fitting import NetAlgorithm, anchor_of
 from forecasting.models.nets import Body, NetSize, StepOutput
 
@@ -133,7 +133,12 @@ class Tcn(NetAlgorithm):
         ),
         Hyperparameter(name="kernel", default=3, minimum=2, maximum=64, description="Rows that a convolution reads"),
         Hyperparameter(
-            name="dropout", default=0.1, minimum=0.0, maximum=0.9, description="Channels dropped after a convolution"
+            name="dropout",
+            default=0.1,
+            minimum=0.0,
+            maximum=0.9,
+            description="Channels dropped after a convolution",
+            search=SearchRange(low=0.0, high=0.4),
         ),
     )
 

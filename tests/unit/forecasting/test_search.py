@@ -10,6 +10,7 @@ from forecasting.artefact import Setting
 from forecasting.errors import DivergedTraining
 from forecasting.halving import BudgetSpent, Rung
 from forecasting.models.hyperparameters import Hyperparameter, SearchRange
+from forecasting.models.registry import ALGORITHMS, declared_hyperparameters
 from forecasting.search import Trial, best_of, search, searched
 
 DECLARED = (
@@ -103,3 +104,16 @@ def test_a_trial_that_diverges_is_told_and_the_search_goes_on(*, is_error: bool)
     best = best_of(trials)
     assert best is not None
     assert best.number == 0
+
+
+def test_every_declared_range_lies_within_what_is_allowed_and_holds_the_default() -> None:
+    found = [one for name in ALGORITHMS for one in declared_hyperparameters(name) if one.search is not None]
+
+    assert {one.name for one in found} >= {"learning_rate", "dropout", "layers", "lags", "leaves", "form"}
+    for one in found:
+        assert one.search is not None
+        if one.search.choices:
+            assert one.default in one.search.choices, one.name
+            assert [one.parse(choice) for choice in one.search.choices] == list(one.search.choices)
+        else:
+            assert one.minimum <= one.search.low <= float(one.default) <= one.search.high <= one.maximum, one.name
