@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
 from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe
@@ -121,7 +122,9 @@ class Code:
 
     panel: Callable[[TrainingSpec, Sequence[Observations]], Panel] = panel_of
     feature: Callable[[FeatureRecipe], Feature] = feature_of
-    window: Callable[[Panel, Recipe, int], Window] = lambda panel, recipe, row: panel.window(recipe, 0, row)
+    window: Callable[[Panel, Recipe, int], Window] = lambda panel, recipe, row: panel.window(
+        recipe, 0, row, recipe.history_rows
+    )
     fit: Callable[[TrainingSpec, Panel, Cut], tuple[Recipe, bytes | None]] = fit_cut
     choose: Callable[[TrainingSpec, Sequence[Observations]], Choice] = lambda spec, observations: choose(
         spec, observations, lambda _: None, lambda: math.inf
@@ -174,6 +177,7 @@ def audit_model(
     Raises:
         TooLittleHistory: No row has a whole window before it and a whole horizon after it.
     """
+    model = _adapting(model)
     spec = spec_of(model.recipe)
     panel = code.panel(spec, [observations])
     time = panel.series[0].time
@@ -189,7 +193,9 @@ def audit_model(
     for cutoff in time[np.sort(rng.choice(rows, size=min(cutoffs, len(rows)), replace=False))]:
         end = int(cutoff)
         past = truncated(observations, end, known)
-        expected = _numbers(model, model.window_of(past)), _features(model, code.panel(spec, [past]), end, code)
+        # As the predictor asks for it.
+        served = model.window_of(past, model.recipe.history_rows, least=model.window_size)
+        expected = _numbers(model, served), _features(model, code.panel(spec, [past]), end, code)
         # A missing value takes its row away, and with it what is known of that step.
         has_missing = model.recipe.gaps != "refuse" and not model.recipe.future_columns
         other = wild(observations, end, known, rng, has_missing=has_missing)
@@ -199,6 +205,17 @@ def audit_model(
             (inputs, forecast), features = _numbers(model, window), _features(model, one, end, code)
             audit.compare(Place("inputs", end, world), expected[1] | expected[0][0], features | inputs)
             audit.compare(Place("forecast", end, world), expected[0][1], forecast)
+
+
+def _adapting(model: LoadedModel) -> LoadedModel:
+    """Return the version with bands that adapt from the first row on, so that their replay is looked into too."""
+    adaptation = model.recipe.intervals.adaptation
+    if adaptation is None:
+        return model
+    intervals = msgspec.structs.replace(
+        model.recipe.intervals, adaptation=msgspec.structs.replace(adaptation, known_until=0)
+    )
+    return LoadedModel.load(msgspec.structs.replace(model.recipe, intervals=intervals), model.artefact.graph)
 
 
 def _numbers(model: LoadedModel, window: Window) -> tuple[Arrays, Arrays]:

@@ -92,7 +92,8 @@ def assess(spec: TrainingSpec, series: Observations, *, test_rows: int, stride: 
     trained = train(spec, [rows.slice(0, known)])
     model = LoadedModel.load(trained.recipe, trained.graph)
     cutoffs = np.arange(known - 1, len(rows) - spec.horizon, stride)
-    forecasts = model.forecast([panel.window(model.recipe, 0, int(row)) for row in cutoffs], spec.horizon, LEVELS)
+    windows = [panel.window(model.recipe, 0, int(row), model.recipe.history_rows) for row in cutoffs]
+    forecasts = model.forecast(windows, spec.horizon, LEVELS)
     target = panel.values[0][:, spec.all_columns.index(spec.target)]
     rises = [one.direction_probability for one in forecasts if one.direction_probability is not None]
     return trained, Tested(

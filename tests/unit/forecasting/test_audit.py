@@ -135,7 +135,9 @@ def test_history_that_was_smoothed_as_a_whole_is_caught(model, series):
 
 def test_a_window_that_is_one_row_late_is_caught(model, series):
     """Off by one: the oldest of all leaks."""
-    found = audited(model, series, Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1))).findings
+    found = audited(
+        model, series, Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1, recipe.history_rows))
+    ).findings
 
     assert "median" in {finding.part for finding in found if finding.world == "there"}
 
@@ -166,7 +168,7 @@ def test_a_choice_by_the_whole_history_is_caught_and_named(series):
 
 
 def test_the_same_seed_finds_the_same(model, series):
-    late = Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1))
+    late = Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1, recipe.history_rows))
     assert audited(model, series, late).findings == audited(model, series, late).findings
 
 

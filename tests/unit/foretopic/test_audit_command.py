@@ -46,7 +46,7 @@ def test_a_file_is_audited_without_a_stack(sales):
 
 def test_findings_are_shown_and_make_the_exit_code_1(sales, clock, capsys):
     """A window that is one row late stands for code that knows the future."""
-    late = Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1))
+    late = Code(window=lambda panel, recipe, row: panel.window(recipe, 0, row + 1, recipe.history_rows))
     series = leakage.series_from_file(sales, "shop/berlin@1d", "24/7", clock)
     subject = leakage.trained(TrainingSpec(algorithm="last-value", target="sales"), series)
     audits = {"last-value": leakage.audited(subject, cutoffs=2, seed=0, code=late)}
