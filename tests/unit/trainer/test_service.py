@@ -13,11 +13,11 @@ from runtime.memory_broker import MemoryBroker
 from runtime.topic_specs import specs
 from schemas.dead_letters import DeadLetter
 from schemas.models import Deployment, ModelReleased
-from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, MODELS, TRAINING_EVENTS, TRAINING_REQUESTS
+from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS
 from schemas.trainings import FINAL_TRAINING_STATES, TrainingEvent, TrainingRequested
-from tests.factories import SERIES, training_cancel_request, training_request
+from tests.factories import SERIES, observation_batch, training_cancel_request, training_request
 from tests.fakes import ManualClock
-from tests.unit.trainer.member import Log, crash, new_trainer, turn, work_until_ended
+from tests.unit.trainer.member import Log, crash, new_trainer, turn, wave, work_until_ended
 from trainer.jobs import Recorded
 from trainer.metrics import TrainerMetrics
 
@@ -138,6 +138,85 @@ def test_training_that_cannot_be_fails_with_the_field_and_what_was_found(
     assert reason in end.reason
     assert not log.records(MODELS, ModelReleased)
     assert not log.records(DEPLOYMENTS, Deployment)
+
+
+def history_of(log: Log, rows: int, **columns: object) -> dict[str, int]:
+    """Write a history with other columns and return the ``as_of`` that pins it."""
+    made = wave(rows) | {name: tuple(values) for name, values in columns.items()}  # type: ignore[arg-type]
+    partition, offset = log.write(OBSERVATIONS, observation_batch(rows=rows, columns=made))
+    return {str(partition): offset + 1}
+
+
+@pytest.mark.parametrize(
+    ("columns", "changes", "reason"),
+    [
+        (
+            {"close": [7.0] * 200},
+            {},
+            "constant-series: observations.shop/apples@1d.close must be a target that changes",
+        ),
+        ({"close": [None] * 200}, {}, "empty-column: observations.shop/apples@1d.close must be a column with a value"),
+        ({"volume": [-1.0] * 200}, {"columns": ("close", "volume")}, "negative-volume: "),
+        ({"open": [0.0] * 200}, {"columns": ("close", "open")}, "not-positive: "),
+        ({"size": range(200)}, {"covariates": {"size": "static"}}, "static-varies: "),
+        ({}, {"covariates": {"promo": "known-future"}}, "unknown-column: covariates.promo must be one of the columns"),
+        ({"close": [1.0 + row % 7 if row % 9 else None for row in range(200)]}, {"gaps": "refuse"}, "missing-obs"),
+    ],
+)
+def test_observations_that_should_not_be_learnt_from_fail_the_training(
+    broker: MemoryBroker, columns: dict[str, object], changes: dict[str, object], reason: str
+) -> None:
+    log, notebook = Log(broker), Notebook()
+    log.request(as_of=history_of(log, 200, **columns), **changes)
+
+    work_until_ended(new_trainer(broker, notebook), log, "training-1")
+
+    _assert_failed(log, notebook, reason)
+
+
+@pytest.mark.parametrize("algorithm", ["lstm", "nhits"])
+@pytest.mark.parametrize("is_wild", [True, False])
+def test_training_that_diverges_fails_and_reaches_neither_models_nor_runs(
+    broker: MemoryBroker, algorithm: str, is_wild: bool
+) -> None:
+    """A loss that is not a number, or one that explodes. Red where `_Fit.run` lets either pass."""
+    log, notebook = Log(broker), Notebook()
+    wild = [0.0 if row < 275 else 1e35 * (-1) ** row for row in range(300)]
+    settings = {"layers": "32", "epochs": 2, "refits": 1} | ({} if is_wild else {"learning_rate": 1000.0})
+    as_of = history_of(log, 300, **({"close": wild} if is_wild else {}))
+    log.request(as_of=as_of, algorithm=algorithm, hyperparameters=settings, window_size=10, horizon=3)
+
+    work_until_ended(new_trainer(broker, notebook), log, "training-1")
+
+    _assert_failed(log, notebook, "diverged-training: loss must be ")
+
+
+def _assert_failed(log: Log, notebook: Notebook, reason: str) -> None:
+    (end,) = ends(log)
+    assert end.state == "failed"
+    assert end.reason.startswith(reason)
+    assert not log.records(MODELS, ModelReleased)
+    assert not log.records(DEPLOYMENTS, Deployment)
+    assert notebook.runs == []
+
+
+def test_short_history_is_trained_by_a_simpler_model_and_said_so(broker: MemoryBroker) -> None:
+    log, trainer = Log(broker), new_trainer(broker, Notebook())
+    as_of = log.history(rows=40)
+    log.request(as_of=as_of, algorithm="linear", horizon=5)
+
+    work_until_ended(trainer, log, "training-1")
+
+    (release,) = log.records(MODELS, ModelReleased)
+    (end,) = ends(log)
+    assert (release.algorithm, release.fallback_from) == ("theta", "linear")
+    assert release.fallback_reason.startswith("linear needs at least ")
+    assert release.calibration_folds > release.folds
+    assert (end.state, end.reason) == ("succeeded", release.fallback_reason)
+
+    log.request("training-2", as_of=as_of, algorithm="linear", horizon=5, fallback=False)
+    work_until_ended(trainer, log, "training-2")
+    assert ends(log)[-1].reason.startswith("too-little-history: ")
 
 
 def test_series_with_too_many_rows_fails(broker: MemoryBroker) -> None:
