@@ -25,6 +25,9 @@ from foretopic.tables import (
     metrics_table,
     new_table,
     number,
+    parts_table,
+    skill_text,
+    steps_table,
     verdict,
 )
 from schemas.trainings import FINAL_TRAINING_STATES, GapRule
@@ -288,7 +291,7 @@ def deploy(*, model: str, version: str, role: str, reason: str, key: str | None,
 @click.option("--leaderboard", "with_leaderboard", is_flag=True, help="What each version was chosen from, if it was.")
 @json_option
 def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
-    """List models, their versions and their skill.
+    """List models, their versions and their skill: how much smaller the error is, and how often chance does as much.
 
     Example: foretopic models --model market/AAPL-1d
     """
@@ -302,14 +305,15 @@ def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
     table = new_table("Models", ["model", "version", "role", "algorithm", *(f"skill / {name}" for name in baselines)])
     for entry in found:
         for version in entry["versions"]:
-            skill = version["skill"] or {}
-            told = (f"{skill[name]:+.1%}" if name in skill else "-" for name in baselines)
+            told = (skill_text(version, name) for name in baselines)
             table.add_row(entry["model"], version["version"], version["role"] or "", version["algorithm"], *told)
     reporter.show(table)
     if model is not None:
         for version in (version for entry in found for version in entry["versions"]):
             reporter.line(f"{version['version']}: {verdict(version)}")
             reporter.show(backtest_table(version))
+            reporter.show(parts_table(version))
+            reporter.show(steps_table(version))
             reporter.show(metrics_table(version))
     if with_leaderboard:
         _show_leaderboards(reporter, [version for entry in found for version in entry["versions"]])

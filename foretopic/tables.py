@@ -9,6 +9,15 @@ from typing import Any
 from rich.table import Table
 
 LAST_VALUE = "last-value"
+#: Below this p-value a difference is called one.
+_SIGNIFICANCE = 0.05
+_BETTER, _WORSE, _NO_DIFFERENCE = "is better than", "is worse than", "shows no difference to"
+#: Of a release without tests.
+_UNTESTED_GAIN, _UNTESTED_LOSS = "has no larger error than", "has a larger error than"
+_STANDINGS = (_BETTER, _WORSE, _NO_DIFFERENCE, _UNTESTED_GAIN, _UNTESTED_LOSS)
+#: Metrics of a part or of one step stand in tables of their own.
+_PART = re.compile(r"^(train|validation)-(.+)$")
+_STEP = re.compile(r"^(.+)-step-([0-9]+)$")
 Document = Mapping[str, Any]
 
 
@@ -46,10 +55,51 @@ def verdict(version: Document) -> str:
 
 def _worth(version: Document) -> str:
     skill: Document = version.get("skill") or {}
-    losers = sorted(name for name, value in skill.items() if value < 0)
-    if losers:
-        return f"On these folds the model loses to {' and '.join(losers)} (skill below 0)."
-    return "On these folds the model beats every baseline (skill above 0)."
+    found: dict[str, list[str]] = {}
+    for name in sorted(skill):
+        found.setdefault(standing(version, name), []).append(f"{name}{_p_note(version, name)}")
+    if not found:
+        return "This release is not compared with any baseline."
+    told = [f"{words} {' and '.join(found[words])}" for words in _STANDINGS if words in found]
+    return f"On these folds the model {'; it '.join(told)}."
+
+
+def standing(version: Document, baseline: str) -> str:
+    """Return how a version stands beside a baseline: a difference counts where a test says that it is no chance."""
+    value, p_value = (version.get("skill") or {})[baseline], p_value_of(version, baseline)
+    if p_value is None:
+        return _UNTESTED_LOSS if value < 0 else _UNTESTED_GAIN
+    if p_value >= _SIGNIFICANCE:
+        return _NO_DIFFERENCE
+    return _WORSE if value < 0 else _BETTER
+
+
+def p_value_of(version: Document, baseline: str) -> float | None:
+    """Return the p-value of the Diebold-Mariano test against a baseline; ``None`` for a release that has none."""
+    found: float | None = (version.get("metrics") or {}).get("model", {}).get(f"dm-p-value-{baseline}")
+    return found
+
+
+def skill_text(version: Document, baseline: str) -> str:
+    """Return the skill against a baseline with its p-value; ``-`` for none."""
+    skill: Document = version.get("skill") or {}
+    return f"{skill[baseline]:+.1%}{_p_note(version, baseline)}" if baseline in skill else "-"
+
+
+def _p_note(version: Document, baseline: str) -> str:
+    p_value = p_value_of(version, baseline)
+    return "" if p_value is None else f" ({p_text(p_value)})"
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value for people.
+
+    >>> p_text(0.041), p_text(0.3), p_text(0.00002)
+    ('p 0.041', 'p 0.30', 'p < 0.001')
+    """
+    if p_value < 0.001:  # noqa: PLR2004  # what is written
+        return "p < 0.001"
+    return f"p {p_value:.3f}" if p_value < 0.1 else f"p {p_value:.2f}"  # noqa: PLR2004  # two digits that tell something
 
 
 def backtest_table(version: Document) -> Table:
@@ -59,7 +109,8 @@ def backtest_table(version: Document) -> Table:
     coverages = sorted(name for name in metrics.get("model", {}) if re.fullmatch(r"coverage-[0-9.]+", name))
     levels = [f"in {name.removeprefix('coverage-')} % band" for name in coverages]
     title = f"Backtest over {version.get('folds')} walk-forward folds"
-    table = new_table(title, ["method", "MAE", "MAPE", "CRPS", *levels, "skill of the model"])
+    heads = ["method", "MAE", "MAPE", "CRPS", *levels, "direction right", "skill of the model", "by chance"]
+    table = new_table(title, heads)
     for method, values in metrics.items():
         table.add_row(
             method,
@@ -67,7 +118,52 @@ def backtest_table(version: Document) -> Table:
             _percent(values.get("mape")),
             number(values.get("crps")),
             *(_percent(values.get(name)) for name in coverages),
+            _direction(values),
             f"{skill[method]:+.1%}" if method in skill else "",
+            "" if (p_value := p_value_of(version, method)) is None else p_text(p_value),
+        )
+    return table
+
+
+def _direction(values: Document) -> str:
+    """Return how often the direction was right, with its confidence interval where there is one."""
+    found = values.get("direction-accuracy")
+    ends = [values.get(f"direction-accuracy-{end}") for end in ("lower", "upper")]
+    if found is None or None in ends:
+        return _percent(found)
+    return f"{found:.1f} % ({ends[0]:.0f} to {ends[1]:.0f})"
+
+
+def parts_table(version: Document) -> Table:
+    """Return how the model did on what its fit has learnt from and stopped by, beside the test part."""
+    model: Document = (version.get("metrics") or {}).get("model", {})
+    names = dict.fromkeys(match[2] for name in model if (match := _PART.match(name)))
+    table = new_table("Train, validation and test apart", ["metric", "train", "validation", "test"])
+    for name in names:
+        table.add_row(name, *(number(model.get(prefix + name), digits=4) for prefix in ("train-", "validation-", "")))
+    return table
+
+
+def steps_table(version: Document) -> Table:
+    """Return the model step by step: its error beside the last value, how sure the difference is, and coverage."""
+    metrics: Document = version.get("metrics") or {}
+    model: Document = metrics.get("model", {})
+    steps = sorted({int(match[2]) for name in model if (match := _STEP.match(name))})
+    levels = sorted({match[1] for name in model if (match := _STEP.match(name)) and match[1].startswith("coverage-")})
+    heads = ["step", "MAE", f"MAE of {LAST_VALUE}", "by chance", "direction right"]
+    table = new_table("Step by step", [*heads, *(f"in {name.removeprefix('coverage-')} % band" for name in levels)])
+    for step in steps:
+        of_step = {
+            match[1]: value for name, value in model.items() if (match := _STEP.match(name)) and match[2] == str(step)
+        }
+        p_value = of_step.get(f"dm-p-value-{LAST_VALUE}")
+        table.add_row(
+            str(step),
+            number(of_step.get("mae")),
+            number(metrics.get(LAST_VALUE, {}).get(f"mae-step-{step}")),
+            "-" if p_value is None else p_text(p_value),
+            _direction(of_step),
+            *(_percent(of_step.get(name)) for name in levels),
         )
     return table
 
@@ -109,10 +205,11 @@ def candidate_state(entry: Document) -> str:
 
 
 def metrics_table(version: Document) -> Table:
-    """Return every metric of a version, a row each, with a column for it and each baseline."""
+    """Return every metric of a version over all steps, a row each, with a column for it and each baseline."""
     metrics: Document = version.get("metrics") or {}
     table = new_table("Backtest", ["metric", *metrics])
-    for name in dict.fromkeys(name for values in metrics.values() for name in values):
+    names = dict.fromkeys(name for values in metrics.values() for name in values)
+    for name in (name for name in names if not _PART.match(name) and not _STEP.match(name)):
         table.add_row(name, *(number(values.get(name), digits=4) for values in metrics.values()))
     return table
 

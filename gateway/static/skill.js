@@ -3,44 +3,65 @@ import { number, percent } from "./format.js";
 import { baselineName } from "./chart.js";
 import { element, fillTable, make, show } from "./elements.js";
 
+/** Below this p-value a difference is called one. */
+const SIGNIFICANCE = 0.05;
 const METHOD_ORDER = ["model", "last-value", "drift", "seasonal-naive"];
 
-function versus([baseline, skill]) {
+function versus(champion, [baseline, skill]) {
   const name = baselineName(baseline).toLowerCase();
   if (skill === 0) return `that of ${name}`;
-  return skill > 0 ? `${percent(skill)} below that of ${name}` : `${percent(-skill)} above that of ${name}`;
+  const tested = chance(champion, baseline);
+  const told = tested ? ` (${tested.text})` : "";
+  return `${percent(Math.abs(skill))} ${skill > 0 ? "below" : "above"} that of ${name}${told}`;
 }
 
 function verdict(champion) {
   const against = champion.skill["last-value"];
   const folds = `over ${champion.folds} walk-forward folds`;
-  const rest = Object.entries(champion.skill).filter(([baseline]) => baseline !== "last-value").map(versus);
+  const rest = Object.entries(champion.skill).filter(([baseline]) => baseline !== "last-value").map((entry) => versus(champion, entry));
   const restText = rest.length ? ` The error is also ${rest.join(" and ")}.` : "";
   const notes = champion.fallback_reason ? [` The history was short: ${champion.fallback_reason}.`] : [];
   return [...worth(champion, against, folds, restText), ...notes];
 }
 
+/** How often two equally good forecasts would differ by as much, in words; nothing for a release without a test. */
+function chance(champion, baseline) {
+  const found = champion.metrics.model?.[`dm-p-value-${baseline}`];
+  return found === undefined ? undefined : { isOne: found < SIGNIFICANCE, text: found < 0.001 ? "p < 0.001" : `p ${found.toFixed(found < 0.1 ? 3 : 2)}` };
+}
+
 function worth(champion, against, folds, restText) {
   if (against === undefined) return [`The release does not compare the champion with the last value ${folds}.${restText}`];
+  const tested = chance(champion, "last-value");
+  const told = tested ? ` (${tested.text})` : "";
+  if (tested && !tested.isOne && against !== 0) {
+    const size = `mean absolute error ${percent(Math.abs(against))} ${against > 0 ? "lower" : "higher"}`;
+    return [make("strong", {}, "No difference to repeating the last value is shown"), `: ${size} ${folds}, which chance does as well${told}.${restText}`];
+  }
   if (against > 0) {
-    return [make("strong", { class: "good" }, `Better than repeating the last value: mean absolute error ${percent(against)} lower`), ` ${folds}.${restText}`];
+    return [make("strong", { class: "good" }, `Better than repeating the last value: mean absolute error ${percent(against)} lower`), ` ${folds}${told}.${restText}`];
   }
   if (against === 0) return [make("strong", {}, "No better than repeating the last value"), ` ${folds}.${restText}`];
   return [
     make("strong", { class: "bad" }, `Worse than repeating the last value: mean absolute error ${percent(-against)} higher`),
-    ` ${folds}. Its bands may still be of use; its median tells no more than the last value.${restText}`,
+    ` ${folds}${told}. Its bands may still be of use; its median tells no more than the last value.${restText}`,
   ];
 }
 
 const inPercent = (value) => percent(value / 100);
 
+function directionShare(value, metrics) {
+  const [lower, upper] = ["lower", "upper"].map((end) => metrics[`direction-accuracy-${end}`]);
+  return lower === undefined ? inPercent(value) : `${inPercent(value)} (${lower.toFixed(0)}–${upper.toFixed(0)})`;
+}
+
 /** Metric -> heading and how its number is written; the API has the rest. */
-const SHOWN = { mae: ["MAE", number], rmse: ["RMSE", number], mape: ["MAPE", (value) => percent(value / 100, 2)], r2: ["R²", (value) => value.toFixed(3)], crps: ["CRPS", number] };
+const SHOWN = { mae: ["MAE", number], rmse: ["RMSE", number], mape: ["MAPE", (value) => percent(value / 100, 2)], r2: ["R²", (value) => value.toFixed(3)], crps: ["CRPS", number], "direction-accuracy": ["Direction right", directionShare] };
 
 function shownMetrics(metrics) {
   const known = [...new Set(Object.values(metrics).flatMap(Object.keys))];
   const plain = known.filter((name) => name in SHOWN).map((name) => [name, ...SHOWN[name]]);
-  const coverage = known.filter((name) => name.startsWith("coverage-")).map((name) => [name, `In ${name.slice(9)}\u00a0% band`, inPercent]);
+  const coverage = known.filter((name) => /^coverage-[\d.]+$/.test(name)).map((name) => [name, `In ${name.slice(9)}\u00a0% band`, inPercent]);
   return [...plain, ...coverage];
 }
 
@@ -48,7 +69,7 @@ function fillMetrics(metrics) {
   const rank = (method) => (METHOD_ORDER.includes(method) ? METHOD_ORDER.indexOf(method) : METHOD_ORDER.length);
   const methods = Object.keys(metrics).sort((one, other) => rank(one) - rank(other));
   const columns = shownMetrics(metrics);
-  const cell = (method, [name, , write]) => (metrics[method][name] === undefined ? "–" : write(metrics[method][name]));
+  const cell = (method, [name, , write]) => (metrics[method][name] === undefined ? "–" : write(metrics[method][name], metrics[method]));
   const heading = (method) => (method === "model" ? "Champion" : baselineName(method));
   fillTable("metrics", ["", ...columns.map(([, label]) => label)], methods.map((method) => [heading(method), ...columns.map((column) => cell(method, column))]));
 }

@@ -184,6 +184,26 @@ def test_skill_above_zero_is_said(empty: Watched) -> None:
     )
 
 
+def test_skill_that_chance_does_as_well_is_said(empty: Watched) -> None:
+    tested = {
+        "dm-p-value-last-value": 0.41,
+        "dm-p-value-drift": 0.0004,
+        "direction-accuracy": 52.34,
+        "direction-accuracy-lower": 47.2,
+        "direction-accuracy-upper": 57.4,
+        "coverage-80-step-1": 81.0,
+    }
+    page_world.publish_market(empty.world, skill=0.021, tested=tested)
+    page = empty.open()
+    expect(page.locator("#skill")).to_contain_text(
+        "No difference to repeating the last value is shown: mean absolute error 2.1\u00a0% lower over 250 walk-forward "
+        "folds, which chance does as well (p 0.41)."
+    )
+    expect(page.locator("#skill")).to_contain_text("below that of drift (p < 0.001)")
+    expect(page.locator("#metrics tbody tr").first).to_contain_text("52.3\u00a0% (47\u201357)")
+    assert "step" not in page.locator("#metrics thead").inner_text()
+
+
 def test_source_and_its_reason_are_said(full: Watched) -> None:
     event = factories.ingest_event(
         series_id=SERIES, state="succeeded", source="sample", reason="yahoo could not be reached within 5 s"

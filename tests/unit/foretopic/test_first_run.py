@@ -91,7 +91,7 @@ def test_empty_stack_is_filled_and_forecast(output, clock):
     assert "40% fitting epoch 3 train loss 0.0123 validation loss 0.0145" in text
     assert "2025-06-30" in text
     assert "Prices: sample, 3270 rows to 2013-03-01." in text
-    assert "loses to last-value" in text
+    assert "has a larger error than last-value" in text
 
 
 def test_forecast_does_not_wait_for_the_record_of_the_training(output, clock):

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from foretopic.tables import backtest_table, forecast_table, leaderboard_table, metrics_table, number, verdict
+from foretopic.tables import (
+    backtest_table,
+    forecast_table,
+    leaderboard_table,
+    metrics_table,
+    number,
+    p_text,
+    parts_table,
+    skill_text,
+    steps_table,
+    verdict,
+)
 
 FORECAST = {
     "series_id": "market/AAPL@1d",
@@ -72,12 +83,81 @@ def test_backtest_shows_the_skill_beside_each_baseline():
 
 def test_every_metric_has_a_row():
     text = shown(metrics_table(VERSION))
-    assert "coverage-80-step-1" in text
+    assert all(name in text for name in ("mae", "mape", "crps", "coverage-80"))
 
 
 def test_verdict_names_the_baselines_that_win():
-    assert verdict(VERSION) == "On these folds the model loses to last-value (skill below 0)."
-    assert "beats every baseline" in verdict({"skill": {"last-value": 0.01}})
+    told = verdict(VERSION)
+
+    assert told == (
+        "On these folds the model has no larger error than seasonal-naive; it has a larger error than last-value."
+    )
+    assert verdict({"skill": {}}) == "This release is not compared with any baseline."
+
+
+@pytest.mark.parametrize(
+    ("skill", "p_value", "words"),
+    [
+        (0.02, 0.004, "is better than last-value (p 0.004)"),
+        (0.02, 0.05, "shows no difference to last-value (p 0.050)"),
+        (-0.02, 0.4, "shows no difference to last-value (p 0.40)"),
+        (-0.02, 0.0001, "is worse than last-value (p < 0.001)"),
+    ],
+)
+def test_verdict_calls_nothing_better_or_worse_that_chance_does_as_well(skill, p_value, words):
+    metrics = {"model": {"dm-p-value-last-value": p_value}, "last-value": {"mae": 2.0}}
+    version = {"skill": {"last-value": skill}, "metrics": metrics}
+
+    assert verdict(version) == f"On these folds the model {words}."
+    assert skill_text(version, "last-value").startswith(f"{skill:+.1%} (p")
+    assert p_text(p_value) in shown(backtest_table(TESTED | version))
+
+
+TESTED = {
+    "folds": 250,
+    "metrics": {
+        "model": {
+            "mae": 2.0,
+            "r2": 0.9,
+            "train-mae": 1.5,
+            "validation-mae": 1.75,
+            "direction-accuracy": 52.34,
+            "direction-accuracy-lower": 47.2,
+            "direction-accuracy-upper": 57.4,
+            "mae-step-1": 1.25,
+            "mae-step-2": 2.75,
+            "dm-p-value-last-value-step-1": 0.03,
+            "coverage-80-step-1": 81.0,
+            "direction-accuracy-step-1": 51.0,
+        },
+        "last-value": {"mae": 2.1, "mae-step-1": 1.26, "mae-step-2": 2.9},
+    },
+    "skill": {"last-value": 0.05},
+}
+
+
+def test_direction_stands_with_its_interval():
+    assert "52.3 % (47 to 57)" in shown(backtest_table(TESTED))
+
+
+def test_parts_stand_apart():
+    row = next(line for line in shown(parts_table(TESTED)).splitlines() if "mae" in line)
+
+    assert [cell.strip() for cell in row.strip("│\n ").split("│")] == ["mae", "1.5000", "1.7500", "2.0000"]
+
+
+def test_steps_stand_apart_from_the_whole():
+    first, second = (
+        [cell.strip() for cell in line.strip("│\n ").split("│")]
+        for line in shown(steps_table(TESTED)).splitlines()
+        if line.startswith(("│ 1", "│ 2"))
+    )
+
+    assert first == ["1", "1.25", "1.26", "p 0.030", "51.0 %", "81.0 %"]
+    assert second == ["2", "2.75", "2.90", "-", "-", "-"]
+    whole = shown(metrics_table(TESTED))
+    assert "step-1" not in whole
+    assert "train-" not in whole
 
 
 @pytest.mark.parametrize(
