@@ -202,19 +202,19 @@ def _assert_failed(log: Log, notebook: Notebook, reason: str) -> None:
 
 def test_short_history_is_trained_by_a_simpler_model_and_said_so(broker: MemoryBroker) -> None:
     log, trainer = Log(broker), new_trainer(broker, Notebook())
-    as_of = log.history(rows=40)
-    log.request(as_of=as_of, algorithm="linear", horizon=5)
+    as_of = log.history(rows=17)
+    log.request(as_of=as_of, algorithm="linear", horizon=3)
 
     work_until_ended(trainer, log, "training-1")
 
     (release,) = log.records(MODELS, ModelReleased)
     (end,) = ends(log)
-    assert (release.algorithm, release.fallback_from) == ("theta", "linear")
+    assert (release.algorithm, release.fallback_from) == ("seasonal-naive", "linear")
     assert release.fallback_reason.startswith("linear needs at least ")
     assert release.calibration_folds > release.folds
     assert (end.state, end.reason) == ("succeeded", release.fallback_reason)
 
-    log.request("training-2", as_of=as_of, algorithm="linear", horizon=5, fallback=False)
+    log.request("training-2", as_of=as_of, algorithm="linear", horizon=3, fallback=False)
     work_until_ended(trainer, log, "training-2")
     assert ends(log)[-1].reason.startswith("too-little-history: ")
 
