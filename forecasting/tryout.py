@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecasting.errors import ForecastingError, TooLittleHistory
+from forecasting.artefact import Recipe
+from forecasting.errors import ForecastingError, InvalidTraining, TooLittleHistory
 from forecasting.fits import Fits, plan_of, season_of, size_of
 from forecasting.folds import Cut, Part, PlanSize, plan_folds
 from forecasting.halving import BudgetSpent, Rung
@@ -114,6 +115,7 @@ class Tryout:
         found = []
         for block in blocks:
             draft = fits.fit(_share(block, rows, needs_examples=algorithm(spec.algorithm) is not None), "search")
+            _require_values(draft.recipe)
             watch(None)
             found.append(forecasts_of(LoadedModel.load(draft.recipe, draft.graph), self._panel, block.folds))
         folds = self.folds(spec, rung)
@@ -122,6 +124,16 @@ class Tryout:
 
     def _count(self, rung: Rung) -> int:
         return max(1, math.floor(rung.share * len(self._blocks) + 1e-9))
+
+
+def _require_values(recipe: Recipe) -> None:
+    if recipe.output != "quantiles":
+        raise InvalidTraining(
+            "invalid-training",
+            field="candidates",
+            expected="models that forecast values",
+            found=f"{recipe.algorithm}, which forecasts directions",
+        )
 
 
 def _plain(spec: TrainingSpec) -> TrainingSpec:
