@@ -32,8 +32,8 @@ from forecasting.serving import LoadedModel
 from forecasting.significance import FoldValues, mean_of
 
 _WEIGHTS = np.linspace(0.0, 1.0, 21)
-#: A gain of the graph's median that is not this many of its standard errors is not believed at all.
-_DOUBT = 2.0
+#: A gain that is not this many of its standard errors is not believed.
+DOUBT = 2.0
 
 #: Cutoffs of the fit or validation part that are forecast again to say how well it was learnt, over all series.
 _SEEN_FOLDS = 500
@@ -84,7 +84,7 @@ class Residuals:
         )
         if gain is None or weight == 0:
             return round(weight, 2)
-        share = 1 - (_DOUBT * gain.error / gain.value) ** 2 if gain.value > 0 else 0.0
+        share = 1 - (DOUBT * gain.error / gain.value) ** 2 if gain.value > 0 else 0.0
         return round(weight * max(share, 0.0), 2)
 
     def _of(self, series: int) -> IntArray:

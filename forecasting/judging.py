@@ -15,11 +15,12 @@ import numpy as np
 
 from forecasting import losses
 from forecasting.backtest import outcomes
-from forecasting.evaluation import Residuals
+from forecasting.evaluation import DOUBT, Residuals
 from forecasting.folds import Part
 from forecasting.panel import FloatArray, IntArray
 from forecasting.preparation import Panel
 from forecasting.serving import LoadedModel
+from forecasting.significance import FoldValues, mean_of
 from forecasting.stacking import stacked_weights
 
 _PIECES = 4
@@ -177,21 +178,53 @@ def combined(medians: Sequence[FloatArray], folds: Folds, combination: str) -> F
 
 
 def judged(medians: FloatArray, folds: Folds) -> Judgement:
-    """Return how medians in the working unit did.
-
-    The first piece is not judged where the later ones had folds to learn from: no candidate could have learnt there
-    what it is then served with.
-    """
-    pieces = folds.pieces()
-    if len(pieces) > 1 and len(pieces[1][1]) >= _LEAST_KNOWN:
-        chosen = np.concatenate([piece for piece, _ in pieces[1:]])
-    else:
-        chosen = np.arange(len(folds.y))
-    with np.errstate(over="ignore"):
-        errors = np.abs(folds.y[chosen] - (np.exp(medians[chosen]) if folds.is_log else medians[chosen]))
-    series = folds.series[chosen]
+    """Return how medians in the working unit did on the folds that are judged."""
+    chosen = _judged_folds(folds)
+    errors, series = _errors(medians, folds, chosen), folds.series[chosen]
     by_series = {int(one): float(np.mean(errors[series == one])) for one in np.unique(series)}
     scaled = [error / folds.scale[one] for one, error in by_series.items() if folds.scale[one] > 0]
     mae = float(np.mean(list(by_series.values())))
     mase = float(np.mean(scaled)) if scaled else None
     return Judgement(loss=mae if mase is None else mase, mae=mae, mase=mase, folds=len(chosen))
+
+
+def is_chance(better: FloatArray, simpler: FloatArray, folds: Folds) -> bool:
+    """Return whether one forecast may be better than a simpler one by chance alone.
+
+    It may where the mean gain over the judged folds is less than two of its standard errors, which allow for folds
+    that overlap and series that move together. Folds that are too few to tell the error never say so.
+
+    Args:
+        better: Medians in the working unit with the lesser loss, shape (folds, horizon).
+        simpler: Those of the simpler forecast.
+        folds: That both are of.
+    """
+    chosen = _judged_folds(folds)
+    scale = np.array([folds.scale[int(one)] for one in folds.series[chosen]])
+    gains = np.mean(_errors(simpler, folds, chosen) - _errors(better, folds, chosen), axis=1)
+    gains /= np.where(scale > 0, scale, 1.0)
+    series = folds.series[chosen]
+    gain = mean_of(
+        [
+            FoldValues(gains[series == one], folds.cutoff[chosen][series == one], folds.known_at[chosen][series == one])
+            for one in np.unique(series)
+        ]
+    )
+    return gain is not None and gain.value <= DOUBT * gain.error
+
+
+def _judged_folds(folds: Folds) -> IntArray:
+    """Return the folds that are judged.
+
+    The first piece is not where the later ones had folds to learn from: no candidate could have learnt there what it
+    is then served with.
+    """
+    pieces = folds.pieces()
+    if len(pieces) > 1 and len(pieces[1][1]) >= _LEAST_KNOWN:
+        return np.concatenate([piece for piece, _ in pieces[1:]])
+    return np.arange(len(folds.y))
+
+
+def _errors(medians: FloatArray, folds: Folds, chosen: IntArray) -> FloatArray:
+    with np.errstate(over="ignore"):
+        return np.abs(folds.y[chosen] - (np.exp(medians[chosen]) if folds.is_log else medians[chosen]))

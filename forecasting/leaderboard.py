@@ -72,10 +72,18 @@ def chosen_first(entries: Sequence[LeaderboardEntry], whole: int) -> tuple[Leade
     first, others = order[0], [one for one in order[1:] if one.state == "compared"]
     rivals = [one for one in others if one.algorithm not in BASELINES]
     reason = f"the least loss of {len(others) + 1} on {first.folds} folds before the test part"
-    if first.algorithm in BASELINES:
+    if any(_loss(one) < _loss(first) for one in others):
+        reason = (
+            f"none of {len(others)} others beats it by more than chance on {first.folds} folds before the test part"
+        )
+    elif first.algorithm in BASELINES:
         reason = f"no candidate beats it on {first.folds} folds before the test part"
         if not rivals:
             reason = "no candidate could be judged: it is the best baseline"
     if first.rung < whole:
         reason += f"; the budget ended on rung {first.rung} of {whole}"
     return (msgspec.structs.replace(first, reason=reason), *order[1:])
+
+
+def _loss(entry: LeaderboardEntry) -> float:
+    return entry.metrics.get("mase", entry.metrics["mae"])

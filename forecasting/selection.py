@@ -16,10 +16,10 @@ from forecasting.artefact import Setting
 from forecasting.candidates import candidate_specs, default_candidates, ensemble_spec, suited
 from forecasting.fits import Progress, season_of
 from forecasting.halving import Rung, Standing, climbing, rungs_of, successive_halving
-from forecasting.judging import combined, judged
+from forecasting.judging import combined, is_chance, judged
 from forecasting.leaderboard import chosen_first, entry_of, refused_entry
 from forecasting.models.baselines import BASELINES
-from forecasting.models.registry import AUTO, declared_hyperparameters
+from forecasting.models.registry import AUTO, declared_hyperparameters, hyperparameters_of
 from forecasting.panel import Observations
 from forecasting.preparation import TrainingSpec
 from forecasting.search import SEARCH_RUNGS, Trial, best_of, search
@@ -82,6 +82,7 @@ def _asked(spec: TrainingSpec, observations: Sequence[Observations]) -> list[Tra
     if spec.algorithm != AUTO:
         plain = dataclasses.replace(alone, hyperparameters={})
         return [alone, *candidate_specs(plain, [name for name in BASELINES if name != spec.algorithm], season)]
+    hyperparameters_of(AUTO, spec.hyperparameters)
     asked = spec.candidates or default_candidates()
     specs = candidate_specs(alone, (*(name for name in asked if name not in BASELINES), *BASELINES), season)
     return [suited(one, len(observations[0]), season, spec.hyperparameters) for one in specs]
@@ -136,13 +137,27 @@ class _Selection:
             rivals += self._ensembles(rivals, rung)
             # First in line: what costs nothing wins where it is as good.
             rivals = [_Rival(one, self._try(one, rung)) for one in self._baselines] + rivals
-        winner = min(rivals, key=lambda one: one.tried.judgement.loss, default=None)
+        winner = self._winner(rivals, rung)
         self._progress(Progress(stage="search", fraction=1.0))
         if winner is None:
             assert self._named is not None  # `auto` always has a baseline
             return Choice(spec=self._named, leaderboard=self._leaderboard(standings, [], None, rung))
         board = self._leaderboard(standings, rivals, winner, rung)
         return Choice(spec=winner.spec, leaderboard=board, trials=tuple(trials))
+
+    def _winner(self, rivals: Sequence[_Rival], rung: Rung) -> _Rival | None:
+        """Return the rival with the least loss; of `auto` the first in line that it may beat by chance alone.
+
+        On prices one of many always had the least loss, and the year after says nothing of it.
+        """
+        best = min(rivals, key=lambda one: one.tried.judgement.loss, default=None)
+        if best is None or self._named is not None:
+            return best
+        folds = self._tryout.folds(best.spec, rung)
+        for rival in rivals:
+            if rival is best or is_chance(best.tried.medians, rival.tried.medians, folds):
+                return rival
+        return best
 
     def _loss(self, spec: TrainingSpec, rung: Rung) -> float:
         done = len(self._tried)
