@@ -68,6 +68,8 @@ def yield_to_others(niceness: int) -> None:
 def run_task(task: Task, emit: Callable[[JobEvent], None]) -> None:
     """Do a task; a broker that is away is waited for, as long as the parent lets us."""
     os.environ.update(mlflow_environment(task.mlflow_timeout_seconds))
+    # With it CUDA's sums have one order; torch refuses to fit deterministically on a device without it.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     from forecasting.training import train  # noqa: PLC0415  # the parent that starts us must not pay for it
     from trainer.execution import Execution  # noqa: PLC0415
 
