@@ -74,10 +74,7 @@ def simpler(spec: TrainingSpec, observations: Sequence[Observations], error: Too
         except TooLittleHistory as too_short:
             simplest = too_short
             continue
-        needs = error.expected.partition(":")[0]
-        without = f" without its season of {season} steps" if stand_in.season_length != season else ""
-        reason = f"{spec.algorithm} needs {needs}, there are {error.found}: {stand_in.algorithm} stands in{without}"
-        return Settled(stand_in, panel, reason)
+        return Settled(stand_in, panel, _reason(spec, stand_in, season, error))
     raise TooLittleHistory(
         "too-little-history",
         field=error.field,
@@ -87,11 +84,24 @@ def simpler(spec: TrainingSpec, observations: Sequence[Observations], error: Too
     ) from error
 
 
+def _reason(spec: TrainingSpec, stand_in: TrainingSpec, season: int, error: TooLittleHistory) -> str:
+    window = f" with a window of {stand_in.window_size} rows" if stand_in.window_size != spec.window_size else ""
+    without = f" without its season of {season} steps" if stand_in.season_length != season else ""
+    needs = error.expected.partition(":")[0]
+    return f"{spec.algorithm} needs {needs}, there are {error.found}: {stand_in.algorithm} stands in{window}{without}"
+
+
 def _candidates(spec: TrainingSpec, observations: Sequence[Observations], season: int) -> Iterator[TrainingSpec]:
+    """Yield what may stand in, the best first: a model that learns from rows also for itself, with a smaller window."""
+    names: tuple[str, ...] = CHAIN
+    if spec.algorithm in CHAIN:
+        names = CHAIN[CHAIN.index(spec.algorithm) :]
+    elif is_statistical(spec.algorithm):
+        names = (spec.algorithm, *CHAIN)
     room = len(observations[0]) + 1 - 2 * spec.horizon - _WISHED_FOLDS
     for steps in dict.fromkeys((season, 1)):
-        for name in CHAIN:
-            if name == spec.algorithm or (is_statistical(name) and len(observations) > 1):
+        for name in names:
+            if is_statistical(name) and len(observations) > 1:
                 continue
             if name == SEASONAL_NAIVE and steps == 1:
                 continue
@@ -100,7 +110,7 @@ def _candidates(spec: TrainingSpec, observations: Sequence[Observations], season
                 algorithm=name,
                 columns=(),
                 covariates={},
-                hyperparameters={},
+                hyperparameters=spec.hyperparameters if name == spec.algorithm else {},
                 features=(),
                 step_features=(),
                 candidates=(),

@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from forecasting.artefact import Artefact, Recipe, Setting
-from forecasting.errors import TooLittleHistory
-from forecasting.evaluation import Evaluation, calibrated, evaluate, joined, residuals_of
+from forecasting.errors import DivergedTraining, TooLittleHistory
+from forecasting.evaluation import Evaluation, Residuals, calibrated, evaluate, joined, residuals_of
 from forecasting.fallback import Settled, settled, simpler
 from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
 from forecasting.folds import Plan
@@ -35,6 +37,7 @@ class Diagnostics:
         epochs: Loss curves of the released model.
         evaluation: Metrics, skill and coverage overall and by step, fold forecasts, calibration curve.
         fold_times: Cutoffs of the folds of the first series in seconds since 1970, shape (folds,).
+        part_times: `train` and `validation` -> cutoffs of `Evaluation.parts`, likewise.
         cutoff_counts: Cutoffs in `fit` and `validation` of the released model, and in `calibration` and `test`.
         rows_skipped: Rows that were left out as a needed value was missing.
         parameter_count: Fitted numbers of the graph.
@@ -44,6 +47,7 @@ class Diagnostics:
     epochs: tuple[Epoch, ...]
     evaluation: Evaluation
     fold_times: IntArray
+    part_times: dict[str, IntArray]
     cutoff_counts: dict[str, int]
     rows_skipped: int
     parameter_count: int
@@ -130,6 +134,8 @@ def train(
         residuals_of(LoadedModel.load(draft.recipe, draft.graph), panel, cut.folds)
         for draft, cut in zip(blocks, cuts, strict=True)
     ]
+    unseen = joined(residuals)
+    _require_finite(unseen)
     calibration, test = residuals[: len(plan.blocks) - 1], len(plan.blocks) - 1
     progress(Progress(stage="calibration", fraction=FITTED))
     draft = blocks[test]
@@ -137,7 +143,6 @@ def train(
     seen = {"train": plan.blocks[-1].fit, "validation": plan.blocks[-1].validation}
     evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels, seen=seen)
     progress(Progress(stage="export", fraction=0.98))
-    unseen = joined(residuals)
     released = LoadedModel.load(calibrated(release.recipe, unseen, spec.levels), release.graph)
     progress(Progress(stage="export", fraction=1.0))
     return TrainedModel(
@@ -147,12 +152,25 @@ def train(
         skill=evaluation.skill,
         folds=evaluation.fold_count,
         calibration_folds=len(unseen.outcome),
-        fallback_from=asked if reason else "",
+        fallback_from=asked if spec.algorithm != asked else "",
         fallback_reason=reason,
         leaderboard=() if choice is None else choice.leaderboard,
         trials=() if choice is None else choice.trials,
         diagnostics=_diagnostics(panel, plan, release.fitted, evaluation),
     )
+
+
+def _require_finite(residuals: Residuals) -> None:
+    """Refuse a model whose backtest left the numbers, whatever its fit said."""
+    wild = ~(np.isfinite(residuals.change) & np.isfinite(residuals.spread)).all(axis=1)
+    if wild.any():
+        raise DivergedTraining(
+            "diverged-training",
+            field="forecasts",
+            expected="finite on every fold of the backtest",
+            found=f"others on {int(np.sum(wild))} of {len(residuals.change)} folds",
+            advice="look for wild values in the data, or choose another algorithm",
+        )
 
 
 def _prepared(
@@ -181,11 +199,17 @@ def _first(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
 
 def _later(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
     """Return what is told of the training that follows a comparison."""
-    return lambda told: progress(dataclasses.replace(told, fraction=_COMPARED + (1 - _COMPARED) * told.fraction))
+
+    def tell(told: Progress) -> None:
+        # Rounded: a sum of floats may fall by its last bit.
+        progress(dataclasses.replace(told, fraction=round(_COMPARED + (1 - _COMPARED) * told.fraction, 9)))
+
+    return tell
 
 
 def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Evaluation) -> Diagnostics:
     first = plan.test[0]
+    tested = {"train": plan.blocks[-1].fit, "validation": plan.blocks[-1].validation}
     parts = {
         "fit": plan.release.fit,
         "validation": plan.release.validation,
@@ -196,6 +220,9 @@ def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Ev
         epochs=() if fitted is None else fitted.epochs,
         evaluation=evaluation,
         fold_times=panel.series[first.series].time[first.cutoffs],
+        part_times={
+            name: panel.series[tested[name][0].series].time[folds.cutoffs] for name, folds in evaluation.parts.items()
+        },
         cutoff_counts={name: sum(len(part.cutoffs) for part in found) for name, found in parts.items()},
         rows_skipped=panel.rows_skipped,
         parameter_count=0 if fitted is None else fitted.parameter_count,

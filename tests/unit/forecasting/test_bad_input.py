@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecasting import fits
+from forecasting import fits, training
 from forecasting.errors import DivergedTraining, ForecastingError, InvalidObservations
+from forecasting.evaluation import Residuals
 from forecasting.models import registry
 from forecasting.panel import Observations
 from forecasting.training import TrainingSpec, train
@@ -273,6 +274,20 @@ def test_a_loss_that_is_not_a_number_is_a_diverged_training(
     monkeypatch.setattr(fits, "examples_of", broken)
     with pytest.raises(DivergedTraining, match="nan"):
         train(spec(algorithm=algorithm, hyperparameters=hyperparameters), [sound()])
+
+
+def test_forecasts_that_leave_the_numbers_are_a_diverged_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red without `training._require_finite`: the release would have bands that are not numbers."""
+    whole = training.residuals_of
+
+    def broken(*arguments: object) -> Residuals:
+        found = whole(*arguments)  # type: ignore[arg-type]
+        found.change[0, 0] = np.inf
+        return found
+
+    monkeypatch.setattr(training, "residuals_of", broken)
+    with pytest.raises(DivergedTraining, match="finite on every fold of the backtest"):
+        train(spec(algorithm="drift"), [sound()])
 
 
 def test_every_net_of_the_registry_shares_the_fit_that_is_tested_here() -> None:

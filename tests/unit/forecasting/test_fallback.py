@@ -40,7 +40,9 @@ def test_forty_eight_months_and_a_horizon_of_eighteen_are_trained() -> None:
 
     assert trained.recipe.algorithm == "theta"
     assert trained.fallback_from == "lstm"
-    assert trained.fallback_reason == "lstm needs at least 157 complete rows, there are 48: theta stands in"
+    assert trained.fallback_reason == (
+        "lstm needs at least 157 complete rows, there are 48: theta stands in with a window of 12 rows"
+    )
     assert (trained.folds, trained.calibration_folds) == (1, 19)
     model = LoadedModel.load(trained.recipe, trained.graph)
     numbers = model.forecast([model.window_of(observations)], 18, [80, 95])[0]
@@ -66,11 +68,19 @@ def test_the_best_model_that_the_rows_support_stands_in(rows: int, horizon: int,
     assert trained.calibration_folds >= 2
 
 
+@pytest.mark.parametrize("algorithm", ["theta", "ets", "drift"])
+def test_a_model_of_rows_stands_in_for_itself_with_a_smaller_window(algorithm: str) -> None:
+    trained = train(TrainingSpec(algorithm=algorithm, horizon=18), [monthly(48)])
+
+    assert (trained.recipe.algorithm, trained.recipe.window_size, trained.fallback_from) == (algorithm, 12, "")
+    assert trained.fallback_reason.endswith(f"{algorithm} stands in with a window of 12 rows")
+
+
 def test_a_history_shorter_than_a_season_is_trained_without_one() -> None:
     trained = train(TrainingSpec(algorithm="linear", horizon=3), [monthly(16)])
 
     assert (trained.recipe.algorithm, trained.recipe.season_length) == ("drift", 1)
-    assert trained.fallback_reason.endswith("drift stands in without its season of 12 steps")
+    assert trained.fallback_reason.endswith("drift stands in with a window of 8 rows without its season of 12 steps")
 
 
 def test_bands_from_few_folds_are_told_and_given() -> None:
