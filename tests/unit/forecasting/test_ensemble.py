@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-from forecasting.artefact import recipe_from_json, recipe_to_json
+from forecasting.artefact import Setting, recipe_from_json, recipe_to_json
 from forecasting.errors import InvalidArtefact, InvalidTraining, TooLittleHistory
 from forecasting.forecasters import forecaster_of
-from forecasting.panel import Observations, Window
+from forecasting.panel import FloatArray, Observations, Window
 from forecasting.serving import LoadedModel
+from forecasting.stacking import stacked_weights
 from forecasting.training import TrainedModel, TrainingSpec, train
 from tests.unit.forecasting.check_forecaster import LEVELS, check_forecaster
 from tests.unit.forecasting.series import observations_of, prices
@@ -47,7 +48,7 @@ def trained(observations: Observations) -> TrainedModel:
 @pytest.mark.slow
 @pytest.mark.parametrize("combination", ["mean", "stacking"])
 def test_an_ensemble_passes_check_forecaster(combination: str) -> None:
-    settings = {"combination": combination, "refits": 1, "lstm.epochs": 2, "lstm.layers": "4"}
+    settings: dict[str, Setting] = {"combination": combination, "refits": 1, "lstm.epochs": 2, "lstm.layers": "4"}
     check_forecaster("ensemble", settings)
 
 
@@ -127,13 +128,13 @@ def test_weights_of_the_test_part_come_from_the_calibration_folds_alone(
     monkeypatch: pytest.MonkeyPatch, observations: Observations
 ) -> None:
     # Red where `train` calibrates the tested model on more than the calibration blocks.
-    from forecasting import combining
-
     seen: list[int] = []
-    given = combining.stacked_weights
-    monkeypatch.setattr(
-        combining, "stacked_weights", lambda errors, y: seen.append(errors.shape[1]) or given(errors, y)
-    )
+
+    def watched(errors: FloatArray, y: FloatArray) -> FloatArray:
+        seen.append(errors.shape[1])
+        return stacked_weights(errors, y)
+
+    monkeypatch.setattr("forecasting.combining.stacked_weights", watched)
 
     trained = ensemble(observations, "stacking")
 
@@ -163,9 +164,7 @@ def test_bands_of_an_ensemble_are_calibrated_on_its_own_folds(trained: TrainedMo
         ({"candidates": ("linear", "direction-logistic"), "hyperparameters": {}}, "members that forecast values"),
     ],
 )
-def test_what_cannot_be_combined_is_refused(
-    observations: Observations, changes: dict[str, object], message: str
-) -> None:
+def test_what_cannot_be_combined_is_refused(observations: Observations, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidTraining, match=message):
         ensemble(observations, **changes)
 
