@@ -19,7 +19,7 @@ from forecasting.artefact import Setting
 from forecasting.errors import DivergedTraining
 from forecasting.inputs import FloatInput
 from forecasting.models.default_inputs import moving_columns
-from forecasting.models.fitting import Epoch, FitTask, Fitted, InputPlan, SeriesView, pinball, require_parity
+from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPlan, SeriesView, pinball, require_parity
 from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.panel import FloatArray
 
@@ -62,21 +62,34 @@ class Linear:
         return moving_columns(view)
 
     def fit(self, task: FitTask) -> Fitted:
-        inputs = _flat(task.fit.inputs).astype(np.float64)
+        inputs = _flat(task.fit).astype(np.float64)
         if task.text("loss") == "quantile":
             model, epochs = _fit_quantiles(task, inputs)
             chosen: dict[str, Setting] = {}
         else:
             model, epochs, chosen = _fit_ridge(task, inputs)
         graph = self._export(model)
-        windows = _flat(np.concatenate([task.validation.inputs, task.fit.inputs])[:_PARITY_WINDOWS])
+        if task.fit.future.size:
+            graph = _with_steps(graph, task.fit.future.shape[1:])
+        some = _some(task)
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        require_parity(session.run(None, {"window": windows})[0], model.predict(windows), self.name)
+        given = {"window": some.inputs.reshape(len(some), -1), "future": some.future}
+        found = session.run(None, {part.name: given[part.name] for part in session.get_inputs()})[0]
+        require_parity(found, model.predict(_flat(some)), self.name)
         return Fitted(graph, epochs, model.coef_.size + model.intercept_.size, chosen)
 
 
-def _flat(inputs: FloatInput) -> FloatInput:
-    return inputs.reshape(len(inputs), -1)
+def _flat(examples: Examples) -> FloatInput:
+    """Return each window and what is known of its steps as one row."""
+    count = len(examples)
+    window = examples.inputs.reshape(count, -1)
+    return np.concatenate([window, examples.future.reshape(count, -1)], axis=1) if examples.future.size else window
+
+
+def _some(task: FitTask) -> Examples:
+    """Return the examples that graph and model are compared on."""
+    parts = ((one.inputs, one.future, one.targets, one.units) for one in (task.validation, task.fit))
+    return Examples(*(np.concatenate(both)[:_PARITY_WINDOWS] for both in zip(*parts, strict=True)))
 
 
 def _fit_ridge(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tuple[Epoch, ...], dict[str, Setting]]:
@@ -98,9 +111,7 @@ def _fit_ridge(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tup
 def _epoch(number: int, count: int, model: Ridge, task: FitTask) -> Epoch:
     losses = []
     for examples in (task.fit, task.validation):
-        errors = examples.targets - model.predict(_flat(examples.inputs).astype(np.float64)).reshape(
-            examples.targets.shape
-        )
+        errors = examples.targets - model.predict(_flat(examples).astype(np.float64)).reshape(examples.targets.shape)
         losses.append(float(np.mean(errors**2)))
     if not np.isfinite(losses).all():
         raise DivergedTraining(
@@ -121,7 +132,7 @@ def _fit_quantiles(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression,
             coefficients.append(coefficient)
             intercepts.append(intercept)
             for index, part in enumerate((task.fit, task.validation)):
-                forecast = _flat(part.inputs).astype(np.float64) @ coefficient + intercept
+                forecast = _flat(part).astype(np.float64) @ coefficient + intercept
                 losses[index] += pinball(part.targets[:, step], forecast, quantile) / count
         done.append(Epoch(step + 1, horizon, float(losses[0]), float(losses[1]), 0.0))
         task.on_epoch(done[-1])
@@ -171,3 +182,28 @@ def _export(model: LinearRegression) -> bytes:
         )
     graph: bytes = exported.SerializeToString(deterministic=True)
     return graph
+
+
+def _with_steps(graph: bytes, shape: tuple[int, ...]) -> bytes:
+    """Return a graph of rows as one that takes the window and the step features apart, shape (horizon, features)."""
+    import onnx  # noqa: PLC0415  # only an export pays for its import
+    from onnx import TensorProto, helper  # noqa: PLC0415
+
+    model = onnx.load_model_from_string(graph)
+    (rows,) = model.graph.input
+    width = rows.type.tensor_type.shape.dim[1].dim_value - int(np.prod(shape))
+    joined = "window_and_steps"
+    for node in model.graph.node:
+        node.input[:] = [joined if name == rows.name else name for name in node.input]
+    del model.graph.input[:]
+    model.graph.input.extend(
+        [
+            helper.make_tensor_value_info("window", TensorProto.FLOAT, [None, width]),
+            helper.make_tensor_value_info("future", TensorProto.FLOAT, [None, *shape]),
+        ]
+    )
+    model.graph.node.insert(0, helper.make_node("Flatten", ["future"], ["steps"], name="Flatten_steps"))
+    model.graph.node.insert(1, helper.make_node("Concat", ["window", "steps"], [joined], name="Concat_steps", axis=1))
+    onnx.checker.check_model(model)
+    whole: bytes = model.SerializeToString(deterministic=True)
+    return whole

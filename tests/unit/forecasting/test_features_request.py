@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -177,16 +179,22 @@ def test_columns_that_features_are_made_from_need_not_be_named_again() -> None:
     )
 
 
-def test_a_requested_training_learns_from_the_features_that_it_names() -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "hyperparameters"),
+    [("gru", {"layers": "4", "epochs": 1}), ("linear", {}), ("linear", {"loss": "quantile"})],
+)
+def test_a_requested_training_learns_from_the_features_that_it_names(
+    algorithm: str, hyperparameters: dict[str, object]
+) -> None:
     request = TrainingRequested(
         training_id="t-1",
         model="market/HET-1d",
         series_ids=("market/HET@1d",),
-        algorithm="gru",
+        algorithm=algorithm,
         horizon=3,
         window_size=40,
         levels=(80.0,),
-        hyperparameters={"refits": 1, "layers": "4", "epochs": 1},
+        hyperparameters={"refits": 1} | hyperparameters,
         covariates={"promo": "known-future", "size": "static"},
         features=(
             Asked(name="log-return"),
@@ -214,3 +222,24 @@ def test_a_requested_training_learns_from_the_features_that_it_names() -> None:
     assert recipe.step_features[0].scale == pytest.approx(np.sqrt(2 / 9), rel=0.1)
     # Red without the `_ROUNDING` of the preparation: 3.3 is no number of float32.
     assert recipe.step_features[1].scale == 1.0
+
+
+def test_what_only_a_step_feature_knows_makes_the_forecast_better() -> None:
+    # Sales double on days of a promotion that only the known future tells.
+    rng = np.random.default_rng(5)
+    promo = rng.integers(0, 2, 400).astype(np.float64)
+    known = {"close": 100 * np.exp(0.7 * promo + rng.normal(scale=0.02, size=400)), "promo": promo}
+    spec = TrainingSpec(
+        algorithm="linear",
+        horizon=3,
+        window_size=10,
+        levels=(80.0,),
+        hyperparameters={"refits": 1},
+        covariates={"promo": "known-future"},
+    )
+
+    told, blind = (
+        train(one, [observations_of(known)]).skill["last-value"] for one in (spec, replace(spec, covariates={}))
+    )
+    assert told > 0.8
+    assert blind < 0.4
