@@ -16,7 +16,9 @@ TEST_HOURS = TEST_DAYS * 24
 HOURLY_STRIDE = 25
 #: Hours that are trained on: the two years before the test part. More take longer and say little of today's market.
 KNOWN_HOURS = 2 * 365 * 24
-SPECS = {name: TrainingSpec(algorithm=name) for name in ("lstm", "linear")}
+SPECS = {name: TrainingSpec(algorithm=name) for name in ("lstm", "linear", "lightgbm", "auto")}
+#: Whose probability of a rise is told; the middle of their forecast is the last value.
+CLASSIFIER = TrainingSpec(algorithm="direction-logistic")
 
 
 def run(data_dir: Path, report: Callable[[str], None]) -> list[Row]:
@@ -30,6 +32,7 @@ def run(data_dir: Path, report: Callable[[str], None]) -> list[Row]:
     for dataset, series, test_rows, stride in sets:
         found, tests = compared(dataset, series, SPECS, report, test_rows=test_rows, stride=stride)
         rows += found
-        for model, each in tests.items():
+        told = compared(dataset, series, {CLASSIFIER.algorithm: CLASSIFIER}, report, test_rows=test_rows, stride=stride)
+        for model, each in (tests | told[1]).items():
             rows += direction_rows(dataset, model, each)
     return rows

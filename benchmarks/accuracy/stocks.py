@@ -16,7 +16,7 @@ from forecasting.training import TrainingSpec
 
 TEST_DAYS = 250
 #: The product's default first, and what else its users would try; all other settings are the defaults.
-SPECS = {name: TrainingSpec(algorithm=name) for name in ("lstm", "linear")}
+SPECS = {name: TrainingSpec(algorithm=name) for name in ("lstm", "linear", "lightgbm", "auto")}
 
 
 def run(data_dir: Path, report: Callable[[str], None]) -> list[Row]:
