@@ -126,5 +126,5 @@ def test_run_has_parameters_metrics_plots_and_the_artefact(client: Client, tmp_p
     assert (run.run_id, end.reason) == (end.mlflow_run_id, "")
     assert run.parameters["hyperparameters.layers"] == "4"
     assert {"loss.train", "loss.validation", "model.mae", "last-value.mae", "skill.last-value"} <= set(run.metrics)
-    plots = {f"plots/{name}.png" for name in ("loss-curve", "fit", "fan", "calibration", "skill-by-step")}
+    plots = {f"plots/{name}.png" for name in ("loss-curve", "fit", "residuals", "fan", "calibration", "skill-by-step")}
     assert run.artefacts == plots | {"artefact/recipe.json", "artefact/model.onnx"}
