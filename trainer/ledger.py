@@ -64,11 +64,8 @@ class Ledger:
     def learn(self, record: Record, offset: int) -> None:
         """Take in a record of one of the three topics."""
         if isinstance(record, ModelReleased):
-            # The first version that stands in the log is that of the training; see docs/decisions/0011. A repeat of it
-            # may be what compaction leaves.
-            known = self._releases.get(record.training_id)
-            if known is None or known.version == record.version:
-                self._releases[record.training_id] = KnownRelease.of(record, offset)
+            # The first that stands in the log is that of the training: see docs/decisions/0011-automl-budget.md.
+            self._releases.setdefault(record.training_id, KnownRelease.of(record, offset))
         elif isinstance(record, Deployment):
             self._deployments.add(record.deployment_id)
         elif isinstance(record, TrainingEvent):
