@@ -40,6 +40,7 @@ class Diagnostics:
         part_times: `train` and `validation` -> cutoffs of `Evaluation.parts`, likewise.
         cutoff_counts: Cutoffs in `fit` and `validation` of the released model, and in `calibration` and `test`.
         rows_skipped: Rows that were left out as a needed value was missing.
+        rows_filled: Rows that the rule for gaps made, whole or in part.
         parameter_count: Fitted numbers of the graph.
         chosen: Hyperparameters that the validation part chose.
     """
@@ -50,6 +51,7 @@ class Diagnostics:
     part_times: dict[str, IntArray]
     cutoff_counts: dict[str, int]
     rows_skipped: int
+    rows_filled: int
     parameter_count: int
     chosen: dict[str, Setting]
 
@@ -225,6 +227,7 @@ def _diagnostics(panel: Panel, plan: Plan, fitted: Fitted | None, evaluation: Ev
         },
         cutoff_counts={name: sum(len(part.cutoffs) for part in found) for name, found in parts.items()},
         rows_skipped=panel.rows_skipped,
+        rows_filled=panel.rows_filled,
         parameter_count=0 if fitted is None else fitted.parameter_count,
         chosen={} if fitted is None else dict(fitted.chosen),
     )
