@@ -16,6 +16,8 @@ SETS: dict[str, str] = {
     "stocks": "benchmarks.accuracy.stocks",
     "crypto": "benchmarks.accuracy.crypto",
     "features": "benchmarks.accuracy.features",
+    "m4": "benchmarks.accuracy.m4",
+    "speed": "benchmarks.accuracy.speed",
 }
 
 
