@@ -16,6 +16,7 @@ SETS: dict[str, str] = {
     "stocks": "benchmarks.accuracy.stocks",
     "crypto": "benchmarks.accuracy.crypto",
     "features": "benchmarks.accuracy.features",
+    "m3": "benchmarks.accuracy.m3",
     "m4": "benchmarks.accuracy.m4",
     "speed": "benchmarks.accuracy.speed",
 }
