@@ -6,6 +6,7 @@ session's date, an hourly one the start of its hour. Everything here is made ele
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,8 @@ _HOUR, DAY = 3600, 86_400
 #: 1970-01-01 was a Thursday, three days after a Monday.
 _EPOCH_WEEKDAY = 3
 _SATURDAY = 5
+#: ISO 3166-1.
+_COUNTRY = re.compile(r"[A-Z]{2,3}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +148,14 @@ def is_region(region: str) -> bool:
     import holidays  # noqa: PLC0415  # 0.2 s, which only models with holidays pay
 
     country, _, part = region.partition("/")
-    known = holidays.list_supported_countries(include_aliases=True)
-    return country in known and (not part or part in known[country])
+    # The package takes any name of its module for a country.
+    if not _COUNTRY.fullmatch(country):
+        return False
+    try:
+        holidays.country_holidays(country, subdiv=part or None)
+    except NotImplementedError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=64)
@@ -180,13 +189,15 @@ def is_holiday(time: IntArray, region: str) -> FloatArray:
 def days_to_holiday(time: IntArray, region: str) -> FloatArray:
     """Return the days to the next public holiday, 0 on one, at most `HOLIDAY_DAYS`."""
     days, known = _known_holidays(time, region)
-    return np.minimum(known[np.searchsorted(known, days)] - days, HOLIDAY_DAYS).astype(np.float64)
+    next_one = known[np.searchsorted(known, days)]
+    return np.asarray(np.minimum(next_one - days, HOLIDAY_DAYS), dtype=np.float64)
 
 
 def days_since_holiday(time: IntArray, region: str) -> FloatArray:
     """Return the days since the last public holiday, 0 on one, at most `HOLIDAY_DAYS`."""
     days, known = _known_holidays(time, region)
-    return np.minimum(days - known[np.searchsorted(known, days, side="right") - 1], HOLIDAY_DAYS).astype(np.float64)
+    last_one = known[np.searchsorted(known, days, side="right") - 1]
+    return np.asarray(np.minimum(days - last_one, HOLIDAY_DAYS), dtype=np.float64)
 
 
 HOLIDAYS: Mapping[str, Callable[[IntArray, str], FloatArray]] = {

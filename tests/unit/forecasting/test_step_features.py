@@ -283,6 +283,8 @@ def test_what_is_declared_known_is_seen() -> None:
         (part("holiday", option="ATLANTIS"), "step_features.holiday.option", "DE/BW"),
         (part("holiday", option="DE/ATLANTIS"), "step_features.holiday.option", "DE/BW"),
         (part("holiday"), "step_features.holiday.option", "US"),
+        # Red without `_COUNTRY`: the package would call this.
+        (part("holiday", option="HolidayBase"), "step_features.holiday.option", "US"),
         (part("fourier-sin", option="week", period=7), "step_features.fourier-sin.period", "left out"),
         (part("fourier-sin", option="moon"), "step_features.fourier-sin.option", "quarter"),
         (part("fourier-cos"), "step_features.fourier-cos.period", "above 0"),
