@@ -15,7 +15,7 @@ from typing import Any
 from werkzeug.serving import make_server
 
 from schemas.forecasts import ForecastIssued, ForecastRequested, ForecastStep, ModelUsed
-from schemas.models import ModelReleased
+from schemas.models import LeaderboardEntry, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
@@ -58,6 +58,7 @@ def release(
     skill: float = -0.013,
     training_id: str = "first",
     tested: Mapping[str, float] | None = None,
+    leaderboard: tuple[LeaderboardEntry, ...] = (),
 ) -> ModelReleased:
     """A release; ``tested`` are metrics of the model that stand beside its errors."""
     metrics = {"mae": 2.31, "rmse": 3.12, "mape": 3.386, "r2": 0.9607, "coverage-80": 79.3, "coverage-95": 94.8}
@@ -69,6 +70,7 @@ def release(
         algorithm="lstm",
         calendar="XNYS",
         unit="USD",
+        leaderboard=leaderboard,
         metrics={
             "model": metrics | dict(tested or {}),
             "last-value": {**metrics, "mae": 2.28},

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from schemas.models import LeaderboardEntry
 from schemas.topics import INGEST_EVENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS
 from tests import factories
 from tests.e2e import page_world
@@ -182,6 +183,40 @@ def test_skill_above_zero_is_said(empty: Watched) -> None:
     expect(empty.open().locator("#skill")).to_contain_text(
         "Better than repeating the last value: mean absolute error 2.1\u00a0% lower over 250 walk-forward folds"
     )
+
+
+def test_what_the_champion_was_chosen_from_is_shown(empty: Watched) -> None:
+    board = (
+        LeaderboardEntry(
+            algorithm="lstm",
+            hyperparameters={"dropout": 0.2},
+            state="chosen",
+            rung=2,
+            folds=600,
+            skill={"last-value": 0.012},
+            metrics={"mae": 4.8, "mase": 2.401},
+            reason="the least loss of 4",
+        ),
+        LeaderboardEntry(algorithm="ets", state="dropped", rung=1, folds=200, skill={"last-value": -0.05}),
+        LeaderboardEntry(algorithm="theta", state="not-possible", reason="<b>one series</b>"),
+    )
+    page_world.publish_market(empty.world, leaderboard=board)
+    page = empty.open()
+
+    page.get_by_text("What the champion was chosen from").click()
+
+    rows = page.locator("#leaderboard tbody tr")
+    expect(rows).to_have_count(3)
+    assert rows.nth(0).locator("td").all_inner_texts() == ["chosen: the least loss of 4", "2.401", "1.2\u00a0%"]
+    assert rows.nth(0).locator("th").inner_text() == "lstm (dropout 0.2)"
+    assert rows.nth(1).locator("td").first.inner_text() == "dropped at rung 1"
+    assert rows.nth(2).locator("td").first.inner_text() == "not possible: <b>one series</b>"
+
+
+def test_a_champion_that_was_named_has_no_leaderboard(full: Watched) -> None:
+    page = full.open()
+    expect(page.locator("#metrics tbody tr")).to_have_count(4)
+    expect(page.locator("#leaderboard-box")).to_be_hidden()
 
 
 def test_skill_that_chance_does_as_well_is_said(empty: Watched) -> None:
