@@ -137,7 +137,7 @@ class TrainingEvent(Record, frozen=True, kw_only=True):
     state: TrainingState
     #: Part done, in [0, 1].
     fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    #: What is being done: `reading`, `fitting`, `backtest`, `calibration`, `export`, `recording`.
+    #: What is being done: `reading`, `search`, `fitting`, `backtest`, `calibration`, `export`, `recording`.
     stage: str = ""
     epoch: int | None = None
     #: `train` and `validation` loss, in the unit of the loss.
