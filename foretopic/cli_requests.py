@@ -30,7 +30,7 @@ from foretopic.tables import (
     steps_table,
     verdict,
 )
-from schemas.trainings import FINAL_TRAINING_STATES, GapRule
+from schemas.trainings import FINAL_TRAINING_STATES, GapRule, IntervalKind
 
 _POLL_SECONDS = 0.3
 #: Sources of US stocks.
@@ -154,6 +154,13 @@ def ingest(
     "--trials", "search_trials", default=0, type=click.IntRange(0, 10_000), help="Trials of a hyperparameter search."
 )
 @click.option("--fallback/--no-fallback", default=True, help="Take a simpler model where history is too short.")
+@click.option(
+    "--intervals",
+    default="adaptive",
+    show_default=True,
+    type=click.Choice(get_args(IntervalKind)),
+    help="Bands that follow the newest folds of a series, or stay as they were calibrated.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of all randomness.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 @key_option

@@ -14,7 +14,14 @@ from gateway.problems import FieldFault, Problem
 from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
 from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId
-from schemas.trainings import CovariateKind, FeatureRequested, GapRule, Hyperparameter, StepFeatureRequested
+from schemas.trainings import (
+    CovariateKind,
+    FeatureRequested,
+    GapRule,
+    Hyperparameter,
+    IntervalKind,
+    StepFeatureRequested,
+)
 
 MAX_SHOWN = 120
 MAX_UNSAID_BYTES = 1024 * 1024
@@ -79,6 +86,8 @@ class TrainingBody(Body, frozen=True, kw_only=True):
     search_trials: Annotated[int, Meta(ge=0, le=10_000)] = 0
     #: Whether a simpler model may stand in where the history is too short for the algorithm.
     fallback: bool = True
+    #: Whether bands follow the newest folds of a series or stay as they were calibrated.
+    intervals: IntervalKind = "adaptive"
     seed: Annotated[int, Meta(ge=0)] = 0
     cause: str = "user"
 

@@ -141,6 +141,7 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
             budget_seconds=body.budget_seconds,
             search_trials=body.search_trials,
             fallback=body.fallback,
+            intervals=body.intervals,
             seed=body.seed,
             as_of={str(number): service.projection.seen(OBSERVATIONS, number) for number in partitions},
             cause=body.cause,

@@ -122,7 +122,7 @@ def test_train_sends_features_and_covariates(gateway: Gateway, monkeypatch: pyte
         gateway,
         monkeypatch,
         "--target sales --feature lag:7 --step-feature known:promo --known-future promo --static region "
-        "--season-length 6 --gaps zero --candidate theta --budget 60 --search-trials 5 --no-fallback",
+        "--season-length 6 --gaps zero --candidate theta --budget 60 --search-trials 5 --no-fallback --intervals split",
     )
 
     assert body["features"] == [{"name": "lag", "window_size": 7}]
@@ -130,6 +130,7 @@ def test_train_sends_features_and_covariates(gateway: Gateway, monkeypatch: pyte
     assert body["covariates"] == {"promo": "known-future", "region": "static"}
     assert (body["season_length"], body["gaps"], body["candidates"]) == (6, "zero", ["theta"])
     assert (body["search_trials"], body["fallback"], body["budget_seconds"]) == (5, False, 60.0)
+    assert body["intervals"] == "split"
     assert msgspec.convert(body, TrainingBody).target == "sales"
 
 

@@ -124,6 +124,7 @@ def test_features_and_covariates_reach_the_topic_and_come_again_under_their_key(
         "budget_seconds": 60,
         "search_trials": 5,
         "fallback": False,
+        "intervals": "split",
     }
     answers = [
         world.client.post("/api/v1/trainings", json=body, headers={"Idempotency-Key": "train-1"}) for _ in range(2)
