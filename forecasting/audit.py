@@ -177,7 +177,7 @@ def audit_model(
     Raises:
         TooLittleHistory: No row has a whole window before it and a whole horizon after it.
     """
-    model = _adapting(model)
+    model = _outspoken(model)
     spec = spec_of(model.recipe)
     panel = code.panel(spec, [observations])
     time = panel.series[0].time
@@ -207,15 +207,18 @@ def audit_model(
             audit.compare(Place("forecast", end, world), expected[0][1], forecast)
 
 
-def _adapting(model: LoadedModel) -> LoadedModel:
-    """Return the version with bands that adapt from the first row on, so that their replay is looked into too."""
-    adaptation = model.recipe.intervals.adaptation
-    if adaptation is None:
-        return model
-    intervals = msgspec.structs.replace(
-        model.recipe.intervals, adaptation=msgspec.structs.replace(adaptation, known_until=0)
-    )
-    return LoadedModel.load(msgspec.structs.replace(model.recipe, intervals=intervals), model.artefact.graph)
+def _outspoken(model: LoadedModel) -> LoadedModel:
+    """Return the version as it hides least: its graphs believed wholly, its bands adapting from the first row on."""
+
+    def believed(recipe: Recipe) -> Recipe:
+        intervals, adaptation = recipe.intervals, recipe.intervals.adaptation
+        if adaptation is not None:
+            adaptation = msgspec.structs.replace(adaptation, known_until=0)
+            intervals = msgspec.structs.replace(intervals, adaptation=adaptation)
+        members = tuple(believed(member) for member in recipe.members)
+        return msgspec.structs.replace(recipe, intervals=intervals, median_weight=1.0, members=members)
+
+    return LoadedModel.load(believed(model.recipe), model.artefact.graph)
 
 
 def _numbers(model: LoadedModel, window: Window) -> tuple[Arrays, Arrays]:
