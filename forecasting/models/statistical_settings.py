@@ -9,7 +9,6 @@ from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 
 THETA, ETS, ARIMA, CES, MAPA = "theta", "ets", "arima", "ces", "mapa"
 STATISTICAL = (THETA, ETS, ARIMA, CES, MAPA)
-_LEAST_ROWS = 20
 #: Names of theta's forms -> those of Fiorucci et al. (2016).
 THETA_FORMS = {
     "standard": "STM",
@@ -23,11 +22,6 @@ CES_SEASONS = {"none": "N", "simple": "S", "partial": "P", "full": "F"}
 def is_statistical(algorithm: str) -> bool:
     """Return whether an algorithm is fitted to the rows of one series and served without a graph."""
     return algorithm in STATISTICAL
-
-
-def least_rows(season_length: int) -> int:
-    """Return the rows that a first fit should know: two seasons, and what a form with a trend needs."""
-    return max(_LEAST_ROWS, 2 * season_length)
 
 
 def _ets_models() -> tuple[str, ...]:
