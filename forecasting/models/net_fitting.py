@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -27,6 +27,7 @@ from forecasting.models.fitting import Epoch, Examples, FitTask, Fitted, InputPl
 from forecasting.models.graph_writer import FUTURE, WINDOW, array_of
 from forecasting.models.hyperparameters import Hyperparameter, SearchRange
 from forecasting.models.nets import Body, NetSize, QuantileNet, outputs_of, write_graph
+from forecasting.models.table_plan import ANCHOR, anchor_of
 
 #: The bands whose distance is the spread of a forecast, and the median.
 _ALWAYS_FORECAST = (0.1, 0.5, 0.9)
@@ -35,17 +36,10 @@ _PARITY_WINDOWS = 256
 _VALIDATION_WINDOWS, _VALIDATION_BATCH = 4_096, 1_024
 #: A fit whose best epoch is so much worse than the net that it began with has run away, finite or not.
 _DIVERGED, _LEAST_LOSS = 3.0, 1e-3
-ANCHORS = ("last", "mean", "seasonal")
 
 #: What can be set about every net beside its architecture.
 FITTING = (
-    Hyperparameter(
-        name="anchor",
-        default="last",
-        choices=ANCHORS,
-        description="What the change is measured from: the last value, the mean of the window, or one season before",
-        search=SearchRange(choices=ANCHORS),
-    ),
+    ANCHOR,
     Hyperparameter(name="epochs", default=40, minimum=1, maximum=2000, description="Most passes over the fit part"),
     Hyperparameter(
         name="epoch_windows",
@@ -116,12 +110,6 @@ class NetAlgorithm(ABC):
                 expected = array_of(net(torch.from_numpy(window), torch.from_numpy(future)))
         require_parity(_run(graph, window, future), expected, self.name)
         return Fitted(graph, epochs, sum(part.numel() for part in net.parameters()))
-
-
-def anchor_of(view: SeriesView) -> Literal["last", "mean", "seasonal"]:
-    """Return the anchor that the hyperparameters ask for."""
-    asked = view.hyperparameters["anchor"]
-    return "mean" if asked == "mean" else "seasonal" if asked == "seasonal" else "last"
 
 
 def level_inputs(view: SeriesView) -> InputPlan:

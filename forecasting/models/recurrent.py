@@ -18,8 +18,9 @@ from forecasting.models.default_inputs import moving_columns
 from forecasting.models.fitting import FitTask, InputPlan, SeriesView
 from forecasting.models.graph_writer import GraphWriter, array_of
 from forecasting.models.hyperparameters import Hyperparameter, SearchRange, layer_sizes
-from forecasting.models.net_fitting import NetAlgorithm, anchor_of
+from forecasting.models.net_fitting import NetAlgorithm
 from forecasting.models.nets import Body, NetSize, StepOutput
+from forecasting.models.table_plan import anchor_of
 
 Cell = Literal["LSTM", "GRU"]
 #: Torch's stacked gates in the order in which ONNX wants them: input, forget, cell, output -> input, output, forget,

@@ -14,6 +14,7 @@ from typing import Literal
 
 from forecasting.artefact import FeatureRecipe, StepFeatureRecipe
 from forecasting.calendars import MONTHS, SECONDS, parse_freq
+from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
 from forecasting.models.default_inputs import covariate_steps, default_features
 from forecasting.models.fitting import InputPlan, SeriesView
@@ -45,26 +46,37 @@ _HOURS_OF_DAY, _HOURS_OF_WEEK = 24, 168
 def plan_table(view: SeriesView) -> InputPlan:
     """Return the inputs and the anchor of a model over table rows."""
     if _is_price(view):
-        return InputPlan(features=_price_features(view), step_features=_price_steps(view), anchor=_anchor(view, "last"))
-    usual: Literal["mean", "seasonal", "last"] = "last"
-    if view.future_columns:
-        usual = "mean"
-    elif 1 < view.season_length <= view.window_size // 2:
-        usual = "seasonal"
+        return InputPlan(features=_price_features(view), step_features=_price_steps(view), anchor=anchor_of(view))
     return InputPlan(
         features=_level_features(view),
         step_features=_season_steps(view),
-        anchor=_anchor(view, usual),
+        anchor=anchor_of(view),
         has_volatility=False,
     )
 
 
-def _anchor(view: SeriesView, usual: Literal["last", "mean", "seasonal"]) -> Literal["last", "mean", "seasonal"]:
+def anchor_of(view: SeriesView) -> Literal["last", "mean", "seasonal"]:
+    """Return the anchor that the hyperparameters ask for, or by `auto` the one that suits the series.
+
+    Raises:
+        InvalidTraining: ``invalid-training``: it is one season before, and the window is shorter than a season.
+    """
     asked = view.hyperparameters["anchor"]
+    if asked == "seasonal" and view.window_size < view.season_length:
+        raise InvalidTraining(
+            "invalid-training",
+            field="window_size",
+            expected=f"at least {view.season_length}, one season, as the anchor is one season before",
+            found=str(view.window_size),
+        )
     for anchor in ("last", "mean", "seasonal"):
         if asked == anchor:
             return anchor
-    return usual
+    if _is_price(view):
+        return "last"
+    if view.future_columns:
+        return "mean"
+    return "seasonal" if 1 < view.season_length <= view.window_size // 2 else "last"
 
 
 def _is_price(view: SeriesView) -> bool:

@@ -17,8 +17,9 @@ from forecasting.models.default_inputs import moving_columns
 from forecasting.models.fitting import FitTask, InputPlan, SeriesView
 from forecasting.models.graph_writer import GraphWriter
 from forecasting.models.hyperparameters import Hyperparameter, SearchRange, layer_sizes
-from forecasting.models.net_fitting import NetAlgorithm, anchor_of
+from forecasting.models.net_fitting import NetAlgorithm
 from forecasting.models.nets import Body, NetSize, StepOutput
+from forecasting.models.table_plan import anchor_of
 
 
 class CausalConvolution(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from forecasting.errors import InvalidTraining, ParityBroken
-from forecasting.models.fitting import Examples, FitTask, Fitted
+from forecasting.models.fitting import Examples, FitTask, Fitted, SeriesView
 from forecasting.models.hyperparameters import resolve
 from forecasting.models.linear_nets import DLinear, NLinear, moving_average
 from forecasting.models.net_fitting import NetAlgorithm, device_of
@@ -16,6 +16,7 @@ from forecasting.models.nets import Body, NetSize, QuantileNet, StepOutput, writ
 from forecasting.models.nhits import NHits, interpolation
 from forecasting.models.patchtst import PatchTst
 from forecasting.models.recurrent import Gru, Lstm
+from forecasting.models.registry import hyperparameters_of
 from forecasting.models.tcn import CausalConvolution, Tcn
 from forecasting.panel import Future, Observations, Window
 from forecasting.serving import LoadedModel
@@ -224,6 +225,48 @@ def test_settings_that_do_not_fit_each_other_are_refused(
     with pytest.raises(InvalidTraining) as caught:
         fitted(algorithm, **given)
     assert (caught.value.code, caught.value.field) == ("invalid-hyperparameter", field)
+
+
+def view_of(**changes) -> SeriesView:
+    view = SeriesView(
+        columns=("sales",),
+        target="sales",
+        is_log=True,
+        season_length=7,
+        freq="1d",
+        calendar="24/7",
+        window_size=14,
+        horizon=3,
+        future_columns=(),
+        static_columns=(),
+        hyperparameters=hyperparameters_of("nhits", {}),
+    )
+    return view._replace(**changes)
+
+
+@pytest.mark.parametrize("algorithm", [NHits(), Gru(), Tcn()])
+@pytest.mark.parametrize(
+    ("changes", "anchor"),
+    [
+        ({}, "seasonal"),
+        ({"window_size": 13}, "last"),
+        ({"target": "close", "columns": ("close",)}, "last"),
+        ({"columns": ("sales", "promo"), "future_columns": ("promo",)}, "mean"),
+        ({"hyperparameters": hyperparameters_of("nhits", {"anchor": "mean"})}, "mean"),
+    ],
+)
+def test_anchor_suits_the_series_unless_it_is_asked_for(
+    algorithm: NetAlgorithm, changes: dict[str, object], anchor: str
+) -> None:
+    assert algorithm.plan(view_of(**changes)).anchor == anchor
+
+
+def test_season_longer_than_the_window_is_refused_as_anchor() -> None:
+    # Red without the check of the season in `anchor_of`: the training would end as a bug.
+    spec = TrainingSpec(algorithm="nlinear", horizon=2, window_size=6, hyperparameters={"anchor": "seasonal"})
+
+    with pytest.raises(InvalidTraining, match=r"window_size must be at least 7, one season.*was 6"):
+        trained_on(spec, {"close": prices(330)})
 
 
 def test_lstm_of_20_closes_for_10_steps() -> None:
