@@ -122,7 +122,7 @@ def test_train_sends_features_and_covariates(gateway: Gateway, monkeypatch: pyte
         gateway,
         monkeypatch,
         "--target sales --feature lag:7 --step-feature known:promo --known-future promo --static region "
-        "--season-length 6 --gaps zero --candidate theta --budget 60 --search-trials 5 --no-fallback --intervals split",
+        "--season-length 6 --gaps zero --candidates theta --budget 60 --trials 5 --no-fallback --intervals split",
     )
 
     assert body["features"] == [{"name": "lag", "window_size": 7}]
