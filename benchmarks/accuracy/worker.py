@@ -13,12 +13,12 @@ from benchmarks.accuracy.table import Row
 
 #: Name of a set -> its module, with ``run(data_dir, report) -> list[Row]``. They run in this order.
 SETS: dict[str, str] = {
-    "stocks": "benchmarks.accuracy.stocks",
-    "crypto": "benchmarks.accuracy.crypto",
-    "features": "benchmarks.accuracy.features",
     "m3": "benchmarks.accuracy.m3",
     "m4": "benchmarks.accuracy.m4",
+    "stocks": "benchmarks.accuracy.stocks",
+    "crypto": "benchmarks.accuracy.crypto",
     "speed": "benchmarks.accuracy.speed",
+    "features": "benchmarks.accuracy.features",
 }
 
 
