@@ -244,7 +244,7 @@ def test_calendar_terms_stay_in_their_range_over_a_century_before_1970_too(name:
 
 @pytest.mark.parametrize("case", [case for case, _ in CASES], ids=NAMES)
 def test_no_step_feature_sees_more_of_the_future_than_what_is_declared_known(case: StepFeatureRecipe) -> None:
-    # Red when `contexts_of` gives the steps any column that `future` does not name.
+    # Red when `contexts_of` cuts its windows a row late.
     feature, whole, cutoff = step_feature_of(case, recipe()), history(), 200
     later = np.arange(300) > cutoff
     wild = {
