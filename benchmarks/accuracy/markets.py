@@ -252,6 +252,9 @@ def _chosen(trained: TrainedModel) -> str:
     """Return what a training chose by itself."""
     recipe = trained.recipe
     parts = [f"{name} {value}" for name, value in trained.diagnostics.chosen.items()]
+    if trained.leaderboard:
+        members = f" of {', '.join(member.algorithm for member in recipe.members)}" if recipe.members else ""
+        parts.append(f"{recipe.algorithm}{members} among {len(trained.leaderboard)}")
     if recipe.quantiles:
         parts.append(f"median weight {recipe.median_weight:g}")
     return ", ".join(parts)
