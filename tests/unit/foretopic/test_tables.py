@@ -95,6 +95,12 @@ def test_verdict_names_the_baselines_that_win():
     assert verdict({"skill": {}}) == "This release is not compared with any baseline."
 
 
+def test_verdict_tells_what_stands_in_where_the_history_was_short():
+    reason = "lstm needs at least 157 complete rows, there are 48: theta stands in with a window of 12 rows"
+
+    assert verdict(VERSION | {"fallback_reason": reason}) == f"{verdict(VERSION)} The history was short: {reason}."
+
+
 @pytest.mark.parametrize(
     ("skill", "p_value", "words"),
     [
