@@ -182,6 +182,8 @@ def audit_model(
     panel = code.panel(spec, [observations])
     time = panel.series[0].time
     rows = np.arange(model.window_size - 1, len(time) - model.horizon)
+    # A row that the rule for gaps made of later ones is no cutoff; see `gaps.cutoffs_of`.
+    rows = rows[panel.cutoffs[0][rows]]
     if not len(rows):
         raise TooLittleHistory(
             "too-little-history",
