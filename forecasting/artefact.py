@@ -62,7 +62,8 @@ class StepFeatureRecipe(_Part, frozen=True, kw_only=True):
     """One number for each step ahead, made from the window, the times of the steps and what is known of the future.
 
     `scaling` is `none` for the number itself, `standard` as for a row feature, and `window` for a value of the target
-    in the working unit: minus the base of the window, over its unit (see `forecasting.inputs.Scale`).
+    in the working unit: minus the base of the window, over its unit (see `forecasting.inputs.Scale`). `anchor` is
+    likewise for such a value, minus what the forecast change of its own step is added to.
     """
 
     name: str
@@ -73,7 +74,7 @@ class StepFeatureRecipe(_Part, frozen=True, kw_only=True):
     order: Annotated[int, Meta(ge=0)] = 0
     #: A word that the feature needs, such as the country of holidays.
     option: str = ""
-    scaling: Literal["none", "standard", "window"] = "none"
+    scaling: Literal["none", "standard", "window", "anchor"] = "none"
     mean: Finite = 0.0
     scale: Positive = 1.0
 

@@ -37,10 +37,11 @@ class History(NamedTuple):
 
 
 class _Scales(NamedTuple):
-    """What the windows are measured from and by, shape (n, 1) each; see `Scale`."""
+    """What the windows are measured from and by, shape (n, 1) each, `anchor` (n, horizon); see `Scale`."""
 
     recent: FloatArray
     base: FloatArray
+    anchor: FloatArray
     unit: FloatArray
 
     @classmethod
@@ -48,6 +49,7 @@ class _Scales(NamedTuple):
         return cls(
             _column(scale.volatility.recent for scale in scales),
             _column(scale.base for scale in scales),
+            np.array([scale.anchor for scale in scales]),
             _column(float(scale.unit[0]) for scale in scales),
         )
 
@@ -55,7 +57,7 @@ class _Scales(NamedTuple):
         return _Scales(*(each[chosen] for each in self))
 
     def applied(self, values: FloatArray, part: FeatureRecipe | StepFeatureRecipe) -> FloatArray:
-        return scaled(values, part, recent=self.recent, base=self.base, unit=self.unit)
+        return scaled(values, part, recent=self.recent, base=self.base, anchor=self.anchor, unit=self.unit)
 
 
 def _column(values: Iterator[float]) -> FloatArray:

@@ -270,6 +270,7 @@ def scaled(
     *,
     recent: float | FloatArray,
     base: float | FloatArray,
+    anchor: FloatArray,
     unit: float | FloatArray,
 ) -> FloatArray:
     """Return the values of a feature as the graph takes them.
@@ -279,6 +280,7 @@ def scaled(
         part: How they are scaled.
         recent: Recent volatility of the window.
         base: Of the window, see `Scale`.
+        anchor: Of each step, see `Scale`; only step features are measured from it.
         unit: Of the first step.
     """
     if part.scaling == "none":
@@ -287,13 +289,16 @@ def scaled(
         found = values / recent
     elif part.scaling == "window":
         found = (values - base) / unit
+    elif part.scaling == "anchor":
+        found = (values - anchor) / unit
     else:
         found = (values - part.mean) / part.scale
     return np.clip(found, -_CLIP, _CLIP)
 
 
 def _scaled_by(scale: Scale, values: FloatArray, part: FeatureRecipe | StepFeatureRecipe) -> FloatArray:
-    return scaled(values, part, recent=scale.volatility.recent, base=scale.base, unit=float(scale.unit[0]))
+    unit = float(scale.unit[0])
+    return scaled(values, part, recent=scale.volatility.recent, base=scale.base, anchor=scale.anchor, unit=unit)
 
 
 def _check_future(recipe: Recipe, given: Window, horizon: int) -> None:

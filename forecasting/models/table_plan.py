@@ -116,18 +116,18 @@ def _level_features(view: SeriesView) -> tuple[FeatureRecipe, ...]:
 
 
 def _season_steps(view: SeriesView) -> tuple[StepFeatureRecipe, ...]:
-    found = [StepFeatureRecipe(name="window-mean", order=order, scaling="window") for order in (*_rows_of(view), 0)]
+    found = [StepFeatureRecipe(name="window-mean", order=order, scaling="anchor") for order in (*_rows_of(view), 0)]
     for season in _seasons(view):
         back = min(view.window_size // season, _SEASONS)
         found += [
-            StepFeatureRecipe(name="seasonal-lag", period=season, order=order, scaling="window")
+            StepFeatureRecipe(name="seasonal-lag", period=season, order=order, scaling="anchor")
             for order in range(1, back + 1)
         ]
         if back > 1:
-            found.append(StepFeatureRecipe(name="seasonal-mean", period=season, order=back, scaling="window"))
+            found.append(StepFeatureRecipe(name="seasonal-mean", period=season, order=back, scaling="anchor"))
     found += [StepFeatureRecipe(name=name) for name in _terms(view)]
     found += [
-        StepFeatureRecipe(name="matched-mean", columns=columns, order=order, scaling="window")
+        StepFeatureRecipe(name="matched-mean", columns=columns, order=order, scaling="anchor")
         for columns in _matches(view)
         for order in (_SEASONS, 0)
     ]

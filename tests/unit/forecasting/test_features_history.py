@@ -64,7 +64,9 @@ def recipe(**changes: object) -> Recipe:
         msgspec.structs.replace(one, mean=0.3, scale=1.7) if one.scaling == "standard" else one
         for one in features_of(asked, drafted)
     )
-    return msgspec.structs.replace(drafted, features=features, step_features=step_features_of(steps, drafted))
+    named = step_features_of(steps, drafted)
+    before = StepFeatureRecipe(name="seasonal-lag", order=2, scaling="anchor")
+    return msgspec.structs.replace(drafted, features=features, step_features=(*named[:1], before, *named[1:]))
 
 
 def values() -> np.ndarray:
@@ -109,6 +111,26 @@ def test_many_windows_at_once_have_the_bits_of_each_alone(
     np.testing.assert_array_equal(found.future, expected.future)
     assert np.isfinite(found.window).all()
     assert len(np.unique(found.future[:, :, -1])) > 1
+
+
+def test_a_value_measured_from_the_anchor_of_its_own_step() -> None:
+    """A season before the anchor: what changed from one season to the next, in units of the window."""
+    season = recipe().season_length
+    lags = tuple(StepFeatureRecipe(name="seasonal-lag", order=order, scaling="anchor") for order in (1, 2))
+    chosen = msgspec.structs.replace(recipe(anchor="seasonal"), step_features=lags)
+    history = History(values(), TIME)
+
+    found = together(chosen, history).future
+
+    builder = InputBuilder(chosen)
+    for index, cutoff in enumerate(CUTOFFS):
+        window = history.values[cutoff - WINDOW + 1 : cutoff + 1]
+        logs, phase = np.log(window[:, 0]), np.arange(HORIZON) % season
+        newest, before = logs[WINDOW - season + phase], logs[WINDOW - 2 * season + phase]
+        np.testing.assert_array_equal(found[index, :, 0], 0)
+        np.testing.assert_allclose(
+            found[index, :, 1], (before - newest) / builder.scale(window).unit, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_steps_of_the_calendar_may_lie_beyond_the_rows() -> None:
