@@ -71,7 +71,8 @@ def continuous_ranked_probability_score(y: FloatArray, quantiles: dict[float, Fl
 
     Args:
         y: Outcomes.
-        quantiles: Probability -> forecast; evenly spaced and symmetric about 0.5, so that their mean is the integral.
+        quantiles: Probability -> forecast; evenly spaced and symmetric about 0.5, so that their mean stands for the
+            integral. Without the tails it is too high for a calibrated forecast, by 4 % with 0.05 to 0.95.
     """
     return float(2 * np.mean([pinball(y, values, probability) for probability, values in quantiles.items()]))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from forecasting.artefact import Setting
 from forecasting.panel import SeriesHistory
 from forecasting.preparation import TrainingSpec
+from forecasting.serving import LoadedModel
 from forecasting.training import train
 from schemas.forecasts import AsOf, ForecastIssued
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
@@ -58,3 +60,30 @@ def test_fitted_model_gives_the_same_bytes_alone_together_and_after_a_restart(
     assert {type(answer) for answer in together} == {ForecastIssued}
     assert contents(together) == contents(alone)
     assert len(world.predictor.sessions) == 1
+
+
+def test_bands_for_a_series_follow_its_newest_folds() -> None:
+    """Red with `predictor.windows._window` reading no more than the window, or `ModelInput.window` giving no more."""
+    moves = np.random.default_rng(0).standard_normal(ROWS)
+    moves[200:] = np.convolve(moves, np.ones(6), mode="same")[200:]
+    close = tuple((100 * np.exp(0.01 * np.cumsum(moves))).tolist())
+    batch = factories.observation_batch(rows=ROWS, columns={"close": close})
+    history = SeriesHistory(batch.series_id)
+    history.append(0, batch)
+    spec = TrainingSpec(algorithm="last-value", horizon=3, window_size=WINDOW, levels=(80.0,))
+    trained = train(spec, [history.view().slice(0, 200)])
+    made = release(trained.recipe, None, levels=(80.0,))
+    world = World()
+    world.learn(OBSERVATIONS, batch)
+    world.learn(MODELS, made)
+    deploy(world, champion(made))
+
+    answer = world.answer(factories.forecast_request("s", levels=(80.0,), as_of=factories.as_of()))
+
+    assert isinstance(answer, ForecastIssued)
+    model, view = LoadedModel.load(trained.recipe, None), history.view()
+    adapted = model.forecast([model.window_of(view, trained.recipe.history_rows)], 3, (80.0,))[0]
+    calibrated = model.forecast([model.window_of(view).values], 3, (80.0,))[0]
+    assert [step.quantiles["0.9"] for step in answer.steps] == adapted.quantiles[0.9].tolist()
+    assert (adapted.quantiles[0.9] > calibrated.quantiles[0.9]).all()
+    assert [step.median for step in answer.steps] == calibrated.median.tolist()
