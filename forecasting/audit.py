@@ -32,10 +32,11 @@ import numpy as np
 from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe
 from forecasting.errors import TooLittleHistory
 from forecasting.features import Feature, feature_of
-from forecasting.folds import Cut
-from forecasting.inputs import InputBuilder
-from forecasting.panel import FloatArray, Observations, Window
-from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.folds import Cut, Part
+from forecasting.inputs import FloatInput, InputBuilder
+from forecasting.models.fitting import Examples
+from forecasting.panel import FloatArray, IntArray, Observations, Window
+from forecasting.preparation import Panel, TrainingSpec, examples_of, panel_of
 from forecasting.selection import Choice, choose
 from forecasting.serving import LoadedModel
 from forecasting.training import fit_cut
@@ -115,13 +116,15 @@ class Code:
     Attributes:
         panel: Spec and series to the rows that training and backtest use.
         feature: The recipe of a feature to the feature.
-        window: What training and backtest see at a row of a panel.
+        examples: What a fit learns from at rows of a panel.
+        window: What a backtest forecasts from at a row of a panel.
         fit: Spec, panel and cut to the draft recipe and the graph.
         choose: Spec and series to what `auto` or a search chooses.
     """
 
     panel: Callable[[TrainingSpec, Sequence[Observations]], Panel] = panel_of
     feature: Callable[[FeatureRecipe], Feature] = feature_of
+    examples: Callable[[Recipe, Panel, Sequence[Part]], Examples] = examples_of
     window: Callable[[Panel, Recipe, int], Window] = lambda panel, recipe, row: panel.window(
         recipe, 0, row, recipe.history_rows
     )
@@ -180,6 +183,26 @@ def audit_model(
     model = _outspoken(model)
     spec = spec_of(model.recipe)
     panel = code.panel(spec, [observations])
+    known = {*model.recipe.future_columns, *model.recipe.static_columns}
+    rows = _cutoffs_of(model, panel)
+    for row in np.sort(rng.choice(rows, size=min(cutoffs, len(rows)), replace=False)):
+        end = int(panel.series[0].time[row])
+        past = truncated(observations, end, known)
+        # As the predictor asks for it.
+        served = model.window_of(past, model.recipe.history_rows, least=model.window_size)
+        known_inputs = _features(model, code.panel(spec, [past]), end, code) | _served_inputs(model, served)
+        forecast = _forecast(model, served)
+        worlds: dict[World, Panel] = {"there": panel, "wild": _wild_panel(model, observations, end, rng, code)}
+        for world, one in worlds.items():
+            own = int(np.searchsorted(one.series[0].time, end))
+            inputs = _features(model, one, end, code) | _learnt_inputs(model, one, own, code)
+            audit.compare(Place("inputs", end, world), known_inputs, inputs)
+            found = _forecast(model, code.window(one, model.recipe, own))
+            audit.compare(Place("forecast", end, world), forecast, found)
+
+
+def _cutoffs_of(model: LoadedModel, panel: Panel) -> IntArray:
+    """Return the rows with a whole window before them and a whole horizon after them."""
     time = panel.series[0].time
     rows = np.arange(model.window_size - 1, len(time) - model.horizon)
     # A row that the rule for gaps made of later ones is no cutoff; see `gaps.cutoffs_of`.
@@ -188,25 +211,26 @@ def audit_model(
         raise TooLittleHistory(
             "too-little-history",
             field="observations",
-            expected=f"at least {model.window_size + model.horizon} complete rows of {observations.series_id}",
+            expected=f"at least {model.window_size + model.horizon} complete rows of {panel.series[0].series_id}",
             found=str(len(time)),
         )
-    known = {*model.recipe.future_columns, *model.recipe.static_columns}
-    for cutoff in time[np.sort(rng.choice(rows, size=min(cutoffs, len(rows)), replace=False))]:
-        end = int(cutoff)
-        past = truncated(observations, end, known)
-        # As the predictor asks for it.
-        served = model.window_of(past, model.recipe.history_rows, least=model.window_size)
-        expected = _numbers(model, served), _features(model, code.panel(spec, [past]), end, code)
-        # A missing value takes its row away, and with it what is known of that step.
-        has_missing = model.recipe.gaps != "refuse" and not model.recipe.future_columns
+    return rows
+
+
+def _wild_panel(
+    model: LoadedModel, observations: Observations, end: int, rng: np.random.Generator, code: Code
+) -> Panel:
+    """Return the rows of a series with another future, of which so many are left that the cutoff has its outcomes."""
+    recipe = model.recipe
+    known = {*recipe.future_columns, *recipe.static_columns}
+    # A missing value takes its row away, and with it what is known of that step.
+    for has_missing in (recipe.gaps != "refuse" and not recipe.future_columns, False):
         other = wild(observations, end, known, rng, has_missing=has_missing)
-        worlds: dict[World, Panel] = {"there": panel, "wild": code.panel(spec, [other])}
-        for world, one in worlds.items():
-            window = code.window(one, model.recipe, int(np.searchsorted(one.series[0].time, end)))
-            (inputs, forecast), features = _numbers(model, window), _features(model, one, end, code)
-            audit.compare(Place("inputs", end, world), expected[1] | expected[0][0], features | inputs)
-            audit.compare(Place("forecast", end, world), expected[0][1], forecast)
+        panel = code.panel(spec_of(recipe), [other])
+        time = panel.series[0].time
+        if int(np.searchsorted(time, end)) + recipe.horizon < len(time):
+            break
+    return panel
 
 
 def _outspoken(model: LoadedModel) -> LoadedModel:
@@ -223,25 +247,44 @@ def _outspoken(model: LoadedModel) -> LoadedModel:
     return LoadedModel.load(believed(model.recipe), model.artefact.graph)
 
 
-def _numbers(model: LoadedModel, window: Window) -> tuple[Arrays, Arrays]:
-    """Return every input of the graphs and every number of the forecast after a window."""
-    arrays: Arrays = {}
+def _served_inputs(model: LoadedModel, window: Window) -> Arrays:
+    """Return every input of the graphs as serving makes it."""
+    found: Arrays = {}
     for start, recipe in _parts_of(model.recipe):
         builder = InputBuilder(recipe)
         seen = window.last(recipe.window_size)
-        inputs = builder.build(seen, builder.scale(seen.values))
-        names = [f"{start}input {part.name} of {', '.join(part.columns)}" for part in recipe.features]
-        names += [f"{start}input volatility"] * recipe.has_volatility_input
-        arrays |= {name: inputs.window[:, index].astype(np.float64) for index, name in enumerate(names)}
-        for index, step in enumerate(recipe.step_features):
-            name = " ".join((f"{start}step input {index + 1}", step.name, *step.columns))
-            arrays[name] = inputs.future[:, index].astype(np.float64)
+        found |= _named(start, recipe, *builder.build(seen, builder.scale(seen.values)))
+    return found
+
+
+def _learnt_inputs(model: LoadedModel, panel: Panel, row: int, code: Code) -> Arrays:
+    """Return every input of the graphs as a fit is given it."""
+    found: Arrays = {}
+    for start, recipe in _parts_of(model.recipe):
+        if recipe.features or recipe.step_features:
+            examples = code.examples(recipe, panel, [Part(0, np.array([row]))])
+            found |= _named(start, recipe, examples.inputs[0], examples.future[0])
+    return found
+
+
+def _named(start: str, recipe: Recipe, window: FloatInput, future: FloatInput) -> Arrays:
+    names = [f"{start}input {part.name} of {', '.join(part.columns)}" for part in recipe.features]
+    names += [f"{start}input volatility"] * recipe.has_volatility_input
+    found = {name: window[:, index].astype(np.float64) for index, name in enumerate(names)}
+    for index, step in enumerate(recipe.step_features):
+        name = " ".join((f"{start}step input {index + 1}", step.name, *step.columns))
+        found[name] = future[:, index].astype(np.float64)
+    return found
+
+
+def _forecast(model: LoadedModel, window: Window) -> Arrays:
+    """Return every number of the forecast after a window."""
     forecast = model.forecast([window], model.horizon, _LEVELS)[0]
     numbers = {f"quantile {probability:g}": values for probability, values in forecast.quantiles.items()}
     numbers["median"] = forecast.median
     if forecast.direction_probability is not None:
         numbers["direction probability"] = forecast.direction_probability
-    return arrays, numbers
+    return numbers
 
 
 def _parts_of(recipe: Recipe) -> list[tuple[str, Recipe]]:

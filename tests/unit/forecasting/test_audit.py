@@ -14,7 +14,7 @@ from forecasting.audit_fits import audit_choice, audit_fit
 from forecasting.features import Feature, feature_of
 from forecasting.folds import Part
 from forecasting.panel import Observations
-from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.preparation import Panel, TrainingSpec, examples_of, panel_of
 from forecasting.serving import LoadedModel
 from forecasting.training import fit_cut, train
 from forecasting.wild_future import truncated, wild
@@ -203,6 +203,17 @@ def test_a_choice_by_the_whole_history_is_caught_and_named(series):
 
     found = choice_audited(series, Code(choose=leaky)).findings
     assert "chosen algorithm" in {finding.part for finding in found}
+
+
+def test_examples_that_are_one_row_late_are_caught(model, series):
+    """What a fit learns from is made for a whole history at once: by other code than what serving sees."""
+
+    def leaky(recipe, panel, parts):
+        return examples_of(recipe, panel, [Part(part.series, part.cutoffs + 1) for part in parts])
+
+    found = audited(model, series, Code(examples=leaky)).findings
+    assert {finding.check for finding in found} == {"inputs"}
+    assert "input log-return of close" in {finding.part for finding in found}
 
 
 def test_the_same_seed_finds_the_same(model, series):
