@@ -145,7 +145,8 @@ def forecasts_of(known: FloatArray) -> dict[str, FloatArray]:
     observations = indexed("M3", known, "1mo")
     spec = _spec("ensemble", {}, len(known))
     panel = panel_of(spec, [observations])
-    cut = Cut([Part(0, np.arange(SEASON, len(known) - HORIZON))], [], [])
+    # A statistical fit sees all rows up to the last outcome of its cutoffs: here, all that is known.
+    cut = Cut([Part(0, np.array([len(known) - HORIZON - 1]))], [], [])
     drafts = {
         name: fit_cut(_spec(algorithm, settings, len(known)), panel, cut)[0]
         for name, (algorithm, settings) in MODELS.items()
