@@ -114,7 +114,7 @@ class _Selection:
         self._named = None if spec.algorithm == AUTO else asked[0]
         self._baselines = [one for one in found if one.algorithm in BASELINES and one is not self._named]
         self._candidates = [one for one in found if one not in self._baselines]
-        self._rungs = rungs_of(len(self._candidates))
+        self._rungs = [Rung(1, 1.0)] if self._tryout.is_small else rungs_of(len(self._candidates))
         self._tried: dict[tuple[object, ...], Tried] = {}
         self._work = spec.search_trials * len(SEARCH_RUNGS)
         count = len(self._candidates)

@@ -82,6 +82,11 @@ class Tryout:
         self._blocks = [_thinned(block) for block in plan.blocks]
         self._folds: dict[int, Folds] = {}
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the examples are so few that lower rungs would spare little and judge on a handful of folds."""
+        return sum(len(part.cutoffs) for part in self._blocks[-1].fit) <= _LEAST_EXAMPLES
+
     def folds(self, spec: TrainingSpec, rung: Rung) -> Folds:
         """Return the folds of a rung."""
         count = self._count(rung)

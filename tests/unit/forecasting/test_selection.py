@@ -120,6 +120,20 @@ def test_progress_never_falls_and_tells_the_search_before_the_fit() -> None:
     assert stages[:3] == ["reading", "search", "fitting"]
 
 
+def test_many_candidates_climb_rungs_and_few_rows_are_judged_on_the_whole_at_once() -> None:
+    asked = spec(candidates=("theta", "ets", "linear", "nlinear"), hyperparameters={"nlinear.epochs": 1})
+
+    small, large = chosen(asked, seasonal()), chosen(asked, seasonal(900))
+
+    assert {one.rung for one in small.leaderboard} == {1}
+    assert not [one for one in small.leaderboard if one.state == "dropped"]
+    (dropped,) = [one for one in large.leaderboard if one.state == "dropped"]
+    assert dropped.rung == 1
+    last = [one for one in large.leaderboard if one.state in ("chosen", "compared")]
+    assert {one.rung for one in last} == {2}
+    assert dropped.folds < last[0].folds
+
+
 def test_a_budget_that_is_spent_leaves_the_baselines_and_says_what_was_not_reached() -> None:
     choice = chosen(spec(), seasonal(), remaining=lambda: 0.0)
 
