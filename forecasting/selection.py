@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from forecasting.artefact import Setting
 from forecasting.candidates import candidate_specs, default_candidates, ensemble_spec, suited
 from forecasting.fits import Progress, season_of
@@ -184,16 +186,18 @@ class _Selection:
         )
 
     def _ensembles(self, rivals: Sequence[_Rival], rung: Rung) -> list[_Rival]:
-        """Return combinations of the best rivals, each algorithm once."""
+        """Return combinations of the best rivals, each algorithm once; none that forecasts as another rival does."""
         best: dict[str, _Rival] = {}
         for rival in sorted(rivals, key=lambda one: one.tried.judgement.loss):
             best.setdefault(rival.spec.algorithm, rival)
-        found = []
+        found: list[_Rival] = []
         for count, combination in _ENSEMBLES:
             members = list(best.values())[:count]
             if len(members) == count:
                 folds = self._tryout.folds(members[0].spec, rung)
                 medians = combined([one.tried.medians for one in members], folds, combination)
+                if any(np.array_equal(medians, one.tried.medians) for one in (*rivals, *found)):
+                    continue
                 spec = ensemble_spec(self._spec, [one.spec for one in members], combination)
                 found.append(_Rival(spec, Tried(medians, judged(medians, folds))))
         return found
