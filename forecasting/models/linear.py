@@ -1,8 +1,8 @@
 """Linear models of scikit-learn on the same windows, exported by skl2onnx.
 
-`squared` fits ridge regressions (Hoerl and Kennard, 1970) of every step; recent volatility is then the spread of the
-forecast. `quantile` fits linear quantile regressions (Koenker and Bassett, 1978) of every step and quantile as linear
-programmes: slower, and the spread is the model's own.
+`squared` fits ridge regressions (Hoerl and Kennard, 1970) of every step, and with the penalty 0 plain least squares;
+recent volatility is then the spread of the forecast. `quantile` fits linear quantile regressions (Koenker and Bassett,
+1978) of every step and quantile as linear programmes: slower, and the spread is the model's own.
 """
 
 from __future__ import annotations
@@ -31,11 +31,15 @@ _PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 _QUANTILE_PENALTY = 1e-4
 
 
+def _penalty(description: str) -> Hyperparameter:
+    return Hyperparameter(name="penalty", default=-1.0, minimum=-1.0, maximum=1e6, description=description)
+
+
 class Linear:
     """The algorithm `linear`."""
 
     name = "linear"
-    hyperparameters = (
+    hyperparameters: tuple[Hyperparameter, ...] = (
         Hyperparameter(
             name="loss",
             default="squared",
@@ -43,12 +47,8 @@ class Linear:
             description="What the fit makes small",
             search=SearchRange(choices=("squared", "quantile")),
         ),
-        Hyperparameter(
-            name="penalty",
-            default=-1.0,
-            minimum=-1.0,
-            maximum=1e6,
-            description="Of ridge (squared) or L1 (quantile); -1: the validation part chooses, or 0.0001",
+        _penalty(
+            "Of ridge (squared; 0 is plain least squares) or L1 (quantile); -1: the validation part chooses, or 0.0001"
         ),
     )
 
@@ -56,14 +56,14 @@ class Linear:
         self._export = export or _export
 
     def quantiles(self, levels: tuple[float, ...], hyperparameters: Mapping[str, Setting]) -> tuple[float, ...]:  # noqa: ARG002  # the protocol's
-        return (0.1, 0.5, 0.9) if hyperparameters["loss"] == "quantile" else (0.5,)
+        return (0.1, 0.5, 0.9) if hyperparameters.get("loss") == "quantile" else (0.5,)
 
     def plan(self, view: SeriesView) -> InputPlan:
         return moving_columns(view)
 
     def fit(self, task: FitTask) -> Fitted:
         inputs = _flat(task.fit).astype(np.float64)
-        if task.text("loss") == "quantile":
+        if task.hyperparameters.get("loss") == "quantile":
             model, epochs = _fit_quantiles(task, inputs)
             chosen: dict[str, Setting] = {}
         else:
@@ -77,6 +77,13 @@ class Linear:
         found = session.run(None, {part.name: given[part.name] for part in session.get_inputs()})[0]
         require_parity(found, model.predict(_flat(some)), self.name)
         return Fitted(graph, epochs, model.coef_.size + model.intercept_.size, chosen)
+
+
+class RidgeRegression(Linear):
+    """The algorithm `ridge`: `linear` with the loss `squared`."""
+
+    name = "ridge"
+    hyperparameters = (_penalty("On the squared weights; 0 is plain least squares, -1: the validation part chooses"),)
 
 
 def _flat(examples: Examples) -> FloatInput:
@@ -95,10 +102,11 @@ def _some(task: FitTask) -> Examples:
 def _fit_ridge(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tuple[Epoch, ...], dict[str, Setting]]:
     given = task.number("penalty")
     penalties = _PENALTIES if given < 0 else (given,)
-    best: tuple[float, float, Ridge] | None = None
+    best: tuple[float, float, Ridge | LinearRegression] | None = None
     done = []
     for number, penalty in enumerate(penalties, start=1):
-        ridge = Ridge(alpha=penalty * len(inputs)).fit(inputs, task.fit.targets.astype(np.float64))
+        model = Ridge(alpha=penalty * len(inputs)) if penalty > 0 else LinearRegression()
+        ridge = model.fit(inputs, task.fit.targets.astype(np.float64))
         epoch = _epoch(number, len(penalties), ridge, task)
         done.append(epoch)
         task.on_epoch(epoch)
@@ -108,7 +116,7 @@ def _fit_ridge(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tup
     return _linear(best[2].coef_, best[2].intercept_), tuple(done), {"penalty": best[1]}
 
 
-def _epoch(number: int, count: int, model: Ridge, task: FitTask) -> Epoch:
+def _epoch(number: int, count: int, model: Ridge | LinearRegression, task: FitTask) -> Epoch:
     losses = []
     for examples in (task.fit, task.validation):
         errors = examples.targets - model.predict(_flat(examples).astype(np.float64)).reshape(examples.targets.shape)

@@ -22,6 +22,7 @@ _FITTED: Mapping[str, tuple[str, str]] = {
     "nlinear": ("forecasting.models.linear_nets", "NLinear"),
     "patchtst": ("forecasting.models.patchtst", "PatchTst"),
     "linear": ("forecasting.models.linear", "Linear"),
+    "ridge": ("forecasting.models.linear", "RidgeRegression"),
     "lightgbm": ("forecasting.models.lightgbm_model", "LightGbm"),
     "gradient-boosting": ("forecasting.models.boosting", "GradientBoosting"),
     "random-forest": ("forecasting.models.forest", "RandomForest"),

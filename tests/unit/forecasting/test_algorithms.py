@@ -22,6 +22,8 @@ CASES = [
     ("patchtst", {"patch": 4, "stride": 2, "width": 4, "heads": 2, "dense": 6, "epochs": 2, "refits": 1}),
     ("linear", {"refits": 1}),
     ("linear", {"loss": "quantile", "refits": 1}),
+    ("linear", {"penalty": 0.0, "refits": 1}),
+    ("ridge", {"refits": 1}),
     ("lightgbm", {"rounds": 4, "leaves": 4, "refits": 1}),
     ("lightgbm", {"loss": "quantile", "steps": "apart", "rounds": 2, "leaves": 3, "refits": 1}),
     ("gradient-boosting", {"rounds": 2, "leaves": 3, "refits": 1}),
