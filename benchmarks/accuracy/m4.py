@@ -1,8 +1,9 @@
-"""M4 hourly: 414 series, 48 hours ahead, by nets that learn from all series at once.
+"""M4 hourly: 414 series, 48 hours ahead, by nets and trees that learn from all series at once.
 
-N-HiTS in two forms, changes from one season before and from the mean of the window, each with several seeds; the
-forecast is the mean of the members. Which forms take part is chosen on the last 48 hours of the training part, by nets
-that know only what lies before; the test part is forecast once, by nets fitted on the whole training part.
+N-HiTS in two forms, changes from one season before and from the mean of the window, and LightGBM in two, changes from
+one day and from one week before, each with several seeds; the forecast is the mean of the members. Which forms take
+part is chosen on the last 48 hours of the training part, by models that know only what lies before; the test part is
+forecast once, by models fitted on the whole training part.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.accuracy import data
+from benchmarks.accuracy import data, m4_lightgbm
 from benchmarks.accuracy.table import Row, at_most
 from forecasting.artefact import Setting
 from forecasting.fits import fit_cut
@@ -87,6 +88,8 @@ def _nhits(anchor: str, epochs: int, seed: int) -> TrainingSpec:
 FORMS: Mapping[str, tuple[TrainingSpec, ...]] = {
     "nhits, from one day before": tuple(_nhits("seasonal", 30, seed) for seed in _SEEDS),
     "nhits, from the window's mean": tuple(_nhits("mean", 40, seed) for seed in _SEEDS),
+    "lightgbm, from one day before": m4_lightgbm.specs(m4_lightgbm.DAY, _SEEDS[:2]),
+    "lightgbm, from one week before": m4_lightgbm.specs(m4_lightgbm.WEEK, _SEEDS[:2]),
 }
 
 
@@ -158,7 +161,7 @@ def _naive(known: Sequence[FloatArray]) -> FloatArray:
 def forecasts_of(spec: TrainingSpec, known: Sequence[FloatArray]) -> FloatArray:
     """Return what one model, fitted on all series, forecasts after the end of each, shape (series, horizon)."""
     panel = panel_of(spec, [_series(f"H{number}", values) for number, values in enumerate(known, start=1)])
-    recipe, graph = fit_cut(spec, panel, _cut([len(values) for values in known]))
+    recipe, graph = fit_cut(spec, panel, _cut([len(values) for values in known], spec.window_size))
     model = LoadedModel.load(recipe, graph)
     windows = [model.window_of(one) for one in panel.series]
     return np.array([numbers.median for numbers in model.forecast(windows, HORIZON, ())])
@@ -169,13 +172,13 @@ def _series(name: str, values: FloatArray) -> Observations:
     return replace(data.indexed(name, values, "1h"), columns={TARGET: values})
 
 
-def _cut(lengths: Sequence[int]) -> Cut:
+def _cut(lengths: Sequence[int], window_size: int) -> Cut:
     """Return one fit whose cutoffs stand at the hour of the day at which each series ends: what will be asked.
 
     The newest cutoffs are fitted on too: how many epochs to take is a setting, chosen on the hours before the test.
     """
     newest = [np.array([length - 1 - HORIZON], dtype=np.int64) for length in lengths]
-    earlier = [np.arange(last[0], WINDOW_SIZE - 2, -SEASON, dtype=np.int64)[::-1] for last in newest]
+    earlier = [np.arange(last[0], window_size - 2, -SEASON, dtype=np.int64)[::-1] for last in newest]
     return Cut(
         fit=[Part(number, rows) for number, rows in enumerate(earlier)],
         validation=[Part(number, rows) for number, rows in enumerate(newest)],

@@ -15,6 +15,7 @@ from benchmarks.accuracy.table import Row
 SETS: dict[str, str] = {
     "m3": "benchmarks.accuracy.m3",
     "m4": "benchmarks.accuracy.m4",
+    "rossmann": "benchmarks.accuracy.rossmann",
     "stocks": "benchmarks.accuracy.stocks",
     "crypto": "benchmarks.accuracy.crypto",
     "speed": "benchmarks.accuracy.speed",
