@@ -86,8 +86,14 @@ class AdaptedIntervals:
         states = [np.repeat(_ALPHA[:, None], horizon, axis=1)]
         for limit, count in zip(limits, known, strict=True):
             missed = states[count] >= limit
-            states.append(np.clip(states[-1] + gain * (_ALPHA[:, None] - missed), 0.0, 1.0))
+            states.append(np.minimum(np.maximum(states[-1] + gain * (_ALPHA[:, None] - missed), 0.0), 1.0))
         return np.minimum.accumulate(states[-1], axis=0)
+
+    @cached_property
+    def _aims(self) -> FloatArray:
+        """The alphas at `_KNOTS`: nothing is left out at level 100, everything at 0."""
+        horizon = self.alphas.shape[1]
+        return np.concatenate([np.ones((1, horizon)), self.alphas, np.zeros((1, horizon))])
 
     def bounds(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Return the lower (at most 0) and upper (at least 0) score of a central level, shape (horizon,) each.
@@ -98,9 +104,7 @@ class AdaptedIntervals:
         self._intervals.require([level])
         above = int(np.searchsorted(_KNOTS, level))
         share = (level - _KNOTS[above - 1]) / (_KNOTS[above] - _KNOTS[above - 1])
-        # Nothing is left out at level 100, everything at 0.
-        knots = np.pad(self.alphas, ((1, 1), (0, 0)), constant_values=((1.0, 0.0), (0.0, 0.0)))
-        alpha = (1 - share) * knots[above - 1] + share * knots[above]
+        alpha = (1 - share) * self._aims[above - 1] + share * self._aims[above]
         return self._intervals.bounds_within(self._pool, 1 - alpha)
 
     def probability_above(self, thresholds: FloatArray) -> FloatArray:

@@ -185,7 +185,7 @@ class Intervals:
         steps = np.arange(len(pool))
         covered = inside if self._is_symmetric else (1 + inside) / 2
         # The noise of binary fractions must not cost a rank.
-        rank = np.clip(np.ceil((count + 1) * covered - _RANK_NOISE).astype(np.int64), 1, count)
+        rank = np.minimum(np.maximum(np.ceil((count + 1) * covered - _RANK_NOISE), 1), count).astype(np.int64)
         if self._is_symmetric:
             return -pool[steps, rank - 1], pool[steps, rank - 1]
         return np.minimum(pool[steps, count - rank], 0.0), np.maximum(pool[steps, rank - 1], 0.0)
