@@ -75,7 +75,6 @@ class Tryout:
                 embargo=max(size.embargo for size in sizes),
                 needs_fit=any(size.needs_fit for size in sizes),
                 least_known=max(size.least_known for size in sizes),
-                embargo=max(size.embargo for size in sizes),
             ),
             self._panel.cutoffs,
         )
