@@ -210,7 +210,7 @@ def score_by_step(folds: FoldForecasts, levels: Sequence[float], scale: float) -
 
 
 def _direction_scores(folds: FoldForecasts) -> dict[str, float]:
-    """Return how often the direction was right, beside how often the target rose, and the Brier score of a rise."""
+    """Return how often the direction was right, beside how often the target rose, and two scores of its probability."""
     hits = folds.direction_hits()
     if hits is None or folds.rises is None or folds.last is None or not hits[1].any():
         return {}
@@ -220,4 +220,5 @@ def _direction_scores(folds: FoldForecasts) -> dict[str, float]:
         "direction-accuracy": float(100 * right.sum() / moved.sum()),
         "rise-share": float(100 * np.mean(rose)),
         "brier": losses.brier_score(rose, folds.rises[moved > 0]),
+        "log-loss": losses.log_loss(rose, folds.rises[moved > 0]),
     }

@@ -111,6 +111,16 @@ def brier_score(happened: FloatArray, probability: FloatArray) -> float:
     return float(np.mean((probability - happened) ** 2))
 
 
+def log_loss(happened: FloatArray, probability: FloatArray) -> float:
+    """Return minus the mean logarithm of the probability of what came (Good, 1952); even odds have log 2.
+
+    Args:
+        happened: 1 where it did, 0 where it did not.
+        probability: That it would, in (0, 1).
+    """
+    return float(-np.mean(np.log(np.where(happened > 0, probability, 1 - probability))))
+
+
 def skill(loss: float, baseline_loss: float) -> float:
     """Return 1 - loss / baseline_loss: above 0 better than the baseline, below 0 worse; at least -1e6.
 

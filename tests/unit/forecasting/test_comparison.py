@@ -111,6 +111,7 @@ def test_a_release_tells_how_sure_its_skill_and_its_directions_are(trained: Trai
     assert metrics["direction-accuracy"] == pytest.approx(100 * np.mean((folds.rises > 0.5) == rose))
     assert metrics["rise-share"] == pytest.approx(100 * np.mean(rose))
     assert metrics["brier"] == pytest.approx(np.mean((folds.rises - rose) ** 2))
+    assert metrics["log-loss"] == pytest.approx(-np.mean(np.log(np.where(rose, folds.rises, 1 - folds.rises))))
     lower, upper = metrics["direction-accuracy-lower"], metrics["direction-accuracy-upper"]
     assert 0 <= lower < metrics["direction-accuracy"] < upper <= 100
     assert {"direction-accuracy-step-3", "direction-accuracy-lower-step-3", "mae-step-3"} <= set(metrics)
