@@ -79,9 +79,10 @@ def _require_times(frame: SourceFrame) -> None:
 
 def told_times(frame: SourceFrame, which: Mask) -> str:
     """Return the first few times of rows, for a note."""
-    times = [f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%dT%H:%MZ}" for time in np.unique(frame.time[which])]
-    rest = f" and {len(times) - _TOLD_ROWS} more" if len(times) > _TOLD_ROWS else ""
-    return ", ".join(time.removesuffix("T00:00Z") for time in times[:_TOLD_ROWS]) + rest
+    found = np.unique(frame.time[which])
+    times = [f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%dT%H:%MZ}" for time in found[:_TOLD_ROWS]]
+    rest = f" and {len(found) - _TOLD_ROWS} more" if len(found) > _TOLD_ROWS else ""
+    return ", ".join(time.removesuffix("T00:00Z") for time in times) + rest
 
 
 def _dropped(frame: SourceFrame, which: Mask, why: str) -> SourceFrame:

@@ -21,9 +21,9 @@ from runtime.metrics import Metrics
 from runtime.publisher import Publisher
 from runtime.worker import Worker
 from schemas.errors import InvalidRecord
-from schemas.topics import INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS
+from schemas.topics import INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS, QUARANTINE
 
-_FOLLOWED = (OBSERVATIONS, INGEST_EVENTS)
+_FOLLOWED = (OBSERVATIONS, INGEST_EVENTS, QUARANTINE)
 #: The whole history of the partitions may have to be read before the first request is handled.
 _CATCH_UP_SECONDS = 120.0
 
@@ -62,7 +62,7 @@ def build(
     return Worker(
         service=SERVICE,
         broker=broker,
-        topics=[INGEST_REQUESTS],
+        topics=[INGEST_REQUESTS, QUARANTINE],
         handler=handler,
         prepare=handler.prepare,
         clock=clock,

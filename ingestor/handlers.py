@@ -1,4 +1,7 @@
-"""What an ingest request means: fetched first, then compared with the log, then published and told."""
+"""What an ingest request means: fetched, judged by the quality gate, compared with the log, published and told.
+
+And what a decision about quarantined rows means: they are published once.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
+
 from ingestor.core import Series, plan
 from ingestor.errors import SourceFault, SourceUnreachable
 from ingestor.fetching import Fetched
+from ingestor.gate import judge
+from ingestor.quarantine import held_back, moment, release_id, released
 from ingestor.sources import Wanted
 from ingestor.state import IngestLog
 from runtime.broker import TopicPartition, partition_for
@@ -18,7 +25,8 @@ from runtime.errors import InvalidMessage
 from runtime.incoming import Incoming, Outgoing
 from schemas.ingests import IngestEvent, IngestRequested, IngestState
 from schemas.observations import ObservationBatch
-from schemas.topics import INGEST_EVENTS, OBSERVATIONS
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
+from schemas.topics import INGEST_EVENTS, OBSERVATIONS, QUARANTINE
 
 #: Source name -> how it is asked.
 Fetchers = Mapping[str, Callable[[Wanted], Fetched]]
@@ -37,6 +45,15 @@ class _Outcome:
     received_at: datetime
     #: Why it failed, or what was passed over on the way.
     reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decided:
+    """What becomes of one request."""
+
+    batches: tuple[ObservationBatch, ...] = ()
+    held: tuple[ObservationsQuarantined, ...] = ()
+    event: IngestEvent
 
 
 class IngestHandler:
@@ -65,7 +82,7 @@ class IngestHandler:
 
     def needs(self, batch: Sequence[Incoming]) -> Mapping[TopicPartition, int]:
         """Return the ends of the partitions that say what is known: all of it counts."""
-        topics = [topic.full_name(self._topic_prefix) for topic in (OBSERVATIONS, INGEST_EVENTS)]
+        topics = [topic.full_name(self._topic_prefix) for topic in (OBSERVATIONS, INGEST_EVENTS, QUARANTINE)]
         return {
             TopicPartition(topic, incoming.message.partition): _END
             for incoming in batch
@@ -77,7 +94,9 @@ class IngestHandler:
         """Fetch what the requests ask for. Blocks as long as the sources do."""
         self._outcomes = {}
         for incoming in batch:
-            request = _request(incoming)
+            if not isinstance(incoming.record, IngestRequested):
+                continue
+            request = incoming.record
             if not self._is_at_home(incoming) or self._log.has_ended(incoming.message.partition, request.ingest_id):
                 continue
             self._announce(_event(incoming, _event_of(request, "running")))
@@ -95,35 +114,92 @@ class IngestHandler:
         [incoming] = batch
         if not self._is_at_home(incoming):
             raise InvalidMessage(
-                f"wrong-partition: {_request(incoming).series_id} belongs to partition {self._home(incoming)}, "
+                f"wrong-partition: {_series_id(incoming)} belongs to partition {self._home(incoming)}, "
                 f"the request stands in {incoming.message.partition}; use Kafka's default partitioner"
             )
+        if isinstance(incoming.record, ObservationsQuarantined):
+            return ()  # our own; the follower has learned it
+        if isinstance(incoming.record, QuarantineDecided):
+            return self._release(incoming, incoming.record)
         outcome = self._outcomes.get(_request(incoming).ingest_id)
         return () if outcome is None else self._decide(incoming, outcome)
 
     def _decide(self, incoming: Incoming, outcome: _Outcome) -> Sequence[Outgoing]:
         request = _request(incoming)
-        batches: tuple[ObservationBatch, ...] = ()
-        event = _event_of(request, "failed", reason=_reason(outcome.reasons))
+        decided = _Decided(event=_event_of(request, "failed", reason=_reason(outcome.reasons)))
         if outcome.fetched is not None:
-            known = self._log.known(incoming.message.partition, request.series_id)
-            series = Series(series_id=request.series_id, freq=request.freq, calendar=request.calendar)
-            frame = outcome.fetched.frame
             try:
-                batches = plan(series, known, frame, outcome.received_at)
+                decided = self._judge(request, incoming.message.partition, outcome, outcome.fetched)
             except SourceFault as fault:
-                event = _event_of(request, "failed", reason=_reason([*outcome.reasons, str(fault)]))
-            else:
-                event = _event_of(
-                    request,
-                    "succeeded",
-                    source=frame.source,
-                    rows_received=outcome.fetched.rows_received,
-                    rows_published=sum(len(batch.time) for batch in batches),
-                    first_time=datetime.fromtimestamp(int(frame.time[0]), UTC),
-                    last_time=datetime.fromtimestamp(int(frame.time[-1]), UTC),
-                    reason=_reason([*outcome.reasons, *frame.notes]),
-                )
+                decided = _Decided(event=_event_of(request, "failed", reason=_reason([*outcome.reasons, str(fault)])))
+        traceparent = incoming.envelope.traceparent
+        return [
+            *(Outgoing(topic=QUARANTINE, record=record, traceparent=traceparent) for record in decided.held),
+            *(Outgoing(topic=OBSERVATIONS, record=batch, traceparent=traceparent) for batch in decided.batches),
+            _event(incoming, decided.event),
+        ]
+
+    def _judge(self, request: IngestRequested, partition: int, outcome: _Outcome, fetched: Fetched) -> _Decided:
+        known = self._log.known(partition, request.series_id)
+        series = Series(series_id=request.series_id, freq=request.freq, calendar=request.calendar)
+        frame = fetched.frame
+        verdict = judge(
+            frame,
+            known,
+            freq=request.freq,
+            calendar=request.calendar,
+            now=outcome.received_at,
+            known_future=request.known_future,
+            force=request.force,
+        )
+        held = self._log.held(partition, request.series_id)
+        records = held_back(request.ingest_id, series, known, frame, verdict, held, outcome.received_at)
+        batches = plan(series, known, frame.rows(~verdict.held), outcome.received_at)
+        event = _event_of(
+            request,
+            "succeeded",
+            source=frame.source,
+            rows_received=fetched.rows_received,
+            rows_published=sum(len(batch.time) for batch in batches),
+            rows_quarantined=int(verdict.held.sum()),
+            flags=verdict.flags,
+            first_time=datetime.fromtimestamp(int(frame.time[0]), UTC),
+            last_time=datetime.fromtimestamp(int(frame.time[-1]), UTC),
+            reason=_reason([*outcome.reasons, *(f"held: {broken.reason}" for broken in verdict.broken), *frame.notes]),
+        )
+        return _Decided(batches=batches, held=records, event=event)
+
+    def _release(self, incoming: Incoming, decision: QuarantineDecided) -> Sequence[Outgoing]:
+        """Publish what a person let in, unless that was done.
+
+        Raises:
+            InvalidMessage: Nothing is held under that id.
+        """
+        partition = incoming.message.partition
+        held = self._log.held(partition, decision.series_id)
+        record = held.get(decision.quarantine_id)
+        if record is None:
+            raise InvalidMessage(f"unknown-quarantine: nothing is held under {decision.quarantine_id}")
+        ingest_id = release_id(decision.quarantine_id)
+        if decision.decision == "reject" or not held.counts(decision) or self._log.has_ended(partition, ingest_id):
+            return ()
+        known = self._log.known(partition, decision.series_id)
+        event = IngestEvent(
+            ingest_id=ingest_id,
+            series_id=decision.series_id,
+            state="succeeded",
+            source=record.batch.source,
+            rows_received=len(record.batch.time),
+            first_time=record.batch.time[0],
+            last_time=record.batch.time[-1],
+            reason=f"released from quarantine {decision.quarantine_id}",
+        )
+        batches: tuple[ObservationBatch, ...] = ()
+        try:
+            batches = released(record, known, moment(incoming.message.timestamp_ms), self._clock.now())
+        except SourceFault as fault:
+            event = structs.replace(event, state="failed", reason=_reason([event.reason, str(fault)]))
+        event = structs.replace(event, rows_published=sum(len(batch.time) for batch in batches))
         traceparent = incoming.envelope.traceparent
         return [
             *(Outgoing(topic=OBSERVATIONS, record=batch, traceparent=traceparent) for batch in batches),
@@ -162,7 +238,7 @@ class IngestHandler:
         return outcome
 
     def _home(self, incoming: Incoming) -> int:
-        return partition_for(_request(incoming).series_id.encode(), self._partitions())
+        return partition_for(_series_id(incoming).encode(), self._partitions())
 
     def _is_at_home(self, incoming: Incoming) -> bool:
         return self._home(incoming) == incoming.message.partition
@@ -177,6 +253,13 @@ def _with_rows(outcome: _Outcome, fetched: Fetched, unreachable: list[str]) -> _
     outcome.reasons = [f"{reason}; {source} taken instead" for reason in unreachable[-1:]]
     outcome.reasons = [*unreachable[:-1], *outcome.reasons]
     return outcome
+
+
+def _series_id(incoming: Incoming) -> str:
+    record = incoming.record
+    if isinstance(record, ObservationsQuarantined | QuarantineDecided):
+        return record.series_id
+    return _request(incoming).series_id
 
 
 def _request(incoming: Incoming) -> IngestRequested:

@@ -1,21 +1,24 @@
-"""What the ingestor knows of its partitions: the series as the log has them, and which requests have ended."""
+"""What the ingestor knows of its partitions: series as the log has them, what is held back, which requests have ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from forecasting.panel import Observations, SeriesHistory
+from ingestor.quarantine import Held
 from runtime.incoming import Incoming
 from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
 
 
 class IngestLog:
-    """Learns from `observations` and `ingest-events`; every partition can be forgotten and learned again."""
+    """Learns from `observations`, `ingest-events` and `quarantine`; a partition can be forgotten and learned again."""
 
     def __init__(self) -> None:
         self._series: dict[int, dict[str, SeriesHistory]] = {}
         self._ended: dict[int, set[str]] = {}
+        self._held: dict[int, dict[str, Held]] = {}
 
     def learn(self, incoming: Incoming) -> None:
         """Take in a record of the log."""
@@ -24,14 +27,19 @@ class IngestLog:
             histories = self._series.setdefault(partition, {})
             history = histories.setdefault(record.series_id, SeriesHistory(record.series_id))
             history.append(incoming.message.offset, record)
-        elif isinstance(record, IngestEvent) and record.state != "running":
-            self._ended.setdefault(partition, set()).add(record.ingest_id)
+        elif isinstance(record, IngestEvent):
+            if record.state != "running":
+                self._ended.setdefault(partition, set()).add(record.ingest_id)
+        elif isinstance(record, ObservationsQuarantined | QuarantineDecided):
+            of_partition = self._held.setdefault(partition, {})
+            of_partition.setdefault(record.series_id, Held()).learn(record)
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Drop all that is known of these partitions."""
         for partition in partitions:
             self._series.pop(partition, None)
             self._ended.pop(partition, None)
+            self._held.pop(partition, None)
 
     def has_ended(self, partition: int, ingest_id: str) -> bool:
         """Return whether the log has the final event of an ingest."""
@@ -41,3 +49,7 @@ class IngestLog:
         """Return the latest view of a series; ``None`` when the log has none."""
         history = self._series.get(partition, {}).get(series_id)
         return None if history is None or len(history) == 0 else history.view()
+
+    def held(self, partition: int, series_id: str) -> Held:
+        """Return what is held back of a series."""
+        return self._held.get(partition, {}).get(series_id) or Held()

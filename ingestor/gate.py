@@ -1,0 +1,145 @@
+"""The quality gate: the declared rules, and what they make of a fetch. No I/O, no clock.
+
+Each rule is a pure function over the cleaned rows, the log's view of the series and the calendar. Only rows that are
+new to the log, or change it, can be held back: what it has was judged when it came, or was let in by a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+
+from forecasting.calendars import parse_freq
+from forecasting.errors import CalendarError
+from forecasting.grid import times_between
+from forecasting.panel import Observations
+from forecasting.sessions import ALWAYS
+from ingestor import rules_bars, rules_form, rules_levels
+from ingestor.errors import BadSourceData
+from ingestor.judging import Case, Finding, Mask
+from ingestor.sources import IntArray, SourceFrame
+from schemas.quarantine import RuleBroken
+
+Rule = Callable[[Case], Iterator[Finding]]
+
+#: The rules by name, in the order in which they are told. A rule may give findings of several outcomes.
+RULES: Mapping[str, Rule] = {
+    "schema": rules_form.schema,
+    "order": rules_form.order,
+    "duplicates": rules_form.duplicates,
+    "currency-change": rules_form.currency_change,
+    "future-date": rules_form.future_date,
+    "mixed-units": rules_bars.mixed_units,
+    "unit-error": rules_levels.unit_error,
+    "split": rules_levels.split,
+    "timezone-slip": rules_form.timezone_slip,
+    "bar-consistency": rules_bars.bar_consistency,
+    "stale-repeat": rules_bars.stale_repeat,
+    "jumps": rules_levels.jumps,
+    "gaps": rules_form.gaps,
+    "missing-values": rules_form.missing_values,
+    "zero-volume": rules_bars.zero_volume,
+}
+#: The first of them judge the form that the others rely on.
+_OF_FORM = 5
+_TOLD_TIMES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What becomes of the rows of a fetch.
+
+    Attributes:
+        held: Rows that are held back, shape (n,).
+        broken: Why, a rule each; empty when none is held.
+        flags: What was let in and is told, ``rule: reason`` each.
+    """
+
+    held: Mask
+    broken: tuple[RuleBroken, ...]
+    flags: tuple[str, ...]
+
+
+def judge(
+    frame: SourceFrame,
+    known: Observations | None,
+    *,
+    freq: str,
+    calendar: str,
+    now: datetime,
+    known_future: Collection[str] = (),
+    force: bool = False,
+) -> Verdict:
+    """Return what becomes of the rows of ``frame``.
+
+    Args:
+        frame: Clean rows, at least one.
+        known: The log's view of the series; ``None`` when it has none.
+        freq: Length of one observation.
+        calendar: Exchange calendar code, or ``24/7``.
+        now: When the rows were fetched (UTC).
+        known_future: Columns that rows later than now may have.
+        force: Let in, with a flag, what would be held back.
+
+    Raises:
+        BadSourceData: A rule says that the rows can never be true of this series, or the calendar is unknown.
+    """
+    unit = parse_freq(freq)[1]
+    case = Case(
+        frame=frame,
+        known=known,
+        grid=_grid(frame.source, freq, calendar),
+        now=int(now.timestamp()),
+        known_future=frozenset(known_future),
+        is_daily=unit not in ("min", "h"),
+        has_sessions=unit in ("min", "h", "d") and calendar != ALWAYS,
+    )
+    findings: list[Finding] = []
+    for number, rule in enumerate(RULES.values()):
+        if number == _OF_FORM:
+            _refuse(frame.source, findings)
+        findings += rule(case)
+    held: Mask = np.zeros(len(frame), dtype=bool)
+    broken, flags = [], []
+    for finding in findings:
+        rows = case.is_news if finding.outcome == "all" else finding.rows & case.is_news
+        if finding.outcome == "flag" or force:
+            # What the log has already was told when it came.
+            if rows.any():
+                flags.append(f"{finding.rule}: {finding.reason}")
+        elif rows.any():
+            held |= rows
+            broken.append(_broken(frame, finding, rows))
+    return Verdict(held=held, broken=tuple(broken), flags=tuple(flags))
+
+
+def _refuse(source: str, findings: list[Finding]) -> None:
+    refused = [f"{finding.rule}: {finding.reason}" for finding in findings if finding.outcome == "refuse"]
+    if refused:
+        raise BadSourceData(source, "; ".join(refused))
+
+
+def _grid(source: str, freq: str, calendar: str) -> Callable[[int, int], IntArray]:
+    ask = partial(times_between, calendar, freq)
+
+    def grid(first: int, last: int) -> IntArray:
+        try:
+            return ask(first, last)
+        except CalendarError as error:
+            raise BadSourceData(source, str(error)) from error
+
+    return grid
+
+
+def _broken(frame: SourceFrame, finding: Finding, rows: Mask) -> RuleBroken:
+    return RuleBroken(
+        rule=finding.rule,
+        column=finding.column,
+        times=tuple(datetime.fromtimestamp(int(time), UTC) for time in frame.time[rows][:_TOLD_TIMES]),
+        rows=int(rows.sum()),
+        reason=finding.reason,
+    )

@@ -1,0 +1,145 @@
+"""What is held back of a series, and what becomes of it: published once it is released, never asked twice about."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from forecasting.panel import Observations
+from ingestor.core import TOLERANCE, Series, plan
+from ingestor.gate import Verdict
+from ingestor.judging import Mask
+from ingestor.sources import SourceFrame
+from schemas.identity import content_id
+from schemas.observations import ObservationBatch
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
+from schemas.topics import INGEST_EVENTS
+
+Records = tuple[ObservationsQuarantined, ...]
+
+
+class Held:
+    """The held batches of one series and the decisions about them, as the log tells them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, ObservationsQuarantined] = {}
+        self._frames: dict[str, SourceFrame] = {}
+        self._decisions: dict[str, QuarantineDecided] = {}
+
+    def learn(self, record: ObservationsQuarantined | QuarantineDecided) -> None:
+        """Take in a record; the first of an id counts."""
+        if isinstance(record, QuarantineDecided):
+            self._decisions.setdefault(record.quarantine_id, record)
+        else:
+            self._held.setdefault(record.quarantine_id, record)
+            self._frames.setdefault(record.quarantine_id, frame_of(record.batch))
+
+    def get(self, quarantine_id: str) -> ObservationsQuarantined | None:
+        """Return a held batch, whatever was decided about it."""
+        return self._held.get(quarantine_id)
+
+    def counts(self, decision: QuarantineDecided) -> bool:
+        """Return whether this is the decision that counts: the first one about its batch."""
+        first = self._decisions.get(decision.quarantine_id)
+        return first is None or first.decision_id == decision.decision_id
+
+    def has(self, frame: SourceFrame) -> Mask:
+        """Return the rows of ``frame`` that are held already, or were rejected, with the same values."""
+        has: Mask = np.zeros(len(frame), dtype=bool)
+        for quarantine_id, held in self._frames.items():
+            decision = self._decisions.get(quarantine_id)
+            # What was released stands in the log; should it come differently again, it is judged again.
+            if decision is None or decision.decision == "reject":
+                has |= _stands_in(frame, held)
+        return has
+
+
+def _stands_in(frame: SourceFrame, held: SourceFrame) -> Mask:
+    index = np.minimum(np.searchsorted(held.time, frame.time), len(held) - 1)
+    same: Mask = held.time[index] == frame.time
+    if not same.any():
+        return same
+    for name, values in frame.columns.items():
+        if name not in held.columns:
+            same &= np.isnan(values)
+            continue
+        old = held.columns[name][index]
+        near = np.abs(values - old) <= TOLERANCE * np.maximum(np.abs(values), np.abs(old))
+        # A missing value was completed by what the log had.
+        same &= near | np.isnan(values)
+    return same
+
+
+def frame_of(batch: ObservationBatch) -> SourceFrame:
+    """Return the rows of a batch as a source would give them."""
+    return SourceFrame(
+        source=batch.source,
+        unit=batch.unit,
+        time=np.array([int(time.timestamp()) for time in batch.time], dtype=np.int64),
+        columns={name: np.array(values, dtype=np.float64) for name, values in batch.columns.items()},
+    )
+
+
+def held_back(
+    ingest_id: str,
+    series: Series,
+    known: Observations | None,
+    frame: SourceFrame,
+    verdict: Verdict,
+    held: Held,
+    received_at: datetime,
+) -> Records:
+    """Return the records that hold the rows of ``verdict`` back, without those that are held already.
+
+    Raises:
+        BadSourceData: The rows cannot be of this series.
+    """
+    new = verdict.held & ~held.has(frame)
+    if not new.any():
+        return ()
+    return tuple(
+        ObservationsQuarantined(
+            quarantine_id=content_id("quarantine", ingest_id, series.series_id, batch.time, batch.columns),
+            series_id=series.series_id,
+            ingest_id=ingest_id,
+            batch=batch,
+            broken=verdict.broken,
+        )
+        for batch in plan(series, known, frame.rows(new), received_at)
+    )
+
+
+def release_id(quarantine_id: str) -> str:
+    """Return the id under which `ingest-events` tells that a batch was released."""
+    return content_id("release", quarantine_id)
+
+
+def released(
+    record: ObservationsQuarantined, known: Observations | None, decided_at: datetime, now: datetime
+) -> tuple[ObservationBatch, ...]:
+    """Return the batches that let held rows in, as a fetch of them alone would.
+
+    Args:
+        record: What was held.
+        known: The log's view of the series.
+        decided_at: When the decision was written (UTC).
+        now: When the rows become known (UTC).
+
+    Raises:
+        BadSourceData: The log has another unit or calendar by now.
+    """
+    frame = frame_of(record.batch)
+    if known is not None and now - decided_at >= (INGEST_EVENTS.retention or timedelta.max):
+        # The event that told of it may be gone, and the rows may have been corrected since: nothing is restated.
+        frame = frame.rows(~np.isin(frame.time, known.time))
+        if not len(frame):
+            return ()
+    batch = record.batch
+    series = Series(series_id=batch.series_id, freq=batch.freq, calendar=batch.calendar)
+    return plan(series, known, frame, now)
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return a time of the broker."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
