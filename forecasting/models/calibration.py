@@ -3,7 +3,8 @@
 A score is a log-odds. `sigmoid` is Platt's ("Probabilistic outputs for support vector machines", 1999): a slope and an
 offset, the outcomes drawn a little towards 1/2. `isotonic` (Zadrozny and Elkan, KDD 2002) only asks that more score is
 never less probable: the pooled blocks, joined by straight lines between their mean scores. A score that does not rise
-with the outcome says nothing, and the probability is then the share of rises.
+with the outcome says nothing, and the probability is then the share of rises in all that the training knows: that of
+the short validation part alone would be chance.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Calibration(NamedTuple):
     write: Callable[[GraphParts, str], str]
 
 
-#: Scores and rises to a calibration.
-Fit = Callable[[FloatArray, FloatArray], Calibration]
+#: Scores, rises and the usual share of rises to a calibration.
+Fit = Callable[[FloatArray, FloatArray, float], Calibration]
 
 
 def logit(probability: FloatArray | float) -> FloatArray:
@@ -51,16 +52,17 @@ def sigmoid(score: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-score)))
 
 
-def fit_sigmoid(scores: FloatArray, rises: FloatArray) -> Calibration:
+def fit_sigmoid(scores: FloatArray, rises: FloatArray, usual: float) -> Calibration:
     """Return Platt's map; its slope is never negative.
 
     Args:
         scores: Shape (n,), n >= 1.
         rises: 1 where the target rose, else 0, shape (n,).
+        usual: The share of rises in all that the training knows: what is said where the score says nothing.
     """
     slope, offset = _platt(scores, rises)
     if not slope > 0:
-        slope, offset = 0.0, float(logit(_shares(rises)))
+        slope, offset = 0.0, float(logit(usual))
 
     def write(parts: GraphParts, score: str) -> str:
         scaled = parts.add("Mul", [score, parts.constant("slope", slope, np.float32)], "scaled_score")
@@ -70,7 +72,7 @@ def fit_sigmoid(scores: FloatArray, rises: FloatArray) -> Calibration:
     return Calibration(lambda score: sigmoid(slope * score + offset), write)
 
 
-def _shares(rises: FloatArray) -> float:
+def share_of(rises: FloatArray) -> float:
     """Return the share of rises, never 0 or 1 (Laplace's rule of succession)."""
     return float((rises.sum() + 1) / (len(rises) + 2))
 
@@ -80,7 +82,7 @@ def _platt(scores: FloatArray, rises: FloatArray) -> tuple[float, float]:
     up, down = rises.sum(), len(rises) - rises.sum()
     wanted = np.where(rises > 0, (up + 1) / (up + 2), 1 / (down + 2))
     design = np.column_stack([scores, np.ones(len(scores))])
-    found = np.array([0.0, float(logit(_shares(rises)))])
+    found = np.array([0.0, float(logit(share_of(rises)))])
     loss = _log_loss(design @ found, wanted)
     for _ in range(_NEWTON_STEPS):
         chance = sigmoid(design @ found)
@@ -100,15 +102,16 @@ def _log_loss(score: FloatArray, wanted: FloatArray) -> float:
     return float(np.sum(np.logaddexp(0.0, score) - wanted * score))
 
 
-def fit_isotonic(scores: FloatArray, rises: FloatArray) -> Calibration:
+def fit_isotonic(scores: FloatArray, rises: FloatArray, usual: float) -> Calibration:
     """Return the isotonic map, held within 1/(n + 2) of 0 and 1.
 
     Args:
         scores: Shape (n,), n >= 1.
         rises: 1 where the target rose, else 0, shape (n,).
+        usual: The share of rises in all that the training knows: what is said where the score says nothing.
     """
     if len(scores) == 0:
-        return fit_sigmoid(scores, rises)
+        return fit_sigmoid(scores, rises, usual)
     # Blocks that lie closer would make lines too steep for float32.
     rounded = np.round(scores, _ISOTONIC_DIGITS)
     order = np.argsort(rounded, kind="stable")

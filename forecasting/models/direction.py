@@ -15,7 +15,7 @@ import numpy as np
 
 from forecasting.artefact import Setting
 from forecasting.inputs import FloatInput
-from forecasting.models.calibration import CALIBRATIONS, MAX_SCORE, Calibration, Fit, logit
+from forecasting.models.calibration import CALIBRATIONS, MAX_SCORE, Calibration, Fit, logit, share_of
 from forecasting.models.fitting import FitTask, Fitted, InputPlan, SeriesView
 from forecasting.models.hyperparameters import Hyperparameter
 from forecasting.models.table import TABLE_HYPERPARAMETERS, Layout, Table, tables
@@ -82,13 +82,16 @@ class DirectionAlgorithm(ABC):
     def fit(self, task: FitTask) -> Fitted:
         layout = Layout.of(task)
         reporter = Reporter(task, models=len(layout.groups))
-        models, scores, rises = [], [], []
+        models, scores, rises, earlier = [], [], [], []
         for fit, validation in tables(task, layout):
             learnt, later = _moved(fit), _moved(validation)
             models.append(self._model(learnt, later, task, reporter))
             scores.append(_held(models[-1].score(later.inputs)) if len(later.targets) else np.empty(0))
             rises.append(later.targets.astype(np.float64))
-        calibration = self._calibrations[task.text("calibration")](np.concatenate(scores), np.concatenate(rises))
+            earlier.append(learnt.targets.astype(np.float64))
+        usual = share_of(np.concatenate([*earlier, *rises]))
+        fit_map = self._calibrations[task.text("calibration")]
+        calibration = fit_map(np.concatenate(scores), np.concatenate(rises), usual)
         graph = self._graph(layout, models, calibration, task.fit.inputs.shape[1])
 
         def predict(group: int, rows: FloatInput) -> FloatArray:

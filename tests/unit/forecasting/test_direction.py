@@ -67,12 +67,13 @@ def test_probabilities_are_near_the_truth(kind: type, calibration: str, steps: s
 @EVERY
 def test_a_score_that_says_nothing_gives_the_share_of_rises(kind: type) -> None:
     """What was learnt does not hold in the validation part: its slope would be negative, and is not believed."""
-    turned = examples(400, seed=1, strength=-2.0)
+    turned, learnt = examples(400, seed=1, strength=-2.0), examples(1_200)
 
     found = run_graph(fitted(kind(), {}, validation=turned).graph, examples(50, seed=4))
 
     # Red without `if not slope > 0` in `fit_sigmoid`.
-    np.testing.assert_allclose(found, np.mean(turned.targets > 0), atol=2e-3)
+    share = np.mean(np.concatenate([learnt.targets, turned.targets]) > 0)
+    np.testing.assert_allclose(found, share, atol=2e-3)
 
 
 @EVERY
@@ -91,8 +92,8 @@ def test_targets_of_one_direction(kind: type, target: float, expected: tuple[flo
 
 @EVERY
 def test_broken_calibration_in_the_graph_is_refused(kind: type) -> None:
-    def wrong(scores: FloatInput, rises: FloatInput) -> Calibration:
-        right = fit_sigmoid(scores, rises)
+    def wrong(scores: FloatInput, rises: FloatInput, usual: float) -> Calibration:
+        right = fit_sigmoid(scores, rises, usual)
         return Calibration(lambda score: right.apply(score + 0.01), right.write)
 
     # Red without `require_table_parity` in `DirectionAlgorithm.fit`.
@@ -105,7 +106,7 @@ def test_sigmoid_finds_slope_and_offset() -> None:
     scores = rng.normal(size=20_000)
     rises = (rng.random(20_000) < sigmoid(0.7 * scores - 0.4)).astype(float)
 
-    found = fit_sigmoid(scores, rises).apply(np.array([0.0, 1.0]))
+    found = fit_sigmoid(scores, rises, 0.5).apply(np.array([0.0, 1.0]))
 
     np.testing.assert_allclose(logit(found), [-0.4, 0.3], atol=0.06)
 
@@ -114,7 +115,7 @@ def test_isotonic_rises_and_follows_the_shares() -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(size=20_000)
     truth = np.where(scores > 0.5, 0.8, 0.3)
-    found = fit_isotonic(scores, (rng.random(20_000) < truth).astype(float)).apply(np.array([-1.0, 0.0, 1.5]))
+    found = fit_isotonic(scores, (rng.random(20_000) < truth).astype(float), 0.5).apply(np.array([-1.0, 0.0, 1.5]))
 
     assert (np.diff(found) >= 0).all()
     np.testing.assert_allclose(found, [0.3, 0.3, 0.8], atol=0.03)
@@ -123,6 +124,6 @@ def test_isotonic_rises_and_follows_the_shares() -> None:
 @pytest.mark.parametrize("fit", [fit_sigmoid, fit_isotonic])
 @pytest.mark.parametrize("rises", [(), (1.0,), (0.0, 0.0), (0.0, 1.0)])
 def test_calibration_of_next_to_nothing_is_a_probability(fit: Any, rises: tuple[float, ...]) -> None:
-    found = fit(np.arange(float(len(rises))), np.array(rises)).apply(np.array([-16.0, 0.0, 16.0]))
+    found = fit(np.arange(float(len(rises))), np.array(rises), 0.5).apply(np.array([-16.0, 0.0, 16.0]))
 
     assert ((found > 0) & (found < 1)).all()
