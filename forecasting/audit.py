@@ -36,10 +36,12 @@ from forecasting.folds import Cut, Part
 from forecasting.inputs import FloatInput, InputBuilder
 from forecasting.models.fitting import Examples
 from forecasting.panel import FloatArray, IntArray, Observations, Window
-from forecasting.preparation import Panel, TrainingSpec, examples_of, panel_of
+from forecasting.preparation import examples_of
 from forecasting.selection import Choice, choose
 from forecasting.serving import LoadedModel
 from forecasting.training import fit_cut
+from forecasting.training_panel import Panel, panel_of
+from forecasting.training_spec import TrainingSpec
 from forecasting.wild_future import truncated, wild
 from schemas.trainings import CovariateKind
 

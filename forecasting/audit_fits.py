@@ -13,10 +13,11 @@ from forecasting.audit import PRODUCT, Arrays, Audit, Code, Place
 from forecasting.evaluation import calibrated, evaluate, joined, residuals_of
 from forecasting.folds import Plan
 from forecasting.panel import Observations
-from forecasting.preparation import Panel, TrainingSpec
 from forecasting.selection import Choice
 from forecasting.serving import LoadedModel
 from forecasting.training import plan_of
+from forecasting.training_panel import Panel
+from forecasting.training_spec import TrainingSpec
 from forecasting.wild_future import wild
 
 

@@ -14,7 +14,7 @@ from forecasting.errors import InvalidTraining
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE, hyperparameters_of
 from forecasting.models.statistical_settings import is_statistical
-from forecasting.preparation import TrainingSpec
+from forecasting.training_spec import TrainingSpec
 
 _WINDOW_SIZE = "window_size"
 #: In the order in which the first rung judges them: those that cost little first.

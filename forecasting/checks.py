@@ -18,7 +18,7 @@ from forecasting.panel import FloatArray, Observations
 from forecasting.regularity import require_regular, told
 
 if TYPE_CHECKING:  # the preparation calls these checks
-    from forecasting.preparation import TrainingSpec
+    from forecasting.training_spec import TrainingSpec
 
 MAX_HORIZON, MAX_WINDOW_SIZE, MAX_SEASON_LENGTH, MAX_LEVELS = 1_000, 10_000, 10_000, 20
 MIN_WINDOW_SIZE = 2

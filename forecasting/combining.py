@@ -22,8 +22,10 @@ from forecasting.models.ensemble_graph import merged
 from forecasting.models.fitting import Fitted
 from forecasting.models.registry import hyperparameters_of
 from forecasting.panel import FloatArray
-from forecasting.preparation import Panel, TrainingSpec, draft_recipe
+from forecasting.preparation import draft_recipe
 from forecasting.stacking import stacked_weights
+from forecasting.training_panel import Panel
+from forecasting.training_spec import TrainingSpec
 
 if TYPE_CHECKING:
     from forecasting.evaluation import Residuals

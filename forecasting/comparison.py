@@ -32,8 +32,8 @@ class Judged:
     def values(self, values: FloatArray, steps: int, kept: FloatArray | None = None) -> FoldValues:
         """Return a number for each fold with its times, its last outcome ``steps`` after the cutoff."""
         cutoffs = self.folds[MODEL].cutoffs
-        found = FoldValues(values, self.time[cutoffs], self.time[cutoffs + steps])
-        return found if kept is None else FoldValues(*(part[kept > 0] for part in found))
+        is_kept = np.ones(len(values), dtype=bool) if kept is None else kept > 0
+        return FoldValues(values[is_kept], self.time[cutoffs][is_kept], self.time[cutoffs + steps][is_kept])
 
 
 def compare(judged: Sequence[Judged], step: int | None = None) -> dict[str, dict[str, float]]:

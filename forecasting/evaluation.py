@@ -27,9 +27,9 @@ from forecasting.forecasters import Middle
 from forecasting.intervals import calibrate, quantile_pair
 from forecasting.models.baselines import BASELINES
 from forecasting.panel import FloatArray, IntArray
-from forecasting.preparation import Panel
 from forecasting.serving import LoadedModel
 from forecasting.significance import FoldValues, mean_of
+from forecasting.training_panel import Panel
 
 _WEIGHTS = np.linspace(0.0, 1.0, 21)
 #: A gain that is not this many of its standard errors is not believed.

@@ -16,7 +16,8 @@ from forecasting.folds import MIN_KNOWN
 from forecasting.models.baselines import DRIFT, LAST_VALUE, SEASONAL_NAIVE
 from forecasting.models.statistical_settings import THETA, is_statistical
 from forecasting.panel import Observations
-from forecasting.preparation import Panel, TrainingSpec, panel_of
+from forecasting.training_panel import Panel, panel_of
+from forecasting.training_spec import TrainingSpec
 
 #: The simpler models, the best first.
 CHAIN = (THETA, SEASONAL_NAIVE, DRIFT, LAST_VALUE)

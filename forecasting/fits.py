@@ -15,7 +15,9 @@ from forecasting.models.registry import ENSEMBLE, algorithm, hyperparameters_of
 from forecasting.models.statistical import LEAST_ROWS
 from forecasting.models.statistical_settings import is_statistical
 from forecasting.panel import Observations
-from forecasting.preparation import Panel, TrainingSpec, draft_recipe, examples_of, require_seasonal_window
+from forecasting.preparation import draft_recipe, examples_of, require_seasonal_window
+from forecasting.training_panel import Panel
+from forecasting.training_spec import TrainingSpec
 
 #: Share of the work that is done when the first fit begins, and when the last one has ended.
 READ, FITTED = 0.02, 0.9

@@ -18,10 +18,10 @@ from forecasting.backtest import outcomes
 from forecasting.evaluation import DOUBT, Residuals
 from forecasting.folds import Part
 from forecasting.panel import FloatArray, IntArray
-from forecasting.preparation import Panel
 from forecasting.serving import LoadedModel
 from forecasting.significance import FoldValues, mean_of
 from forecasting.stacking import stacked_weights
+from forecasting.training_panel import Panel
 
 _PIECES = 4
 #: So few known folds teach nothing about a weight.

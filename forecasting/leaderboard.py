@@ -11,7 +11,7 @@ from forecasting import losses
 from forecasting.halving import Rung
 from forecasting.judging import Judgement
 from forecasting.models.baselines import BASELINES
-from forecasting.preparation import TrainingSpec
+from forecasting.training_spec import TrainingSpec
 from schemas.models import LeaderboardEntry, LeaderboardState
 
 

@@ -1,11 +1,8 @@
-"""From observations to examples: the checked series, the recipe of one fit, and its windows with what followed them."""
+"""The recipe of one fit, and its examples: windows with what followed them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -22,28 +19,18 @@ from forecasting.artefact import (
     VolatilityRecipe,
 )
 from forecasting.calendars import season_length
-from forecasting.checks import check_observations, check_spec
 from forecasting.errors import InvalidTraining
 from forecasting.features import feature_of
-from forecasting.features_history import History, HistoryBuilder
-from forecasting.features_request import features_of, raw_columns_of, step_features_of
+from forecasting.features_history import HistoryBuilder
+from forecasting.features_request import features_of, step_features_of
 from forecasting.folds import Part
-from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
-from forecasting.grid import step_times
 from forecasting.inputs import InputBuilder
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.models.fitting import Algorithm, Examples, SeriesView
-from forecasting.models.registry import ENSEMBLE
 from forecasting.models.statistical_settings import is_statistical
-from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
-from schemas.trainings import (
-    CovariateKind,
-    FeatureRequested,
-    GapRule,
-    IntervalKind,
-    StepFeatureRequested,
-    TrainingRequested,
-)
+from forecasting.panel import FloatArray
+from forecasting.training_panel import Panel
+from forecasting.training_spec import TrainingSpec
 
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
 #: Changes that the long-run volatility counts for beside those of the window: of two rows alone little is believed.
@@ -52,196 +39,6 @@ _PRIOR_CHANGES = 2
 _SCALER_WINDOWS = 1_000
 #: Relative to a number, more than float32 may change it by.
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSpec:
-    """What to train; mirrors `TrainingRequested`.
-
-    Attributes:
-        algorithm: A name of `models.registry.ALGORITHMS`.
-        target: The column that is forecast.
-        columns: Raw columns that the model sees, in order; empty is the target alone.
-        horizon: Steps ahead.
-        window_size: Rows of a window.
-        levels: Central levels that the release must support, in percent, ascending.
-        hyperparameters: What differs from the algorithm's defaults.
-        covariates: Column -> what is known of it at the steps: ``known-future``, ``past-only`` or ``static``; a column
-            that is not named is past-only.
-        season_length: Steps a season; 0 takes that of the freq and calendar.
-        gaps: What becomes of missing rows and values.
-        features: Inputs of the graph; empty takes those that suit the algorithm. Their scaler values are fitted.
-        step_features: Second inputs of the graph, a row a step; likewise.
-        candidates: What `auto` compares, or the members of an `ensemble`; empty takes what suits the series.
-        budget_seconds: That `auto` and a search may take; 0 is without limit.
-        search_trials: Trials of the hyperparameter search; 0 searches none.
-        fallback: Whether a simpler model stands in where the history is too short for this one.
-        intervals: ``adaptive`` bands follow the newest folds of a series, ``split`` ones stay as they were calibrated.
-        seed: Of all randomness.
-    """
-
-    algorithm: str = "lstm"
-    target: str = "close"
-    columns: tuple[str, ...] = ()
-    horizon: int = 10
-    window_size: int = 20
-    levels: tuple[float, ...] = (80.0, 95.0)
-    hyperparameters: Mapping[str, Setting] = field(default_factory=dict)
-    covariates: Mapping[str, CovariateKind] = field(default_factory=dict)
-    season_length: int = 0
-    gaps: GapRule = "skip"
-    features: tuple[FeatureRecipe | FeatureRequested, ...] = ()
-    step_features: tuple[StepFeatureRecipe | StepFeatureRequested, ...] = ()
-    candidates: tuple[str, ...] = ()
-    budget_seconds: float = 0.0
-    search_trials: int = 0
-    fallback: bool = True
-    intervals: IntervalKind = "adaptive"
-    seed: int = 0
-
-    @classmethod
-    def of(cls, request: TrainingRequested) -> TrainingSpec:
-        """Return the spec in a request."""
-        return cls(
-            algorithm=request.algorithm,
-            target=request.target,
-            columns=request.columns,
-            horizon=request.horizon,
-            window_size=request.window_size,
-            levels=request.levels,
-            hyperparameters=request.hyperparameters,
-            covariates=request.covariates,
-            features=request.features,
-            step_features=request.step_features,
-            season_length=request.season_length,
-            gaps=request.gaps,
-            candidates=request.candidates,
-            budget_seconds=request.budget_seconds,
-            search_trials=request.search_trials,
-            fallback=request.fallback,
-            intervals=request.intervals,
-            seed=request.seed,
-        )
-
-    @property
-    def all_columns(self) -> tuple[str, ...]:
-        """The raw columns: the target, every covariate and what features are made from are among them."""
-        named = self.columns or (self.target,)
-        others = dict.fromkeys((*self.covariates, *raw_columns_of(self.features, self.target)))
-        return (*named, *(name for name in others if name not in named))
-
-    def columns_of(self, kind: CovariateKind) -> tuple[str, ...]:
-        """Return the covariates of a kind, in the order of the columns."""
-        return tuple(name for name in self.all_columns if self.covariates.get(name) == kind)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """The series of a training: complete rows of the raw columns.
-
-    Attributes:
-        series: As given, gaps treated by the rule, without rows that are incomplete still.
-        values: Raw values of each, shape (rows, columns).
-        cutoffs: Of each, the rows that a forecast may begin from, shape (rows,); see `gaps.cutoffs_of`.
-        rows_skipped: Incomplete rows that were left out, over all series.
-        rows_filled: Rows that the rule for gaps made, whole or in part, over all series.
-    """
-
-    series: list[Observations]
-    values: list[FloatArray]
-    cutoffs: list[BoolArray]
-    rows_skipped: int
-    rows_filled: int
-
-    @cached_property
-    def _step_times(self) -> dict[tuple[int, int], IntArray]:
-        return {}
-
-    def window(self, recipe: Recipe, series: int, cutoff: int, rows: int | None = None) -> Window:
-        """Return the window that ends at the row ``cutoff`` as the served model would see it.
-
-        Args:
-            recipe: Window size and future columns.
-            series: Which one.
-            cutoff: The row of the last value.
-            rows: More or fewer rows than the window size; those that there are.
-        """
-        size = recipe.window_size if rows is None else rows
-        start = max(cutoff - size + 1, 0)
-        time = self.series[series].time
-        steps = slice(cutoff + 1, cutoff + 1 + recipe.horizon)
-        future: Future | None = None
-        if recipe.future_columns:
-            chosen = [recipe.columns.index(name) for name in recipe.future_columns]
-            future = Future(time[steps], self.values[series][steps][:, chosen])
-        elif recipe.step_features:
-            future = Future(self._calendar_steps(recipe, series)[cutoff], np.empty((recipe.horizon, 0)))
-        return Window(
-            self.values[series][start : cutoff + 1].copy(),
-            datetime.fromtimestamp(int(time[cutoff]), UTC),
-            time[start : cutoff + 1],
-            future,
-        )
-
-    def history(self, recipe: Recipe, series: int) -> History:
-        """Return a series as `window` cuts it, whole."""
-        is_by_calendar = bool(recipe.step_features) and not recipe.future_columns
-        step_time = self._calendar_steps(recipe, series) if is_by_calendar else None
-        return History(self.values[series], self.series[series].time, step_time)
-
-    def _calendar_steps(self, recipe: Recipe, series: int) -> IntArray:
-        """Return the times of the steps after every row by the calendar, shape (rows, horizon)."""
-        key = (series, recipe.horizon)
-        if key not in self._step_times:
-            one = self.series[series]
-            self._step_times[key] = step_times(one.calendar, one.freq, one.time, recipe.horizon)
-        return self._step_times[key]
-
-
-def panel_of(spec: TrainingSpec, observations: Sequence[Observations]) -> Panel:
-    """Return the series that a training learns from, checked.
-
-    Raises:
-        InvalidObservations: See `checks.check_observations`; ``missing-observations`` or ``too-many-gaps``.
-        InvalidTraining: ``invalid-training``, ``one-series-only``.
-    """
-    check_spec(spec)
-    check_observations(spec, observations)
-    require_one_series(spec, len(observations))
-    columns, gaps = spec.all_columns, Gaps(spec.gaps, spec.target, spec.columns_of("static"))
-    whole = [filled(one, columns, gaps) for one in observations]
-    series = [complete_rows(one, columns) for one in whole]
-    return Panel(
-        series=series,
-        values=[one.matrix(columns) for one in series],
-        cutoffs=[cutoffs_of(one, columns, gaps, kept.time) for one, kept in zip(observations, series, strict=True)],
-        rows_skipped=sum(len(given) - len(kept) for given, kept in zip(whole, series, strict=True)),
-        rows_filled=sum(_made(given, kept, columns) for given, kept in zip(observations, series, strict=True)),
-    )
-
-
-def require_one_series(spec: TrainingSpec, series: int) -> None:
-    """Refuse a statistical model, or an ensemble with such a member, of several series.
-
-    Raises:
-        InvalidTraining: ``one-series-only``.
-    """
-    members = spec.candidates if spec.algorithm == ENSEMBLE else (spec.algorithm,)
-    local = next((name for name in members if is_statistical(name)), None)
-    if local and series > 1:
-        raise InvalidTraining(
-            "one-series-only",
-            field="series_ids",
-            expected=f"one series: {local} is a model of a single one",
-            found=f"{series} series",
-            advice="train one model a series, or an algorithm that learns from several, such as lstm",
-        )
-
-
-def _made(given: Observations, kept: Observations, columns: Sequence[str]) -> int:
-    """Return how many rows stand for what was missing."""
-    whole = np.isfinite(given.matrix(columns)).all(axis=1)
-    return len(kept) - int(np.isin(kept.time, given.time[whole]).sum())
 
 
 def draft_recipe(

@@ -23,8 +23,8 @@ from forecasting.leaderboard import chosen_first, entry_of, refused_entry
 from forecasting.models.baselines import BASELINES
 from forecasting.models.registry import AUTO, declared_hyperparameters, hyperparameters_of
 from forecasting.panel import Observations
-from forecasting.preparation import TrainingSpec
 from forecasting.search import SEARCH_RUNGS, Trial, best_of, search
+from forecasting.training_spec import TrainingSpec
 from forecasting.tryout import Tried, tryout_of
 from schemas.models import LeaderboardEntry, LeaderboardState
 

@@ -17,10 +17,11 @@ from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
 from forecasting.folds import Plan
 from forecasting.models.fitting import Epoch, Fitted
 from forecasting.panel import IntArray, Observations
-from forecasting.preparation import Panel, TrainingSpec
 from forecasting.search import Trial
 from forecasting.selection import Choice, choose, is_choice
 from forecasting.serving import LoadedModel
+from forecasting.training_panel import Panel
+from forecasting.training_spec import TrainingSpec
 from schemas.models import LeaderboardEntry
 
 __all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "fit_cut", "plan_of", "train"]

@@ -22,8 +22,9 @@ from forecasting.halving import BudgetSpent, Rung
 from forecasting.judging import Folds, Judgement, folds_of, forecasts_of, joined, judged, served
 from forecasting.models.registry import algorithm
 from forecasting.panel import FloatArray, IntArray, Observations
-from forecasting.preparation import Panel, TrainingSpec, panel_of, require_one_series
 from forecasting.serving import LoadedModel
+from forecasting.training_panel import Panel, panel_of, require_one_series
+from forecasting.training_spec import TrainingSpec
 
 #: The folds before the test part: so many blocks, the newest ones first on the lower rungs, at least so many folds.
 _REFITS, _LEAST_FOLDS = 2, 10

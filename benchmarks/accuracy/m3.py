@@ -25,8 +25,9 @@ from forecasting.fits import Draft, fit_cut
 from forecasting.folds import Cut, Part
 from forecasting.models.baselines import BASELINES, SEASONAL_NAIVE
 from forecasting.panel import FloatArray
-from forecasting.preparation import TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
+from forecasting.training_panel import panel_of
+from forecasting.training_spec import TrainingSpec
 
 DATASET = "M3 monthly"
 HORIZON, SEASON = 18, 12

@@ -31,8 +31,9 @@ from forecasting.losses import (
 )
 from forecasting.models.baselines import SEASONAL_NAIVE
 from forecasting.panel import FloatArray, Observations
-from forecasting.preparation import TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
+from forecasting.training_panel import panel_of
+from forecasting.training_spec import TrainingSpec
 
 TARGET, HORIZON, SEASON, WINDOW_SIZE = "y", 48, 24, 168
 TARGETS = {"sMAPE": at_most(9.3), "MASE": at_most(0.80)}

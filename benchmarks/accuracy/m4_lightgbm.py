@@ -8,7 +8,7 @@ lost a tenth of the accuracy on the 48 hours before the test part, on which all 
 from __future__ import annotations
 
 from forecasting.artefact import FeatureRecipe, StepFeatureRecipe
-from forecasting.preparation import TrainingSpec
+from forecasting.training_spec import TrainingSpec
 
 TARGET, HORIZON = "y", 48
 DAY, WEEK = 24, 168

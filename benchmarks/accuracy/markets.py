@@ -17,10 +17,11 @@ from benchmarks.accuracy.table import Row, at_least, within
 from forecasting.backtest import FoldForecasts, gather, outcomes, score
 from forecasting.losses import mean_absolute_error, mean_absolute_percentage_error, seasonal_scale, skill
 from forecasting.panel import FloatArray, IntArray, Observations
-from forecasting.preparation import TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
 from forecasting.significance import FoldValues, diebold_mariano, share_of
 from forecasting.training import TrainedModel, train
+from forecasting.training_panel import panel_of
+from forecasting.training_spec import TrainingSpec
 
 LEVELS = (80.0, 95.0)
 LEAST_SKILL = -0.5

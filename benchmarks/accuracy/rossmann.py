@@ -25,8 +25,9 @@ from forecasting.artefact import StepFeatureRecipe
 from forecasting.fits import fit_cut
 from forecasting.folds import Cut, Part
 from forecasting.panel import FloatArray, Observations
-from forecasting.preparation import Panel, TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
+from forecasting.training_panel import Panel, panel_of
+from forecasting.training_spec import TrainingSpec
 
 DATASET = "Rossmann, 400 stores, last 6 weeks"
 WEEKS = timedelta(days=42)

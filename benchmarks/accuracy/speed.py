@@ -21,9 +21,10 @@ from benchmarks.accuracy.table import Row, at_most
 from forecasting.fits import fit_cut, plan_of
 from forecasting.losses import mean_absolute_percentage_error
 from forecasting.panel import FloatArray, Observations
-from forecasting.preparation import TrainingSpec, panel_of
 from forecasting.serving import LoadedModel
 from forecasting.training import train
+from forecasting.training_panel import panel_of
+from forecasting.training_spec import TrainingSpec
 
 TEST_DAYS, HORIZON, WINDOW_SIZE, PEER_STEPS = 110, 10, 60, 200
 SPEC = TrainingSpec(horizon=HORIZON, window_size=WINDOW_SIZE)

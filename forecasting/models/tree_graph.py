@@ -127,7 +127,9 @@ class GraphParts:
 
     def add(self, operator: str, sources: Sequence[str], result: str, **attributes: int) -> str:
         """Add a node with one result and return its name."""
-        self.nodes.append(helper.make_node(operator, list(sources), [result], name=f"make_{result}", **attributes))
+        node = helper.make_node(operator, list(sources), [result], name=f"make_{result}")
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.nodes.append(node)
         return result
 
 

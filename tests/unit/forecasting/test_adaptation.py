@@ -18,9 +18,9 @@ from forecasting.evaluation import evaluate
 from forecasting.folds import Part
 from forecasting.intervals import Intervals, calibrate
 from forecasting.panel import Observations, Window
-from forecasting.preparation import Panel, panel_of
 from forecasting.serving import LoadedModel
 from forecasting.training import TrainedModel, TrainingSpec, train
+from forecasting.training_panel import Panel, panel_of
 from tests.unit.forecasting.series import DAY, observations_of, prices
 
 RECIPE = AdaptationRecipe(folds=50, stride=3, rate=0.015)

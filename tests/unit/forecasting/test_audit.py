@@ -14,9 +14,11 @@ from forecasting.audit_fits import audit_choice, audit_fit
 from forecasting.features import Feature, feature_of
 from forecasting.folds import Part
 from forecasting.panel import Observations
-from forecasting.preparation import Panel, TrainingSpec, examples_of, panel_of
+from forecasting.preparation import examples_of
 from forecasting.serving import LoadedModel
 from forecasting.training import fit_cut, train
+from forecasting.training_panel import Panel, panel_of
+from forecasting.training_spec import TrainingSpec
 from forecasting.wild_future import truncated, wild
 from tests.unit.forecasting.series import DAY, START, observations_of, prices
 from tests.unit.forecasting.test_algorithms import CASES

@@ -10,8 +10,8 @@ import pytest
 from forecasting.artefact import FeatureRecipe, Recipe, StepFeatureRecipe
 from forecasting.errors import InvalidTraining
 from forecasting.features_request import features_of, raw_columns_of, step_features_of
-from forecasting.preparation import TrainingSpec
 from forecasting.training import train
+from forecasting.training_spec import TrainingSpec
 from schemas.trainings import FeatureRequested, StepFeatureRequested, TrainingRequested
 from tests.unit.forecasting.series import bars, observations_of
 from tests.unit.forecasting.test_artefact import recipe_of

@@ -9,9 +9,9 @@ import pytest
 
 from forecasting.errors import InvalidObservations
 from forecasting.panel import Observations
-from forecasting.preparation import panel_of
 from forecasting.serving import LoadedModel
 from forecasting.training import TrainedModel, TrainingSpec, train
+from forecasting.training_panel import panel_of
 from tests.unit.forecasting.series import observations_of, prices
 
 ROWS = 260

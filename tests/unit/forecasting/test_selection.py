@@ -13,9 +13,9 @@ import pytest
 from forecasting.errors import InvalidTraining, TooLittleHistory
 from forecasting.fits import plan_of
 from forecasting.panel import FloatArray, Observations
-from forecasting.preparation import panel_of
 from forecasting.selection import Choice, choose
 from forecasting.training import Progress, TrainingSpec, train
+from forecasting.training_panel import panel_of
 from schemas.models import LeaderboardEntry
 from tests.unit.forecasting.series import observations_of, prices
 

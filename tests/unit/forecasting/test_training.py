@@ -20,9 +20,10 @@ from forecasting.models.hyperparameters import layer_sizes
 from forecasting.models.recurrent import Lstm
 from forecasting.models.registry import algorithm, hyperparameters_of
 from forecasting.panel import Observations
-from forecasting.preparation import draft_recipe, examples_of, panel_of
+from forecasting.preparation import draft_recipe, examples_of
 from forecasting.serving import LoadedModel
 from forecasting.training import Progress, TrainedModel, TrainingSpec, train
+from forecasting.training_panel import panel_of
 from schemas.trainings import TrainingRequested
 from tests.unit.forecasting.series import BAR_COLUMNS, bars, observations_of, prices
 

@@ -9,9 +9,9 @@ import pytest
 
 from forecasting.artefact import Setting
 from forecasting.panel import SeriesHistory
-from forecasting.preparation import TrainingSpec
 from forecasting.serving import LoadedModel
 from forecasting.training import train
+from forecasting.training_spec import TrainingSpec
 from schemas.forecasts import AsOf, ForecastIssued
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
