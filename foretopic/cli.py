@@ -12,6 +12,7 @@ import click
 
 from foretopic.cli_audit import audit
 from foretopic.cli_log import dead_letters, subscribe, topics
+from foretopic.cli_quarantine import quarantine
 from foretopic.cli_requests import deploy, forecast, ingest, models, series, train
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
 from foretopic.errors import ForetopicError, NotRunning, ProcessDied
@@ -198,7 +199,7 @@ def version() -> None:
     click.echo(f"foretopic {CODE_VERSION} (Python {sys.version.split()[0]}, {Path(sys.executable)})")
 
 
-for command in (topics, subscribe, ingest, train, forecast, deploy, models, series, audit, dead_letters):
+for command in (topics, subscribe, ingest, train, forecast, deploy, models, series, quarantine, audit, dead_letters):
     main.add_command(command)
 
 

@@ -53,6 +53,7 @@ def _client() -> GatewayClient:
 @click.option("--start", help="First day wanted, e.g. 2020-01-01.")
 @click.option("--end", help="Last day wanted.")
 @click.option("--adjust", is_flag=True, help="Adjust prices for dividends too, not for splits alone.")
+@click.option("--force", is_flag=True, help="Let in what the quality gate would hold back, unless it is impossible.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 @key_option
 @json_option
@@ -66,6 +67,7 @@ def ingest(
     start: str | None,
     end: str | None,
     adjust: bool,
+    force: bool,
     no_wait: bool,
     key: str | None,
     as_json: bool,
@@ -94,6 +96,7 @@ def ingest(
         "start": start,
         "end": end,
         "adjust": adjust,
+        "force": force,
     }
     with _client() as client:
         asked = client.ask_ingest(body, key=key)
@@ -103,6 +106,9 @@ def ingest(
         done = _wait(lambda: client.ingest(asked["ingest_id"]), _FINAL_INGEST_STATES)
     _require_success("ingest", done)
     note = f" Note: {done['reason']}." if done.get("reason") else ""
+    if done.get("rows_quarantined"):
+        note += f" {done['rows_quarantined']} held back: `foretopic quarantine list` shows them."
+    note += "".join(f"\n  {flag}" for flag in done.get("flags", ()))
     _tell(
         done,
         f"{done['series_id']}: {done['rows_received']} rows from {done['source']}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import requests
 
@@ -78,6 +78,20 @@ class GatewayClient:
     def training(self, training_id: str) -> Document:
         """Return how a training goes; ``queued`` where the gateway has not read of it yet."""
         return self._progress(f"/api/v1/trainings/{quote(training_id)}")
+
+    def quarantine(self, *, series_id: str | None = None, state: str = "held", limit: int = 50) -> list[Document]:
+        """Return held rows, the newest first."""
+        asked = {"series_id": series_id, "state": state, "limit": str(limit)}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        return list(self._call("GET", f"/api/v1/quarantine?{query}")["quarantine"])
+
+    def quarantined(self, quarantine_id: str) -> Document:
+        """Return held rows with the rules that they break."""
+        return self._call("GET", f"/api/v1/quarantine/{quote(quarantine_id)}")
+
+    def decide(self, quarantine_id: str, decision: str, body: Mapping[str, object]) -> Document:
+        """``release`` or ``reject`` held rows."""
+        return self._call("POST", f"/api/v1/quarantine/{quote(quarantine_id)}/{decision}", body=body)
 
     def forecast(self, body: Mapping[str, object], *, wait_seconds: float = 60.0, key: str | None = None) -> Document:
         """Return a forecast, waiting for it as long as the gateway may; one that takes longer is asked for again."""

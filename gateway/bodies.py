@@ -115,7 +115,16 @@ class IngestBody(Body, frozen=True, kw_only=True):
     start: date | None = None
     end: date | None = None
     adjust: bool = False
+    #: Let in what the quality gate would hold back; what is impossible stays refused.
+    force: bool = False
     cause: str = "user"
+
+
+class DecisionBody(Body, frozen=True, kw_only=True):
+    """Who let held rows in, or threw them away, and why; all may be left out."""
+
+    decided_by: Annotated[str, Meta(max_length=200)] = ""
+    reason: Annotated[str, Meta(max_length=2000)] = ""
 
 
 B = TypeVar("B", bound=Body)

@@ -11,6 +11,8 @@ from msgspec import Meta
 from gateway.problems import FieldFault
 from schemas.ingests import IngestState
 from schemas.models import LeaderboardEntry, Role, Version
+from schemas.observations import BatchKind
+from schemas.quarantine import RuleBroken
 from schemas.record import Digest, Freq, Id, Level, ModelName, SeriesId
 from schemas.trainings import TrainingState
 
@@ -190,10 +192,54 @@ class Ingest(Answer, frozen=True, kw_only=True):
     source: str | None = None
     rows_received: Count = 0
     rows_published: Count = 0
+    #: Rows that the quality gate held back, `GET /api/v1/quarantine` lists them, and what it let in and tells.
+    rows_quarantined: Count = 0
+    flags: tuple[str, ...] = ()
+    #: Part done.
+    fraction: Fraction = 0.0
     first_time: datetime | None = None
     last_time: datetime | None = None
     #: Why it failed, or which source was passed over.
     reason: str = ""
+
+
+class QuarantineLine(Answer, frozen=True, kw_only=True):
+    """Rows that the quality gate holds back, without the rows themselves."""
+
+    quarantine_id: Id
+    series_id: SeriesId
+    #: The ingest that brought them.
+    ingest_id: Id
+    held_at: datetime
+    source: str
+    rows: Count
+    first_time: datetime
+    last_time: datetime
+    #: The rules that they break.
+    broken: tuple[RuleBroken, ...]
+    state: Literal["held", "released", "rejected"]
+    #: Who decided, and why.
+    decided_by: str = ""
+    reason: str = ""
+    #: Of released rows: the ingest that tells what became of them.
+    release_ingest_id: Id | None = None
+
+
+class QuarantinePage(Answer, frozen=True, kw_only=True):
+    """Held rows, the newest first."""
+
+    quarantine: tuple[QuarantineLine, ...]
+    #: Path of the next page; null on the last one.
+    next: str | None
+
+
+class Quarantined(QuarantineLine, frozen=True, kw_only=True):
+    """Rows that the quality gate holds back."""
+
+    #: What they would be in the log.
+    kind: BatchKind
+    unit: str
+    observations: Columns
 
 
 class IngestList(Answer, frozen=True, kw_only=True):

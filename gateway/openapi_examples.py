@@ -151,6 +151,39 @@ INGEST: JsonObject = {
     "first_time": "2015-01-05T00:00:00Z",
     "last_time": "2025-01-02T00:00:00Z",
 }
+QUARANTINE_ID = "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
+DECISION_BODY: JsonObject = {"decided_by": "ana", "reason": "the exchange confirms the price"}
+QUARANTINE_LINE: JsonObject = {
+    "quarantine_id": QUARANTINE_ID,
+    "series_id": SERIES_ID,
+    "ingest_id": "ingest-1",
+    "held_at": "2025-01-02T21:06:00Z",
+    "source": "yahoo",
+    "rows": 1,
+    "first_time": "2025-01-02T00:00:00Z",
+    "last_time": "2025-01-02T00:00:00Z",
+    "broken": [
+        {
+            "rule": "unit-error",
+            "times": ["2025-01-02T00:00:00Z"],
+            "rows": 1,
+            "reason": "prices must stay in one unit, those of 1 row (2025-01-02) are 100 or 1000 times the others",
+        }
+    ],
+    "state": "held",
+}
+QUARANTINED: JsonObject = {
+    **QUARANTINE_LINE,
+    "kind": "append",
+    "unit": "USD",
+    "observations": {"time": ["2025-01-02T00:00:00Z"], "columns": {"close": [24385.0]}},
+}
+RELEASED: JsonObject = {
+    **QUARANTINE_LINE,
+    **DECISION_BODY,
+    "state": "released",
+    "release_ingest_id": "8d1f5a7c3b9e42608f6d4c2a1e0b7395",
+}
 NOT_READY: JsonObject = {
     "status": "unavailable",
     "waiting_for": ["a champion: no model has been deployed yet"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway import openapi_answers as answers
 from gateway import openapi_examples as examples
-from gateway.bodies import DeployBody, ForecastBody, IngestBody, TrainingBody
+from gateway.bodies import DecisionBody, DeployBody, ForecastBody, IngestBody, TrainingBody
 from gateway.openapi_parts import REFUSALS, Operation, Sent
 from schemas.forecasts import ForecastIssued
 from schemas.models import Deployment
@@ -256,6 +256,56 @@ INGESTS = (
         problems={404: ("unknown-ingest",), 503: ("broker-unavailable", "starting")},
     ),
 )
+QUARANTINE = (
+    Operation(
+        method="get",
+        path="/api/v1/quarantine",
+        id="listQuarantine",
+        tag="quarantine",
+        summary="Rows that the quality gate holds back, the newest first",
+        parameters=("of_series", "state", "after_id", "limit"),
+        answers={
+            200: _json("A page.", answers.QuarantinePage, {"quarantine": [examples.QUARANTINE_LINE], "next": None})
+        },
+        problems={404: ("unknown-quarantine",), **_QUERY, 503: ("broker-unavailable", "starting")},
+    ),
+    Operation(
+        method="get",
+        path="/api/v1/quarantine/{quarantine_id}",
+        id="getQuarantined",
+        tag="quarantine",
+        summary="Held rows with the rules that they break",
+        parameters=("quarantine_id",),
+        answers={200: _json("The rows.", answers.Quarantined, examples.QUARANTINED)},
+        problems={404: ("unknown-quarantine",), **_QUERY, 503: ("broker-unavailable", "starting")},
+    ),
+    *(
+        Operation(
+            method="post",
+            path=f"/api/v1/quarantine/{{quarantine_id}}/{decision}",
+            id=f"{decision}Quarantined",
+            tag="quarantine",
+            summary=summary,
+            description="The first decision counts; the same one again changes nothing.",
+            parameters=("quarantine_id",),
+            body=DecisionBody,
+            examples={decision: examples.DECISION_BODY},
+            answers={202: _json("Decided.", answers.QuarantineLine, example, "Location")},
+            problems={
+                **_BODY_PROBLEMS,
+                400: ("empty-body", "malformed-json"),
+                404: ("unknown-quarantine",),
+                409: ("already-decided",),
+                422: ("invalid-body",),
+                503: _WRITE_503,
+            },
+        )
+        for decision, summary, example in (
+            ("release", "Let held rows in: they are published once", examples.RELEASED),
+            ("reject", "Throw held rows away", {**examples.QUARANTINE_LINE, "state": "rejected"}),
+        )
+    ),
+)
 SYSTEM = (
     Operation(
         method="get",
@@ -336,13 +386,14 @@ CONTRACT = (
     Operation(method="get", path="/docs", id="getSwaggerUi", tag="pages", summary="Try the API", answers={200: _HTML}),
     Operation(method="get", path="/redoc", id="getReDoc", tag="pages", summary="Read the API", answers={200: _HTML}),
 )
-OPERATIONS = (*FORECASTS, *SERIES, *TRAININGS, *MODELS, *INGESTS, *SYSTEM, *CONTRACT)
+OPERATIONS = (*FORECASTS, *SERIES, *TRAININGS, *MODELS, *INGESTS, *QUARANTINE, *SYSTEM, *CONTRACT)
 TAGS = {
     "forecasts": "Asked for, waited for, read again.",
     "series": "What has been observed.",
     "trainings": "Model versions in the making.",
     "models": "Model versions, their skill, and which of them answers.",
     "ingests": "Data that is fetched.",
+    "quarantine": "Fetched rows that the quality gate holds back.",
     "system": "How the gateway and the services behind it are.",
     "contract": "The contract for programs.",
     "pages": "For people.",

@@ -91,6 +91,17 @@ PARAMETERS: dict[str, JsonObject] = {
     "model": _parameter("model", "path", "`project/name`; the slash stands as it is.", TEXT, "market/AAPL-1d"),
     "training_id": _parameter("training_id", "path", "The id that the request for it was answered with.", _ID, "first"),
     "ingest_id": _parameter("ingest_id", "path", "The id that the request for it was answered with.", _ID, "first"),
+    "quarantine_id": _parameter(
+        "quarantine_id", "path", "The id of held rows, from the list.", _ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
+    ),
+    "of_series": _parameter("series_id", "query", "Only of this series.", TEXT, "market/AAPL@1d"),
+    "state": _parameter(
+        "state",
+        "query",
+        "Only what was decided so, or not yet.",
+        {"type": "string", "enum": ["any", "held", "released", "rejected"], "default": "any"},
+    ),
+    "after_id": _parameter("after", "query", "Only what comes behind this one in the list.", _ID),
     "forecast_or_request_id": _parameter(
         "forecast_or_request_id", "path", "A request id or a forecast id.", _ID, "request-1"
     ),
@@ -135,6 +146,8 @@ PROBLEMS: dict[str, str] = {
     "unknown-forecast": "Neither a request nor a forecast has this id.",
     "unknown-training": "No training has this id.",
     "unknown-ingest": "No ingest has this id.",
+    "unknown-quarantine": "No held rows have this id.",
+    "already-decided": "The held rows were released or rejected before.",
     "unknown-model": "No version of the model is released.",
     "unknown-version": "The model has no such version.",
     "unknown-schema": "No record type has this name.",

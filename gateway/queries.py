@@ -15,6 +15,9 @@ from gateway.store import Store, translated
 Mapped = Mapping[str, Any]
 
 
+_DECISION_OF = {"released": "release", "rejected": "reject"}
+
+
 @dataclass(frozen=True)
 class StoredRequest:
     """What the store knows about a forecast request; ``None`` where it does not have that part."""
@@ -122,6 +125,42 @@ class Queries:
     def ingest(self, ingest_id: str) -> Mapped | None:
         """Return one ingest."""
         return self._one(select(tables.INGESTS).where(tables.INGESTS.c.ingest_id == ingest_id))
+
+    def quarantine(self, *, series_id: str | None, state: str | None, after: str | None, limit: int) -> list[Mapped]:
+        """Return held batches without their rows, the newest first.
+
+        Args:
+            series_id: Only of this series.
+            state: Only those that are ``held``, ``released`` or ``rejected``.
+            after: Only those behind this one.
+            limit: At most so many.
+        """
+        held, decided = tables.QUARANTINE, tables.QUARANTINE_DECISIONS
+        query = self._quarantine(with_rows=False)
+        if series_id is not None:
+            query = query.where(held.c.series_id == series_id)
+        if state is not None:
+            query = query.where(
+                decided.c.decision.is_(None) if state == "held" else decided.c.decision == _DECISION_OF[state]
+            )
+        if after is not None:
+            edge = select(held.c.held_ms, held.c.quarantine_id).where(held.c.quarantine_id == after).subquery()
+            query = query.where(
+                (held.c.held_ms < edge.c.held_ms)
+                | ((held.c.held_ms == edge.c.held_ms) & (held.c.quarantine_id > edge.c.quarantine_id))
+            )
+        return self._all(query.order_by(held.c.held_ms.desc(), held.c.quarantine_id).limit(limit))
+
+    def quarantined(self, quarantine_id: str) -> Mapped | None:
+        """Return one held batch with its rows and the decision about it."""
+        return self._one(self._quarantine(with_rows=True).where(tables.QUARANTINE.c.quarantine_id == quarantine_id))
+
+    def _quarantine(self, *, with_rows: bool) -> Select[Any]:
+        held, decided = tables.QUARANTINE, tables.QUARANTINE_DECISIONS
+        columns = [column for column in held.columns if with_rows or column.name != "record"]
+        return select(*columns, decided.c.record.label("decision")).select_from(
+            held.outerjoin(decided, decided.c.quarantine_id == held.c.quarantine_id)
+        )
 
     def trainings(self, limit: int) -> list[Mapped]:
         """Return the newest trainings first."""

@@ -14,6 +14,7 @@ from schemas.identity import digest_of
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
 from schemas.record import Record
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
@@ -29,6 +30,8 @@ class Rows:
     observation_batches: list[Row] = field(default_factory=list)
     ingest_requests: list[Row] = field(default_factory=list)
     ingest_events: list[Row] = field(default_factory=list)
+    quarantine: list[Row] = field(default_factory=list)
+    quarantine_decisions: list[Row] = field(default_factory=list)
     training_requests: list[Row] = field(default_factory=list)
     training_cancellations: list[Row] = field(default_factory=list)
     training_events: list[Row] = field(default_factory=list)
@@ -96,6 +99,34 @@ def _ingest_event(rows: Rows, incoming: Incoming, event: IngestEvent) -> None:
             "series_id": event.series_id,
             "event": incoming.message.value,
             "event_ms": incoming.message.timestamp_ms,
+        }
+    )
+
+
+def _quarantined(rows: Rows, incoming: Incoming, held: ObservationsQuarantined) -> None:
+    rows.quarantine.append(
+        {
+            "quarantine_id": held.quarantine_id,
+            "series_id": held.series_id,
+            "ingest_id": held.ingest_id,
+            "held_ms": incoming.message.timestamp_ms,
+            "rows": len(held.batch.time),
+            "source": held.batch.source,
+            "first_time": int(held.batch.time[0].timestamp()),
+            "last_time": int(held.batch.time[-1].timestamp()),
+            "broken": _ENCODER.encode(held.broken),
+            "record": incoming.message.value,
+        }
+    )
+
+
+def _quarantine_decision(rows: Rows, incoming: Incoming, decided: QuarantineDecided) -> None:
+    rows.quarantine_decisions.append(
+        {
+            "quarantine_id": decided.quarantine_id,
+            "decided_ms": incoming.message.timestamp_ms,
+            "decision": decided.decision,
+            "record": incoming.message.value,
         }
     )
 
@@ -194,6 +225,8 @@ _ADDERS: dict[type[Record], Callable[[Rows, Incoming, Any], None]] = {
     ObservationBatch: _observations,
     IngestRequested: _ingest_request,
     IngestEvent: _ingest_event,
+    ObservationsQuarantined: _quarantined,
+    QuarantineDecided: _quarantine_decision,
     TrainingRequested: _training_request,
     TrainingCancelRequested: _training_cancellation,
     TrainingEvent: _training_event,

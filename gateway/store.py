@@ -124,6 +124,8 @@ class Store:
             alarms += self._models(connection, rows, topics)
             self._observations(connection, rows.observation_batches)
             self._ingests(connection, rows)
+            self._first_wins(connection, tables.QUARANTINE, rows.quarantine)
+            self._first_wins(connection, tables.QUARANTINE_DECISIONS, rows.quarantine_decisions)
             self._trainings(connection, rows)
             self._requests(connection, rows.forecast_requests)
             self._first_wins(connection, tables.ALARMS, [vars(alarm) for alarm in alarms])

@@ -68,6 +68,33 @@ INGEST_EVENTS = Table(
     Column("log_offset", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+QUARANTINE = Table(
+    "quarantine",
+    METADATA,
+    Column("quarantine_id", String(128), primary_key=True),
+    Column("series_id", String(200), nullable=False),
+    Column("ingest_id", String(128), nullable=False),
+    Column("held_ms", BigInteger, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("source", String(80), nullable=False),
+    Column("first_time", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+    #: The rules broken, a JSON array of `RuleBroken`.
+    Column("broken", LargeBinary, nullable=False),
+    #: The `ObservationsQuarantined` as it travelled.
+    Column("record", LargeBinary, nullable=False),
+    Index("quarantine_by_time", "held_ms", "quarantine_id"),
+)
+#: The first decision about each held batch.
+QUARANTINE_DECISIONS = Table(
+    "quarantine_decisions",
+    METADATA,
+    Column("quarantine_id", String(128), primary_key=True),
+    Column("decided_ms", BigInteger, nullable=False),
+    Column("decision", String(20), nullable=False),
+    #: The `QuarantineDecided` as it travelled.
+    Column("record", LargeBinary, nullable=False),
+)
 TRAININGS = Table(
     "trainings",
     METADATA,

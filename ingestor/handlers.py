@@ -16,7 +16,7 @@ from ingestor.core import Series, plan
 from ingestor.errors import SourceFault, SourceUnreachable
 from ingestor.fetching import Fetched
 from ingestor.gate import judge
-from ingestor.quarantine import held_back, moment, release_id, released
+from ingestor.quarantine import held_back, moment, released
 from ingestor.sources import Wanted
 from ingestor.state import IngestLog
 from runtime.broker import TopicPartition, partition_for
@@ -25,7 +25,7 @@ from runtime.errors import InvalidMessage
 from runtime.incoming import Incoming, Outgoing
 from schemas.ingests import IngestEvent, IngestRequested, IngestState
 from schemas.observations import ObservationBatch
-from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, release_id
 from schemas.topics import INGEST_EVENTS, OBSERVATIONS, QUARANTINE
 
 #: Source name -> how it is asked.
@@ -152,8 +152,9 @@ class IngestHandler:
             known_future=request.known_future,
             force=request.force,
         )
-        held = self._log.held(partition, request.series_id)
-        records = held_back(request.ingest_id, series, known, frame, verdict, held, outcome.received_at)
+        # What is held already, or was rejected, is not asked about again.
+        new = verdict.held & ~self._log.held(partition, request.series_id).has(frame)
+        held = plan(series, known, frame.rows(new), outcome.received_at)
         batches = plan(series, known, frame.rows(~verdict.held), outcome.received_at)
         event = _event_of(
             request,
@@ -167,7 +168,7 @@ class IngestHandler:
             last_time=datetime.fromtimestamp(int(frame.time[-1]), UTC),
             reason=_reason([*outcome.reasons, *(f"held: {broken.reason}" for broken in verdict.broken), *frame.notes]),
         )
-        return _Decided(batches=batches, held=records, event=event)
+        return _Decided(batches=batches, held=held_back(request.ingest_id, held, verdict.broken), event=event)
 
     def _release(self, incoming: Incoming, decision: QuarantineDecided) -> Sequence[Outgoing]:
         """Publish what a person let in, unless that was done.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from forecasting.panel import Observations
 from ingestor.core import TOLERANCE, Series, plan
-from ingestor.gate import Verdict
 from ingestor.judging import Mask
 from ingestor.sources import SourceFrame
 from schemas.identity import content_id
 from schemas.observations import ObservationBatch
-from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, RuleBroken
 from schemas.topics import INGEST_EVENTS
 
 Records = tuple[ObservationsQuarantined, ...]
@@ -81,38 +81,18 @@ def frame_of(batch: ObservationBatch) -> SourceFrame:
     )
 
 
-def held_back(
-    ingest_id: str,
-    series: Series,
-    known: Observations | None,
-    frame: SourceFrame,
-    verdict: Verdict,
-    held: Held,
-    received_at: datetime,
-) -> Records:
-    """Return the records that hold the rows of ``verdict`` back, without those that are held already.
-
-    Raises:
-        BadSourceData: The rows cannot be of this series.
-    """
-    new = verdict.held & ~held.has(frame)
-    if not new.any():
-        return ()
+def held_back(ingest_id: str, batches: Iterable[ObservationBatch], broken: tuple[RuleBroken, ...]) -> Records:
+    """Return the records that hold ``batches`` back; their ids are of the ingest and the rows, so a repeat has them."""
     return tuple(
         ObservationsQuarantined(
-            quarantine_id=content_id("quarantine", ingest_id, series.series_id, batch.time, batch.columns),
-            series_id=series.series_id,
+            quarantine_id=content_id("quarantine", ingest_id, batch.series_id, batch.time, batch.columns),
+            series_id=batch.series_id,
             ingest_id=ingest_id,
             batch=batch,
-            broken=verdict.broken,
+            broken=broken,
         )
-        for batch in plan(series, known, frame.rows(new), received_at)
+        for batch in batches
     )
-
-
-def release_id(quarantine_id: str) -> str:
-    """Return the id under which `ingest-events` tells that a batch was released."""
-    return content_id("release", quarantine_id)
 
 
 def released(

@@ -161,10 +161,10 @@ def _slip_by_grid(case: Case) -> tuple[Mask, int] | None:
     for hours in _moves(case):
         moved = time[block] + hours * HOUR
         on_grid = is_among(moved, grid)
-        if on_grid.mean() >= SLIP_ON_GRID and on_grid[off[block]].mean() >= SLIP_ON_GRID:
-            # A row that stands there already would be another row.
-            if not is_among(moved, others).any():
-                return block & case.is_news, hours
+        belongs = on_grid.mean() >= SLIP_ON_GRID and on_grid[off[block]].mean() >= SLIP_ON_GRID
+        # Where a row stands already, that row belongs.
+        if belongs and not is_among(moved, others).any():
+            return block & case.is_news, hours
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -203,7 +204,7 @@ def _comes_back(steps: Mask, changes: FloatArray) -> Mask:
     """Return the rows between two opposite steps of the same size, a ratio of small integers."""
     rows: Mask = np.zeros(len(changes), dtype=bool)
     there = np.flatnonzero(steps & _small_ratio(changes))
-    for start, end in zip(there[:-1], there[1:], strict=True):
+    for start, end in pairwise(there.tolist()):
         is_same_size = abs(changes[start] + changes[end]) <= SPLIT_SLACK_BACK
         if is_same_size and end - start <= SPLIT_BACK_ROWS and not rows[start]:
             rows[start:end] = True

@@ -1,4 +1,4 @@
-"""What the ingestor knows of its partitions: series as the log has them, what is held back, which requests have ended."""
+"""What the ingestor knows of its partitions: the series, what is held back of them, and which requests have ended."""
 
 from __future__ import annotations
 

@@ -6,8 +6,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from schemas.identity import content_id
 from schemas.observations import ObservationBatch
 from schemas.record import Id, Record, SeriesId, UtcTime, require, require_utc
+
+
+def release_id(quarantine_id: str) -> str:
+    """Return the id under which `ingest-events` tells that held rows were released."""
+    return content_id("release", quarantine_id)
 
 
 class RuleBroken(Record, frozen=True, kw_only=True):

@@ -97,7 +97,7 @@ QUARANTINE = Topic(
     records={ObservationsQuarantined: 1, QuarantineDecided: 1},
     key=lambda record: record.series_id,
     producers=("ingestor", "gateway"),
-    consumers=("ingestor",),
+    consumers=("ingestor", "gateway"),
     description="Observations that a quality rule holds back, and what was decided about them.",
     max_message_bytes=4 * MEBIBYTE,
 )

@@ -76,6 +76,7 @@ def _request(ingest_id: str, body: IngestBody) -> IngestRequested:
             start=body.start,
             end=body.end,
             adjust=body.adjust,
+            force=body.force,
             cause=body.cause,
         )
     except ValueError as error:

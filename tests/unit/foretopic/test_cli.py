@@ -38,6 +38,7 @@ def test_all_commands_are_there():
         "deploy",
         "models",
         "series",
+        "quarantine",
         "audit",
         "dead-letters",
         "version",
