@@ -15,7 +15,7 @@ from forecasting.models.registry import ENSEMBLE, algorithm, hyperparameters_of
 from forecasting.models.statistical import LEAST_ROWS
 from forecasting.models.statistical_settings import is_statistical
 from forecasting.panel import Observations
-from forecasting.preparation import draft_recipe, examples_of, require_seasonal_window
+from forecasting.preparation import draft_recipe, examples_of, require_seasonal_window, thinned
 from forecasting.training_panel import Panel
 from forecasting.training_spec import TrainingSpec
 
@@ -144,8 +144,8 @@ class Fits:
         if chosen is not None:
             fitted = chosen.fit(
                 FitTask(
-                    fit=examples_of(recipe, panel, cut.fit),
-                    validation=examples_of(recipe, panel, cut.validation),
+                    fit=examples_of(recipe, panel, thinned(recipe, cut.fit)),
+                    validation=examples_of(recipe, panel, thinned(recipe, cut.validation)),
                     quantiles=recipe.quantiles,
                     hyperparameters=hyperparameters,
                     seed=spec.seed,

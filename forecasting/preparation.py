@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -35,6 +36,8 @@ from forecasting.training_spec import TrainingSpec
 _VOLATILITY_DECAY, _VOLATILITY_SHRINKAGE = 0.94, 0.1
 #: Changes that the long-run volatility counts for beside those of the window: of two rows alone little is believed.
 _PRIOR_CHANGES = 2
+#: What the examples of one part of a fit may take in memory, about.
+_EXAMPLE_BYTES = 512 * 1024 * 1024
 #: Windows whose step features give mean and deviation, about.
 _SCALER_WINDOWS = 1_000
 #: Relative to a number, more than float32 may change it by.
@@ -202,6 +205,18 @@ def _with_scaler(feature: FeatureRecipe, seen: Sequence[dict[str, FloatArray]]) 
     return msgspec.structs.replace(
         feature, mean=float(np.mean(known)) if len(known) else 0.0, scale=scale if scale > 0 else 1.0
     )
+
+
+def thinned(recipe: Recipe, part: Sequence[Part], most_bytes: int = _EXAMPLE_BYTES) -> list[Part]:
+    """Return every cutoff, or evenly spread ones as many as have examples of ``most_bytes``, the newest always.
+
+    Hundreds of long series have more windows than memory: neighbours say nearly the same.
+    """
+    builder = InputBuilder(recipe)
+    numbers = math.prod(builder.shape) + math.prod(builder.future_shape) + 3 * recipe.horizon
+    most = max(most_bytes // (4 * numbers), 1)
+    stride = -(-sum(len(one.cutoffs) for one in part) // most)
+    return [Part(series, cutoffs[::-1][::stride][::-1]) for series, cutoffs in part] if stride > 1 else list(part)
 
 
 def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:

@@ -15,12 +15,13 @@ from forecasting.errors import (
     TooLittleHistory,
 )
 from forecasting.folds import Part
+from forecasting.inputs import InputBuilder
 from forecasting.models.fitting import require_parity
 from forecasting.models.hyperparameters import layer_sizes
 from forecasting.models.recurrent import Lstm
 from forecasting.models.registry import algorithm, hyperparameters_of
 from forecasting.panel import Observations
-from forecasting.preparation import draft_recipe, examples_of
+from forecasting.preparation import draft_recipe, examples_of, thinned
 from forecasting.serving import LoadedModel
 from forecasting.training import Progress, TrainedModel, TrainingSpec, train
 from forecasting.training_panel import panel_of
@@ -149,6 +150,20 @@ def test_served_numbers_are_those_of_the_backtest() -> None:
         found = builder.build(window, builder.scale(window.values))
         np.testing.assert_array_equal(found.window, examples.inputs[row])
         np.testing.assert_array_equal(found.future, examples.future[row])
+
+
+def test_more_windows_than_memory_are_thinned_evenly_and_keep_the_newest(trained: TrainedModel) -> None:
+    parts = [Part(0, np.arange(30, 130)), Part(1, np.arange(50, 75))]
+    rows, features = InputBuilder(trained.recipe).shape
+    size = 4 * (rows * features + 3 * trained.recipe.horizon)
+
+    assert thinned(trained.recipe, parts) == parts
+    kept = thinned(trained.recipe, parts, most_bytes=50 * size)
+
+    assert [part.cutoffs[-1] for part in kept] == [129, 74]
+    assert {int(step) for part in kept for step in np.diff(part.cutoffs)} == {3}
+    # Red without the division in `thinned`: what is kept fits.
+    assert sum(len(part.cutoffs) for part in kept) <= 50
 
 
 def test_release_is_calibrated_on_calibration_and_test_folds(trained: TrainedModel) -> None:
