@@ -11,6 +11,7 @@
 | more than `MAX_DROPPED_FRACTION` of the rows dropped for broken values | refused: the source is at fault |
 | rows closer together than ``freq``, or typically more than `MAX_GAP_STEPS` steps apart | refused: another freq |
 | the last bars, while their interval is not complete | withheld |
+| rows more than a step later than now | left to the quality gate: only what is known in the future may stand there |
 
 Whether a value that may be true is plausible is the quality gate's to say.
 """
@@ -177,7 +178,7 @@ def _require_freq(frame: SourceFrame, freq: str) -> None:
 
 def _withhold_incomplete(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
     """Leave out the newest bars as long as their interval is not complete: their values still change."""
-    keep = len(frame)
+    begun = keep = int(np.searchsorted(frame.time, future_from(wanted.freq, wanted.now)))
     count, unit = parse_freq(wanted.freq)
     longest = timedelta(seconds=count * _STEP_SECONDS[unit] * 1.2) + _SURELY_COMPLETE
     while keep:
@@ -185,10 +186,20 @@ def _withhold_incomplete(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
         if time + longest <= wanted.now or _end(frame, wanted, time) <= wanted.now:
             break
         keep -= 1
-    which = np.arange(len(frame)) >= keep
+    rows = np.arange(len(frame))
+    which = (rows >= keep) & (rows < begun)
     if not which.any():
         return frame
     return frame.rows(~which, f"withheld until complete: {told_times(frame, which)}")
+
+
+def future_from(freq: str, now: datetime) -> int:
+    """Return the UTC seconds from which a row is of the future: up to a step later it is the bar that begins.
+
+    A session of the far east begins on the evening before its date, and clocks differ.
+    """
+    count, unit = parse_freq(freq)
+    return int(now.timestamp() + count * _STEP_SECONDS[unit] * 1.2)
 
 
 def _end(frame: SourceFrame, wanted: Wanted, time: datetime) -> datetime:

@@ -19,6 +19,7 @@ from forecasting.grid import times_between
 from forecasting.panel import Observations
 from forecasting.sessions import ALWAYS
 from ingestor import rules_bars, rules_form, rules_levels
+from ingestor.cleaning import future_from
 from ingestor.errors import BadSourceData
 from ingestor.judging import Case, Finding, Mask
 from ingestor.sources import IntArray, SourceFrame
@@ -93,7 +94,7 @@ def judge(
         frame=frame,
         known=known,
         grid=_grid(frame.source, freq, calendar),
-        now=int(now.timestamp()),
+        future_from=future_from(freq, now),
         known_future=frozenset(known_future),
         is_daily=unit not in ("min", "h"),
         has_sessions=unit in ("min", "h", "d") and calendar != ALWAYS,

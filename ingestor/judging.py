@@ -53,7 +53,7 @@ class Case:
         frame: What was fetched.
         known: The log's view; ``None`` when it has none.
         grid: Returns the times of the calendar from a first (always one of them) to a last one (UTC seconds).
-        now: UTC seconds since 1970.
+        future_from: UTC seconds since 1970 from which a row is later than now.
         known_future: Columns that rows later than now may have.
         is_daily: Whether a time is a date.
         has_sessions: Whether the calendar alone says at which times bars start, not the phase of the series.
@@ -62,7 +62,7 @@ class Case:
     frame: SourceFrame
     known: Observations | None
     grid: Callable[[int, int], IntArray]
-    now: int
+    future_from: int
     known_future: frozenset[str] = frozenset()
     is_daily: bool = True
     has_sessions: bool = False

@@ -12,8 +12,6 @@ from ingestor.judging import Case, Finding, Mask
 from ingestor.sources import IntArray
 
 DAY, HOUR = 86_400, 3_600
-#: A session of the far east begins on the evening before its date.
-FUTURE_SECONDS = DAY
 #: Rows off the calendar, and of those between them what part must stand on it once moved, for a slip to be believed.
 SLIP_LEAST_ROWS = 3
 SLIP_ON_GRID = 0.95
@@ -36,7 +34,7 @@ def schema(case: Case) -> Iterator[Finding]:
         faults.append("at least one column is expected, found none")
     if faults:
         yield Finding(rule="schema", outcome="refuse", rows=np.ones(rows, dtype=bool), reason="; ".join(faults))
-    is_past = frame.time <= case.now
+    is_past = frame.time < case.future_from
     if case.known is not None and "close" in case.known.columns and "close" not in frame.columns and is_past.any():
         reason = f"the log has closes of this series, the source gives only {', '.join(frame.columns)}"
         yield Finding(rule="schema", outcome="all", rows=np.ones(rows, dtype=bool), column="close", reason=reason)
@@ -72,16 +70,15 @@ def currency_change(case: Case) -> Iterator[Finding]:
 
 def future_date(case: Case) -> Iterator[Finding]:
     """Expect nothing later than now but the columns that were declared as known in the future."""
-    later = case.frame.time > case.now + (FUTURE_SECONDS if case.is_daily else 0)
+    later = case.frame.time >= case.future_from
     says: Mask = np.zeros(len(later), dtype=bool)
     for name, values in case.frame.columns.items():
         if name not in case.known_future:
             says |= later & ~np.isnan(values)
     if says.any():
-        now = f"{datetime.fromtimestamp(case.now, UTC):%Y-%m-%dT%H:%MZ}"
         reason = (
-            f"rows later than now ({now}) may only have columns that are declared as known_future, "
-            f"{case.told(says)} have others"
+            "rows later than now may only have columns that are declared as known_future, "
+            f"{case.told(says)} ha{'s' if says.sum() == 1 else 've'} others"
         )
         yield Finding(rule="future-date", outcome="refuse", rows=says, reason=reason)
 
@@ -111,7 +108,7 @@ def missing_values(case: Case) -> Iterator[Finding]:
     empty: Mask = np.zeros(len(case.frame), dtype=bool)
     names = []
     for name, values in case.frame.columns.items():
-        missing = np.isnan(values) & (case.frame.time <= case.now)
+        missing = np.isnan(values) & (case.frame.time < case.future_from)
         if missing.any():
             names.append(f"{name} ({int(missing.sum())})")
             empty |= missing
