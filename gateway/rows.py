@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,10 +17,12 @@ from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
 from schemas.record import Record
+from schemas.schedules import RunPlanned, SeriesScheduled
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
 Row = dict[str, Any]
 _ENCODER = msgspec.json.Encoder()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Rows:
     observation_batches: list[Row] = field(default_factory=list)
     ingest_requests: list[Row] = field(default_factory=list)
     ingest_events: list[Row] = field(default_factory=list)
+    schedules: list[Row] = field(default_factory=list)
+    run_plans: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     quarantine_decisions: list[Row] = field(default_factory=list)
     training_requests: list[Row] = field(default_factory=list)
@@ -48,6 +53,11 @@ def wish_of(request: ForecastRequested) -> str:
     return digest_of(wish if request.future is None else (*wish, request.future))
 
 
+def microseconds(time: datetime) -> int:
+    """Return a time in microseconds since the epoch, exactly."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 def rows_of(messages: Iterable[Incoming]) -> Rows:
     """Return the rows that ``messages`` stand for."""
     rows = Rows()
@@ -58,17 +68,21 @@ def rows_of(messages: Iterable[Incoming]) -> Rows:
 
 def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> None:
     names = list(batch.columns)
+    known = {"log_offset": incoming.message.offset, "received_us": microseconds(batch.received_at)}
     rows.observation_batches.append(
         {
+            **known,
             "batch_id": incoming.envelope.id,
             "series_id": batch.series_id,
-            "log_offset": incoming.message.offset,
+            "kind": batch.kind,
+            "reason": batch.reason,
             "freq": batch.freq,
             "calendar": batch.calendar,
             "unit": batch.unit,
             "source": batch.source,
             "rows": [
                 {
+                    **known,
                     "series_id": batch.series_id,
                     "time": int(time.timestamp()),
                     "columns": _ENCODER.encode(dict(zip(names, values, strict=True))).decode(),
@@ -129,6 +143,20 @@ def _quarantine_decision(rows: Rows, incoming: Incoming, decided: QuarantineDeci
             "record": incoming.message.value,
         }
     )
+
+
+def _schedule(rows: Rows, incoming: Incoming, schedule: SeriesScheduled) -> None:
+    rows.schedules.append(
+        {
+            "series_id": schedule.series_id,
+            "scheduled_ms": incoming.message.timestamp_ms,
+            "schedule": incoming.message.value,
+        }
+    )
+
+
+def _run_plan(rows: Rows, incoming: Incoming, plan: RunPlanned) -> None:
+    rows.run_plans.append({"series_id": plan.series_id, "plan": incoming.message.value})
 
 
 def _training_request(rows: Rows, incoming: Incoming, request: TrainingRequested) -> None:
@@ -225,6 +253,8 @@ _ADDERS: dict[type[Record], Callable[[Rows, Incoming, Any], None]] = {
     ObservationBatch: _observations,
     IngestRequested: _ingest_request,
     IngestEvent: _ingest_event,
+    SeriesScheduled: _schedule,
+    RunPlanned: _run_plan,
     ObservationsQuarantined: _quarantined,
     QuarantineDecided: _quarantine_decision,
     TrainingRequested: _training_request,

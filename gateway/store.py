@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, create_engine, event, func, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, create_engine, event, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from gateway import tables
+from gateway.folding import fold
 from gateway.rows import Row, Rows
 from runtime.broker import TopicPartition
 from runtime.errors import RuntimeFault, TransientError
@@ -191,21 +193,18 @@ class Store:
         return new
 
     def _observations(self, connection: Connection, batches: list[Row]) -> None:
-        newest: dict[str, Row] = {}
-        for batch in self._new(connection, tables.OBSERVATION_BATCHES, batches):
-            self._last_wins(connection, tables.OBSERVATIONS, batch["rows"])
-            newest[batch["series_id"]] = batch
-        table = tables.OBSERVATIONS
-        for series_id, batch in newest.items():
-            extent = select(func.count(), func.min(table.c.time), func.max(table.c.time))
-            count, first, last = connection.execute(extent.where(table.c.series_id == series_id)).one()
-            row = batch | {"rows": count, "first_time": first, "last_time": last}
-            self._last_wins(connection, tables.SERIES, [_only(tables.SERIES, row)])
+        new = self._new(connection, tables.OBSERVATION_BATCHES, batches)
+        folded = fold(new, lines=_lines(connection, new), known=partial(_rows_between, connection))
+        self._first_wins(connection, tables.OBSERVATION_VERSIONS, folded.replaced)
+        self._last_wins(connection, tables.OBSERVATIONS, folded.latest)
+        self._last_wins(connection, tables.SERIES, [_only(tables.SERIES, line) for line in folded.lines])
 
     def _ingests(self, connection: Connection, rows: Rows) -> None:
         self._last_wins(connection, tables.INGESTS, rows.ingest_requests)
         events = self._new(connection, tables.INGEST_EVENTS, rows.ingest_events)
         self._last_wins(connection, tables.INGESTS, [_only(tables.INGESTS, row) for row in events])
+        self._last_wins(connection, tables.SCHEDULES, rows.schedules)
+        self._last_wins(connection, tables.RUN_PLANS, rows.run_plans)
 
     def _trainings(self, connection: Connection, rows: Rows) -> None:
         table = tables.TRAININGS
@@ -297,6 +296,22 @@ def _known(connection: Connection, key: Any, value: Any, keys: list[str]) -> dic
         query = select(key, value).where(key.in_(set(keys[start : start + _CHUNK])))
         found.update({row[0]: row[1] for row in connection.execute(query)})
     return found
+
+
+def _lines(connection: Connection, batches: list[Row]) -> dict[str, Row]:
+    """Return what the store says of the series of ``batches``."""
+    table, found = tables.SERIES, {}
+    wanted = sorted({batch["series_id"] for batch in batches})
+    for start in range(0, len(wanted), _CHUNK):
+        rows = connection.execute(select(table).where(table.c.series_id.in_(wanted[start : start + _CHUNK])))
+        found.update({row["series_id"]: dict(row) for row in rows.mappings()})
+    return found
+
+
+def _rows_between(connection: Connection, series_id: str, first: int, last: int) -> list[Row]:
+    table = tables.OBSERVATIONS
+    query = select(table).where(table.c.series_id == series_id, table.c.time.between(first, last))
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _only(table: Table, row: Row | RowMapping) -> Row:

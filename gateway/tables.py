@@ -1,7 +1,7 @@
 """The SQL tables: a projection of the log, made again from it whenever they are missing.
 
 Records stand as the bytes in which they travelled; columns beside them are what is searched or sorted by.
-Times are seconds (`time`) or milliseconds (`*_ms`) since the epoch, UTC.
+Times are seconds (`time`), milliseconds (`*_ms`) or microseconds (`*_us`) since the epoch, UTC.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SERIES = Table(
     Column("first_time", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
 )
+#: The latest version of each row.
 OBSERVATIONS = Table(
     "observations",
     METADATA,
@@ -38,6 +39,23 @@ OBSERVATIONS = Table(
     Column("time", BigInteger, primary_key=True, autoincrement=False),
     #: Column name -> value, a JSON object.
     Column("columns", Text, nullable=False),
+    #: Of its batch.
+    Column("log_offset", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+#: The versions of rows that later ones replaced; beside the latest, so that reading that one costs nothing more.
+OBSERVATION_VERSIONS = Table(
+    "observation_versions",
+    METADATA,
+    Column("series_id", String(200), primary_key=True),
+    Column("time", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("columns", Text, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    #: Offset of the batch with the next version.
+    Column("replaced_by", BigInteger, nullable=False),
+    Index("observation_versions_by_replacement", "series_id", "replaced_by", "time"),
     sqlite_with_rowid=False,
 )
 #: Every batch that counts, by its `ce_id`: a batch whose id stands here is a repeat and changes nothing.
@@ -47,6 +65,11 @@ OBSERVATION_BATCHES = Table(
     Column("batch_id", String(40), primary_key=True),
     Column("series_id", String(200), nullable=False),
     Column("log_offset", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", String(80), nullable=False),
+    Index("observation_batches_by_series", "series_id", "log_offset"),
     sqlite_with_rowid=False,
 )
 INGESTS = Table(
@@ -59,6 +82,22 @@ INGESTS = Table(
     #: The newest `IngestEvent`.
     Column("event", LargeBinary),
     Column("event_ms", BigInteger),
+    Index("ingests_by_series", "series_id", "requested_ms"),
+)
+#: The newest `SeriesScheduled` of each series.
+SCHEDULES = Table(
+    "schedules",
+    METADATA,
+    Column("series_id", String(200), primary_key=True),
+    Column("scheduled_ms", BigInteger, nullable=False),
+    Column("schedule", LargeBinary, nullable=False),
+)
+#: The newest `RunPlanned` of each series.
+RUN_PLANS = Table(
+    "run_plans",
+    METADATA,
+    Column("series_id", String(200), primary_key=True),
+    Column("plan", LargeBinary, nullable=False),
 )
 INGEST_EVENTS = Table(
     "ingest_events",

@@ -112,7 +112,7 @@ def test_a_repeated_batch_does_not_undo_a_restatement(store: Store) -> None:
 
     rows = sorted(contents(store)["observations"], key=lambda row: row[1])
     # Goes red without `Store._new`, which drops what came before under the same ce_id.
-    assert [msgspec.json.decode(columns)["close"] for _, _, columns in rows[:3]] == [7.0, 8.0, None]
+    assert [msgspec.json.decode(columns)["close"] for _, _, columns, *_ in rows[:3]] == [7.0, 8.0, None]
 
 
 def test_rows_and_positions_are_written_together_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
