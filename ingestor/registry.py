@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from functools import partial
 
+from ingestor.cryptocompare import CryptoCompareSource
 from ingestor.fetching import fetch, fetch_in_child
 from ingestor.files import FileSource
 from ingestor.handlers import Fetchers
 from ingestor.mock import MockSource
+from ingestor.raw_responses import RawResponses
 from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
 from ingestor.yahoo import YahooSource
 
+#: Many pages may be read: a year of hours has five.
+_PAGES_TIMEOUT_SECONDS = 300.0
+
 
 def fetchers(settings: IngestorSettings) -> Fetchers:
     """Return how each source is asked; the heavy ones in a process of their own."""
+    raw = raw_responses(settings)
     return {
         "sample": partial(fetch, SampleSource()),
         "mock": partial(fetch, MockSource()),
         "yahoo": partial(fetch_in_child, YahooSource(settings.yahoo_timeout_seconds)),
+        "cryptocompare": partial(fetch_in_child, _cryptocompare(settings, raw), timeout_seconds=_PAGES_TIMEOUT_SECONDS),
         "file": partial(fetch_in_child, FileSource(settings.files_directory, settings.max_file_bytes)),
     }
+
+
+def raw_responses(settings: IngestorSettings) -> RawResponses | None:
+    """Return where the answers of providers are kept; ``None``: nowhere."""
+    if settings.raw_directory is None or settings.raw_max_bytes == 0:
+        return None
+    return RawResponses(directory=settings.raw_directory, max_bytes=settings.raw_max_bytes)
+
+
+def _cryptocompare(settings: IngestorSettings, raw: RawResponses | None) -> CryptoCompareSource:
+    return CryptoCompareSource(
+        api=settings.cryptocompare_api,
+        api_key=settings.cryptocompare_api_key.get_secret_value(),
+        market=settings.cryptocompare_market,
+        timeout_seconds=settings.cryptocompare_timeout_seconds,
+        raw=raw,
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from runtime.settings import ServiceSettings, settings_config
 
@@ -26,7 +27,31 @@ class IngestorSettings(ServiceSettings):
         default=256 * 1024 * 1024, ge=1, description="Largest file, and largest text in a gzipped one, in bytes"
     )
 
-    @field_validator("files_directory", mode="before")
+    cryptocompare_api: Literal["min-api", "data-api"] = Field(
+        default="min-api", description="Which of CryptoCompare's APIs the source `cryptocompare` asks"
+    )
+    cryptocompare_api_key: SecretStr = Field(
+        default=SecretStr(""), description="Key of CryptoCompare; unset, it is asked without one and allows less"
+    )
+    cryptocompare_market: str = Field(
+        default="cadli", pattern=r"^[A-Za-z0-9_]+$", description="Market or index whose prices `data-api` gives"
+    )
+    cryptocompare_timeout_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=120,
+        description="How long CryptoCompare may take for one page of bars, all tries included",
+    )
+    raw_directory: Path | None = Field(
+        default=None, description="Directory for what providers answered, as it came; unset, nothing is kept"
+    )
+    raw_max_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=0,
+        description="Most bytes of kept answers a source, packed; the oldest go first, 0 keeps none",
+    )
+
+    @field_validator("files_directory", "raw_directory", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """Keep an empty variable from meaning the directory in which the service happens to run."""
