@@ -55,12 +55,7 @@ class FileSource:
             raise BadSourceData(NAME, str(error)) from error
         try:
             with path.open("rb") as raw:
-                names, rows = _parquet(raw) if ".parquet" in path.suffixes else _csv(raw, path, self._max_bytes)
-                frame = _frame(names, rows, wanted.freq)
-        except UnicodeDecodeError as error:
-            raise BadSourceData(NAME, f"{wanted.symbol} must be UTF-8 text, {error}") from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadSourceData(NAME, f"{wanted.symbol} is no whole gzip file: {error}") from error
+                frame = read_table(raw, wanted.symbol, wanted.freq, self._max_bytes)
         except OSError as error:
             raise SourceUnreachable(NAME, f"{wanted.symbol} cannot be read: {error.strerror or error}") from error
         return within_days(frame, wanted)
@@ -86,8 +81,31 @@ class FileSource:
         return path
 
 
-def _csv(raw: IO[bytes], path: Path, max_bytes: int) -> tuple[list[str], Rows]:
-    binary = _Limited(gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw, max_bytes)
+def read_table(raw: IO[bytes], name: str, freq: str, max_bytes: int = MAX_BYTES) -> SourceFrame:
+    """Return the rows of a CSV or Parquet file, as the end of its name says; ``.gz`` at the end is unpacked.
+
+    Args:
+        raw: The file, seekable.
+        name: Its path or name, for the kind and for errors.
+        freq: Length of one observation: whether a time is a day.
+        max_bytes: Of the unpacked text.
+
+    Raises:
+        BadSourceData: It cannot be used; the source is called `file`.
+        OSError: It cannot be read.
+    """
+    try:
+        suffixes = Path(name).suffixes
+        names, rows = _parquet(raw) if ".parquet" in suffixes else _csv(raw, suffixes[-1:], max_bytes)
+        return frame_of(names, rows, freq)
+    except UnicodeDecodeError as error:
+        raise BadSourceData(NAME, f"{name} must be UTF-8 text, {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadSourceData(NAME, f"{name} is no whole gzip file: {error}") from error
+
+
+def _csv(raw: IO[bytes], suffix: Sequence[str], max_bytes: int) -> tuple[list[str], Rows]:
+    binary = _Limited(gzip.GzipFile(fileobj=raw) if ".gz" in suffix else raw, max_bytes)
     reader = csv.reader(io.TextIOWrapper(io.BufferedReader(binary), encoding="utf-8-sig", newline=""))
     return next(reader, []), ((reader.line_num, row) for row in _parsed(reader) if row)
 
@@ -133,7 +151,7 @@ def _parquet(raw: IO[bytes]) -> tuple[list[str], Rows]:
     return list(table.column_names), enumerate(zip(*columns, strict=True), start=1)
 
 
-def _frame(names: Sequence[str], rows: Rows, freq: str) -> SourceFrame:
+def frame_of(names: Sequence[str], rows: Rows, freq: str) -> SourceFrame:
     """Return the frame of a table; errors name the line (of a CSV) or the row (of Parquet) and the column."""
     time_index = next((i for i, name in enumerate(names) if name.strip().lower() in _TIME_NAMES), None)
     if time_index is None:
