@@ -6,18 +6,18 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from forecasting.errors import InvalidObservations, TooLittleHistory
 from forecasting.gaps import SKIP, Gaps, filled, filled_to_the_end
+from forecasting.panel_rows import Batch, Rows
 from schemas.observations import ObservationBatch
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-_Array = TypeVar("_Array", FloatArray, IntArray)
 #: Views kept a series: requests of one moment pin few different offsets.
 _KEPT_VIEWS = 4
 
@@ -196,66 +196,6 @@ def complete_rows(observations: Observations, columns: Sequence[str]) -> Observa
     )
 
 
-@dataclass(frozen=True)
-class _Batch:
-    offset: int
-    freq: str
-    calendar: str
-    unit: str
-    source: str
-    time: IntArray
-    columns: dict[str, FloatArray]
-
-
-class _Rows:
-    """Rows in time order in buffers with room to grow, so that one more row costs no copy.
-
-    Views of the first rows stay true for ever: rows are only added behind them, and anything else starts new buffers.
-    """
-
-    def __init__(self, batches: Sequence[_Batch]) -> None:
-        time = np.concatenate([batch.time for batch in batches])
-        names = dict.fromkeys(name for batch in batches for name in batch.columns)
-        # A stable sort keeps log order among equal times; the last of each is the latest record.
-        order = np.argsort(time, kind="stable")
-        ordered = time[order]
-        keep = order[np.append(ordered[1:] != ordered[:-1], [True])] if len(ordered) else order
-        self.size = len(keep)
-        self.time = time[keep]
-        self.columns = {name: np.concatenate([_column(batch, name) for batch in batches])[keep] for name in names}
-
-    def is_tail(self, batch: _Batch) -> bool:
-        """Return whether ``batch`` only adds rows behind ours, in columns that we have."""
-        return (
-            self.size > 0
-            and int(batch.time[0]) > int(self.time[self.size - 1])
-            and batch.columns.keys() <= self.columns.keys()
-        )
-
-    def extend(self, batch: _Batch) -> None:
-        """Add a batch for which `is_tail` holds."""
-        size = self.size + len(batch.time)
-        if size > len(self.time):
-            room = max(2 * len(self.time), size)
-            self.time = _grown(self.time, self.size, room)
-            self.columns = {name: _grown(values, self.size, room) for name, values in self.columns.items()}
-        self.time[self.size : size] = batch.time
-        for name, values in self.columns.items():
-            values[self.size : size] = _column(batch, name)
-        self.size = size
-
-
-def _column(batch: _Batch, name: str) -> FloatArray:
-    values = batch.columns.get(name)
-    return np.full(len(batch.time), np.nan) if values is None else values
-
-
-def _grown(values: _Array, size: int, room: int) -> _Array:
-    grown = np.empty(room, dtype=values.dtype)
-    grown[:size] = values[:size]
-    return grown
-
-
 class SeriesHistory:
     """All batches of one series by offset, and the view of it at any prefix of the log.
 
@@ -265,10 +205,10 @@ class SeriesHistory:
 
     def __init__(self, series_id: str) -> None:
         self.series_id = series_id
-        self._batches: list[_Batch] = []
+        self._batches: list[Batch] = []
         self._digests: set[str] = set()
         self._offset = -1
-        self._rows: _Rows | None = None
+        self._rows: Rows | None = None
         #: Row counts after each batch since the buffers were started: the views of those prefixes are their first rows.
         self._first_prefix = 0
         self._sizes: list[int] = []
@@ -298,8 +238,9 @@ class SeriesHistory:
         if batch.digest in self._digests:
             return False
         self._digests.add(batch.digest)
-        learned = _Batch(
+        learned = Batch(
             offset=offset,
+            received_at=batch.received_at,
             freq=batch.freq,
             calendar=batch.calendar,
             unit=batch.unit,
@@ -317,27 +258,31 @@ class SeriesHistory:
             self._rows = None
         return True
 
-    def view(self, before_offset: int | None = None, rows: int | None = None) -> Observations:
+    def view(
+        self, before_offset: int | None = None, rows: int | None = None, *, known_at: datetime | None = None
+    ) -> Observations:
         """Return the series as it was known at a point of the log.
 
         Args:
             before_offset: End offset, exclusive; ``None`` is everything learned.
             rows: Only the newest rows; ``None`` is all.
+            known_at: Only batches that were received at or before this time (UTC); ``None`` is all.
 
         Raises:
-            InvalidObservations: ``no-observations``: nothing was known before that offset.
+            InvalidObservations: ``no-observations``: nothing was known at that point.
         """
         count = len(self._batches)
         if before_offset is not None:
             count = bisect_left(self._batches, before_offset, key=lambda batch: batch.offset)
+        if known_at is not None:
+            received = [batch for batch in self._batches[:count] if batch.received_at <= known_at]
+            if received and received[-1] is not self._batches[len(received) - 1]:
+                # A clock was set back, or held rows were released: those received are no prefix of the log.
+                other = self._observations(received[-1], Rows(received))
+                return other if rows is None else other.last(rows)
+            count = len(received)
         if count == 0:
-            raise InvalidObservations(
-                "no-observations",
-                field="before_offset",
-                expected=f"beyond an observation of {self.series_id}",
-                found=f"{before_offset}, and the first one has offset "
-                f"{self._batches[0].offset if self._batches else 'none'}",
-            )
+            raise self._nothing_known(before_offset, known_at)
         view = self._views.get(count)
         if view is None:
             view = self._view_of(count)
@@ -348,15 +293,19 @@ class SeriesHistory:
 
     def _view_of(self, count: int) -> Observations:
         if count == len(self._batches) and self._rows is None:
-            self._rows = _Rows(self._batches)
+            self._rows = Rows(self._batches)
             self._first_prefix = count
             self._sizes = [self._rows.size]
         if self._rows is not None and count >= self._first_prefix:
             kept, size = self._rows, self._sizes[count - self._first_prefix]
         else:
-            kept = _Rows(self._batches[:count])
+            kept = Rows(self._batches[:count])
             size = kept.size
-        newest = self._batches[count - 1]
+        return self._observations(self._batches[count - 1], kept, size)
+
+    def _observations(self, newest: Batch, kept: Rows, size: int | None = None) -> Observations:
+        """Return the first ``size`` rows of ``kept``, or all, as known when ``newest`` was the newest batch."""
+        size = kept.size if size is None else size
         time = kept.time[:size]
         time.flags.writeable = False
         columns = {}
@@ -372,4 +321,20 @@ class SeriesHistory:
             time=time,
             columns=columns,
             newest_offset=newest.offset,
+        )
+
+    def _nothing_known(self, before_offset: int | None, known_at: datetime | None) -> InvalidObservations:
+        first = self._batches[0] if self._batches else None
+        if known_at is not None and (before_offset is None or first is None or first.offset < before_offset):
+            return InvalidObservations(
+                "no-observations",
+                field="known_at",
+                expected=f"a time at which an observation of {self.series_id} had been received",
+                found=f"{known_at}, and the first one was received {first.received_at if first else 'never'}",
+            )
+        return InvalidObservations(
+            "no-observations",
+            field="before_offset",
+            expected=f"beyond an observation of {self.series_id}",
+            found=f"{before_offset}, and the first one has offset {first.offset if first else 'none'}",
         )
