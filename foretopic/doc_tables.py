@@ -17,7 +17,7 @@ import msgspec
 from forecasting.features import FEATURE_KINDS, FEATURES
 from forecasting.features_kind import Kind
 from forecasting.indicators import INDICATORS
-from forecasting.models.registry import ALGORITHMS, declared_hyperparameters
+from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE, declared_hyperparameters
 from forecasting.step_features import STEP_FEATURES
 from foretopic.cli_features import SHORT_NAMES, settings_of, step_settings_of
 from gateway.openapi_operations import OPERATIONS
@@ -98,13 +98,13 @@ def problems() -> str:
 def hyperparameters() -> str:
     """Return a table of hyperparameters for each algorithm that has some."""
     found = []
-    for name in ALGORITHMS:
+    for name in (*ALGORITHMS, ENSEMBLE, AUTO):
         declared = declared_hyperparameters(name)
         rows = ((f"`{one.name}`", f"`{one.default}`", one.expected, one.description) for one in declared)
         if declared:
-            found.append(f"**{name}**\n\n" + _table(("name", "default", "may be", "meaning"), rows))
+            found.append(f"## {name}\n\n" + _table(("name", "default", "may be", "meaning"), rows))
         else:
-            found.append(f"**{name}** has none.\n")
+            found.append(f"## {name}\n\nNone.\n")
     return "\n".join(found)
 
 
@@ -170,7 +170,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "topics.md": {"topics": topics},
     "forecasts.md": {"problems": problems},
-    "models.md": {"hyperparameters": hyperparameters},
+    "hyperparameters.md": {"hyperparameters": hyperparameters},
     "features.md": {"features": features, "indicators": indicators, "step features": step_features},
 }
 
