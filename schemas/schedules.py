@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from schemas.record import Freq, Id, ModelName, Record, SeriesId, require
+from schemas.record import Freq, Id, ModelName, Record, SeriesId, UtcTime, require, require_utc
 
 Minutes = Annotated[int, Meta(ge=0, le=7 * 24 * 60)]
 
@@ -64,3 +64,23 @@ class SeriesScheduled(Record, frozen=True, kw_only=True):
 
     def identity(self) -> tuple[object, ...]:
         return (self.schedule_id,)
+
+
+class RunPlanned(Record, frozen=True, kw_only=True):
+    """What the ingestor makes of a schedule; the latest record of a series counts. Written when something changes."""
+
+    schedule_id: Id
+    series_id: SeriesId
+    #: When the next run begins, with its jitter; null while paused, or when the calendar gives none.
+    next_run: UtcTime | None = None
+    #: The moment at which the observation after the newest one is complete; from then on the series is late.
+    late_from: UtcTime | None = None
+    #: Why the schedule cannot be followed.
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        require_utc("next_run", self.next_run)
+        require_utc("late_from", self.late_from)
+
+    def identity(self) -> tuple[object, ...]:
+        return (self.schedule_id, self.series_id, self.next_run, self.late_from, self.reason)

@@ -14,7 +14,7 @@ from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided
 from schemas.record import Record
-from schemas.schedules import SeriesScheduled
+from schemas.schedules import RunPlanned, SeriesScheduled
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
 #: Kept for ever: the log is the database.
@@ -79,7 +79,7 @@ INGEST_REQUESTS = Topic(
     name="ingest-requests",
     records={IngestRequested: 1},
     key=lambda request: request.series_id,
-    producers=("gateway",),
+    producers=("gateway", "ingestor"),
     consumers=("ingestor", "gateway"),
     retention=timedelta(days=7),
     description="Wishes for data.",
@@ -89,7 +89,7 @@ INGEST_SCHEDULES = Topic(
     records={SeriesScheduled: 1},
     key=lambda schedule: schedule.series_id,
     producers=("gateway",),
-    consumers=("ingestor",),
+    consumers=("ingestor", "gateway"),
     description="When each series is fetched again and its models are trained again.",
 )
 QUARANTINE = Topic(
@@ -103,20 +103,20 @@ QUARANTINE = Topic(
 )
 INGEST_EVENTS = Topic(
     name="ingest-events",
-    records={IngestEvent: 1},
+    records={IngestEvent: 1, RunPlanned: 1},
     key=lambda event: event.series_id,
     producers=("ingestor",),
     consumers=("ingestor", "gateway"),
     retention=timedelta(days=30),
-    description="What became of each wish for data.",
+    description="What became of each wish for data, and when each series is fetched again.",
 )
 TRAINING_REQUESTS = Topic(
     name="training-requests",
     records={TrainingRequested: 1, TrainingCancelRequested: 1},
     key=_training_key,
     key_description="the first of series_ids",
-    producers=("gateway",),
-    consumers=("trainer", "gateway"),
+    producers=("gateway", "ingestor"),
+    consumers=("trainer", "ingestor", "gateway"),
     description="Wishes for model versions, and their withdrawals.",
 )
 TRAINING_EVENTS = Topic(

@@ -25,6 +25,7 @@ from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.record import Record
+from schemas.schedules import SeriesScheduled
 from schemas.topics import Topic
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
@@ -151,6 +152,22 @@ def ingest_request(ingest_id: str = "ingest-1", **changes: Any) -> IngestRequest
 
 def ingest_event(ingest_id: str = "ingest-1", **changes: Any) -> IngestEvent:
     return IngestEvent(**{"ingest_id": ingest_id, "series_id": SERIES, "state": "running", **changes})
+
+
+def schedule(schedule_id: str = "schedule-1", **changes: Any) -> SeriesScheduled:
+    """Return a schedule at every midnight; with ``after_close_minutes`` given, by the calendar."""
+    values: dict[str, Any] = {
+        "schedule_id": schedule_id,
+        "series_id": SERIES,
+        "sources": ("mock",),
+        "symbol": "APPLES",
+        "freq": "1d",
+        "calendar": "24/7",
+    }
+    if "after_close_minutes" not in changes:
+        values["cron"] = "0 0 * * *"
+    values.update(changes)
+    return SeriesScheduled(**values)
 
 
 def forecast_issued(request_id: str = "request-1", *, horizon: int = 3, **changes: Any) -> ForecastIssued:

@@ -27,7 +27,7 @@ from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, RuleBroken
-from schemas.schedules import RetrainRule, SeriesScheduled
+from schemas.schedules import RetrainRule, RunPlanned, SeriesScheduled
 from schemas.topics import FORECAST_REQUESTS, MODELS, TOPIC_BY_NAME, TOPICS
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
@@ -157,6 +157,14 @@ metrics = st.dictionaries(text, finite, max_size=3)
 STRATEGIES = {
     ObservationBatch: batches(),
     IngestRequested: ingest_requests(),
+    RunPlanned: st.builds(
+        RunPlanned,
+        schedule_id=ids,
+        series_id=series_ids,
+        next_run=st.none() | times,
+        late_from=st.none() | times,
+        reason=text,
+    ),
     SeriesScheduled: st.builds(
         lambda series_id, **fields: SeriesScheduled(
             series_id=series_id, freq=series_id.rpartition("@")[2], after_close_minutes=None, **fields
