@@ -84,6 +84,9 @@ class ForecastRequested(Record, frozen=True, kw_only=True):
     model: ModelReference | None = None
     #: Null: the predictor pins it by writing the request again with the offsets it has read.
     as_of: AsOf | None = None
+    #: The time (UTC) whose knowledge was asked for: `as_of.observations` then ends before the first batch of the series
+    #: that was received later. Null: all that had been read.
+    known_at: UtcTime | None = None
     #: Who or what asked: `caller`, `observation`.
     cause: str = "caller"
 
@@ -96,6 +99,11 @@ class ForecastRequested(Record, frozen=True, kw_only=True):
         require(self.window is not None or self.cutoff is None, "cutoff may only be given with a window")
         require_utc("cutoff", self.cutoff)
         require_ascending("levels", self.levels)
+        require_utc("known_at", self.known_at)
+        require(
+            self.known_at is None or (self.series_id is not None and self.as_of is not None),
+            "known_at may only be given with series_id and with the as_of that it stands for",
+        )
         if self.future is not None:
             require(
                 self.future.steps >= self.horizon,

@@ -14,9 +14,11 @@ from schemas.record import (
     Record,
     Seed,
     SeriesId,
+    UtcTime,
     require,
     require_ascending,
     require_finite,
+    require_utc,
 )
 
 TrainingState = Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
@@ -96,6 +98,9 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     seed: Seed = 0
     #: Partition of `observations` (decimal) -> end offset, exclusive: nothing at or beyond it is read.
     as_of: dict[str, Offset]
+    #: The time (UTC) whose knowledge was asked for: `as_of` then ends before the first batch of these series that was
+    #: received later. Null: all that had been read.
+    known_at: UtcTime | None = None
     #: Who or what asked: `user`, `first-start`, `schedule`, `drift`.
     cause: str = "user"
 
@@ -107,6 +112,7 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
             all(partition.isdecimal() for partition in self.as_of),
             f"as_of must name partitions by number, named {sorted(self.as_of)}",
         )
+        require_utc("known_at", self.known_at)
 
     def identity(self) -> tuple[object, ...]:
         return (self.training_id,)
