@@ -27,7 +27,7 @@ from schemas.quarantine import RuleBroken
 
 Rule = Callable[[Case], Iterator[Finding]]
 
-#: The rules by name, in the order in which they are told. A rule may give findings of several outcomes.
+#: The rules by name, those of the form first: the others rely on it. One rule may give findings of several outcomes.
 RULES: Mapping[str, Rule] = {
     "schema": rules_form.schema,
     "order": rules_form.order,
@@ -45,8 +45,6 @@ RULES: Mapping[str, Rule] = {
     "missing-values": rules_form.missing_values,
     "zero-volume": rules_bars.zero_volume,
 }
-#: The first of them judge the form that the others rely on.
-_OF_FORM = 5
 _TOLD_TIMES = 20
 
 
@@ -100,10 +98,9 @@ def judge(
         has_sessions=unit in ("min", "h", "d") and calendar != ALWAYS,
     )
     findings: list[Finding] = []
-    for number, rule in enumerate(RULES.values()):
-        if number == _OF_FORM:
-            _refuse(frame.source, findings)
+    for rule in RULES.values():
         findings += rule(case)
+        _refuse(frame.source, findings)  # the next rule may rely on it
     held: Mask = np.zeros(len(frame), dtype=bool)
     broken, flags = [], []
     for finding in findings:

@@ -104,11 +104,14 @@ def gaps(case: Case) -> Iterator[Finding]:
 
 
 def missing_values(case: Case) -> Iterator[Finding]:
-    """Expect a value in every column of every row that is not later than now."""
+    """Expect a value in every column of every row, but of a row that tells the future."""
     empty: Mask = np.zeros(len(case.frame), dtype=bool)
+    # A row that says only what is known of the future says all that it can.
+    said = [~np.isnan(values) for name, values in case.frame.columns.items() if name not in case.known_future]
+    is_past: Mask = np.logical_or.reduce(said) if said else empty
     names = []
     for name, values in case.frame.columns.items():
-        missing = np.isnan(values) & (case.frame.time < case.future_from)
+        missing = np.isnan(values) & is_past
         if missing.any():
             names.append(f"{name} ({int(missing.sum())})")
             empty |= missing
@@ -152,17 +155,30 @@ def _slip_by_grid(case: Case) -> tuple[Mask, int] | None:
     if int(off.sum()) < SLIP_LEAST_ROWS:
         return None
     there = np.flatnonzero(off)
-    block: Mask = np.zeros(len(time), dtype=bool)
-    block[there[0] : there[-1] + 1] = True
-    others = time[~block]
     for hours in _moves(case):
-        moved = time[block] + hours * HOUR
-        on_grid = is_among(moved, grid)
-        belongs = on_grid.mean() >= SLIP_ON_GRID and on_grid[off[block]].mean() >= SLIP_ON_GRID
-        # Where a row stands already, that row belongs.
-        if belongs and not is_among(moved, others).any():
+        rows = _block(time, grid, int(there[0]), int(there[-1]) + 1, hours * HOUR)
+        on_grid = is_among(time[rows] + hours * HOUR, grid)
+        if on_grid.mean() >= SLIP_ON_GRID and is_among(time[off] + hours * HOUR, grid).mean() >= SLIP_ON_GRID:
+            block: Mask = np.zeros(len(time), dtype=bool)
+            block[rows] = True
             return block & case.is_news, hours
     return None
+
+
+def _block(time: IntArray, grid: IntArray, start: int, end: int, seconds: int) -> slice:
+    """Return the rows that have slipped: those from ``start`` to ``end``, which are off the calendar, and neighbours.
+
+    Behind them those that stand where a moved one belongs; before them those that belong where none stands.
+    """
+    while end < len(time) and time[end] <= time[end - 1] + seconds:
+        end += 1
+    others = np.delete(time, slice(start, end))
+    while start > 0:
+        moved = time[start - 1 : start] + seconds
+        if not is_among(moved, grid)[0] or (is_among(moved, others)[0] and moved[0] < time[start]):
+            break
+        start -= 1
+    return slice(start, end)
 
 
 def is_among(times: IntArray, among: IntArray) -> Mask:

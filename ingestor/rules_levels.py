@@ -88,19 +88,24 @@ def _against_log(case: Case, close: FloatArray) -> Mask:
 
 
 def _wrong_unit(case: Case, unit: IntArray, against_log: Mask) -> tuple[Mask, Outcome]:
+    """Return the rows that are in another unit than the log, or without one than most; a correction is none of them."""
     mine = unit[case.lead :]
     if case.lead:
-        return (mine != unit[case.lead - 1]) | against_log, "rows"
-    if against_log.any():
-        return against_log, "rows"
-    if case.overlap[0].size:
-        right = mine[case.overlap[0][-1]]
-        return mine != right, "rows"
-    values, counts = np.unique(mine, return_counts=True)
-    wrong: Mask = mine != values[np.argmax(counts)]
+        # The newest row too: a person may have let another unit in.
+        return ~np.isin(mine, [_most(unit[: case.lead]), unit[case.lead - 1]]), "rows"
+    rows = case.overlap[0]
+    if rows.size:
+        same = rows[~against_log[rows]]
+        return (mine != _most(mine[same]) if same.size else np.ones(len(mine), dtype=bool)), "rows"
+    wrong: Mask = mine != _most(mine)
     if wrong.mean() > MINORITY:
         return np.ones(len(mine), dtype=bool), "all"
     return wrong, "rows"
+
+
+def _most(units: IntArray) -> int:
+    values, counts = np.unique(units, return_counts=True)
+    return int(values[np.argmax(counts)])
 
 
 def split(case: Case) -> Iterator[Finding]:
