@@ -12,10 +12,14 @@ from ingestor.mock import MockSource
 from ingestor.raw_responses import RawResponses
 from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
+from ingestor.sql import SqlSource
+from ingestor.urls import S3, UrlSource
 from ingestor.yahoo import YahooSource
 
 #: Many pages may be read: a year of hours has five.
 _PAGES_TIMEOUT_SECONDS = 300.0
+#: Beyond the source's own deadline: for starting, parsing and cleaning.
+_MORE_SECONDS = 60.0
 
 
 def fetchers(settings: IngestorSettings) -> Fetchers:
@@ -26,6 +30,12 @@ def fetchers(settings: IngestorSettings) -> Fetchers:
         "mock": partial(fetch, MockSource()),
         "yahoo": partial(fetch_in_child, YahooSource(settings.yahoo_timeout_seconds)),
         "cryptocompare": partial(fetch_in_child, _cryptocompare(settings, raw), timeout_seconds=_PAGES_TIMEOUT_SECONDS),
+        "url": partial(
+            fetch_in_child, _url(settings, raw), timeout_seconds=settings.url_timeout_seconds + _MORE_SECONDS
+        ),
+        "sql": partial(
+            fetch_in_child, _sql(settings), timeout_seconds=2 * settings.sql_timeout_seconds + _MORE_SECONDS
+        ),
         "file": partial(fetch_in_child, FileSource(settings.files_directory, settings.max_file_bytes)),
     }
 
@@ -45,3 +55,33 @@ def _cryptocompare(settings: IngestorSettings, raw: RawResponses | None) -> Cryp
         timeout_seconds=settings.cryptocompare_timeout_seconds,
         raw=raw,
     )
+
+
+def _url(settings: IngestorSettings, raw: RawResponses | None) -> UrlSource:
+    return UrlSource(
+        directory=settings.files_directory,
+        max_bytes=settings.max_file_bytes,
+        timeout_seconds=settings.url_timeout_seconds,
+        allowed_hosts=_names(settings.url_allowed_hosts.lower()),
+        s3=S3(
+            buckets=_names(settings.s3_buckets),
+            endpoint=settings.s3_endpoint,
+            key=settings.s3_access_key.get_secret_value(),
+            secret=settings.s3_secret_key.get_secret_value(),
+            region=settings.s3_region,
+        ),
+        raw=raw,
+    )
+
+
+def _sql(settings: IngestorSettings) -> SqlSource:
+    return SqlSource(
+        url=settings.sql_url.get_secret_value(),
+        queries=settings.sql_queries_file,
+        timeout_seconds=settings.sql_timeout_seconds,
+        max_rows=settings.sql_max_rows,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -51,7 +51,33 @@ class IngestorSettings(ServiceSettings):
         description="Most bytes of kept answers a source, packed; the oldest go first, 0 keeps none",
     )
 
-    @field_validator("files_directory", "raw_directory", mode="before")
+    url_timeout_seconds: float = Field(
+        default=30.0, gt=0, le=300, description="How long a file by URL may take, redirects and all tries included"
+    )
+    url_allowed_hosts: str = Field(
+        default="",
+        description="Hosts, separated by commas, that the source `url` may ask although their addresses are private",
+    )
+    s3_buckets: str = Field(
+        default="", description="Buckets, separated by commas, that `s3://` addresses may name; unset, none is read"
+    )
+    s3_endpoint: str = Field(default="", description="Address of an S3-compatible service; unset, AWS is asked")
+    s3_region: str = Field(default="us-east-1", min_length=1, description="Region of the buckets")
+    s3_access_key: SecretStr = Field(
+        default=SecretStr(""), description="Access key for the buckets; unset, they must be public"
+    )
+    s3_secret_key: SecretStr = Field(default=SecretStr(""), description="Secret of the access key")
+
+    sql_url: SecretStr = Field(
+        default=SecretStr(""), description="SQLAlchemy address of the PostgreSQL or SQLite database of the source `sql`"
+    )
+    sql_queries_file: Path | None = Field(
+        default=None, description="TOML file with the queries that the source `sql` may run"
+    )
+    sql_timeout_seconds: float = Field(default=30.0, gt=0, le=300, description="How long a query may take")
+    sql_max_rows: int = Field(default=1_000_000, ge=1, description="Most rows that a query may give")
+
+    @field_validator("files_directory", "raw_directory", "sql_queries_file", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """Keep an empty variable from meaning the directory in which the service happens to run."""
