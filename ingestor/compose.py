@@ -8,6 +8,7 @@ import structlog
 
 from ingestor.handlers import Fetchers, IngestHandler
 from ingestor.registry import fetchers
+from ingestor.scheduler import READ, Scheduler
 from ingestor.settings import SERVICE, IngestorSettings
 from ingestor.state import IngestLog
 from runtime.broker import Broker, Message, TopicPartition
@@ -15,15 +16,15 @@ from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError
 from runtime.follower import Follower
 from runtime.health import Health
-from runtime.incoming import Outgoing
+from runtime.incoming import Incoming, Outgoing
 from runtime.kafka_broker import KafkaBroker
 from runtime.metrics import Metrics
 from runtime.publisher import Publisher
 from runtime.worker import Worker
 from schemas.errors import InvalidRecord
-from schemas.topics import INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS, QUARANTINE
+from schemas.topics import INGEST_REQUESTS, QUARANTINE
 
-_FOLLOWED = (OBSERVATIONS, INGEST_EVENTS, QUARANTINE)
+_FOLLOWED = (*READ, QUARANTINE)
 #: The whole history of the partitions may have to be read before the first request is handled.
 _CATCH_UP_SECONDS = 120.0
 
@@ -50,7 +51,7 @@ def build(
     broker = broker or KafkaBroker(settings.kafka_bootstrap_servers, f"foretopic-{SERVICE}")
     clock = clock or SystemClock()
     log = IngestLog()
-    owned = _OwnedPartitions(broker, log, settings.topic_prefix)
+    owned = _OwnedPartitions(broker, log, clock, settings.topic_prefix)
     handler = IngestHandler(
         fetchers=fetchers(settings) if sources is None else sources,
         log=log,
@@ -70,6 +71,7 @@ def build(
         follower=owned.follower,
         on_assigned=owned.take,
         on_revoked=owned.lose,
+        on_turn=owned.scheduler.turn,
         metrics=metrics,
         health=health,
         max_messages=1,  # the next request must see what this one has published
@@ -97,14 +99,17 @@ class _Announcer:
 class _OwnedPartitions:
     """Follows what the log says of the partitions that this instance has, from the beginning."""
 
-    def __init__(self, broker: Broker, log: IngestLog, topic_prefix: str) -> None:
+    def __init__(self, broker: Broker, log: IngestLog, clock: Clock, topic_prefix: str) -> None:
         self._broker = broker
         self._state = log
         self._topic_prefix = topic_prefix
         self._partitions = 0
         self._logger = structlog.get_logger()
         self.follower = Follower(
-            broker, topics=_FOLLOWED, topic_prefix=topic_prefix, apply=log.learn, on_invalid=self._ignore
+            broker, topics=_FOLLOWED, topic_prefix=topic_prefix, apply=self._learn, on_invalid=self._ignore
+        )
+        self.scheduler = Scheduler(
+            broker=broker, follower=self.follower, log=log, clock=clock, service=SERVICE, topic_prefix=topic_prefix
         )
 
     def partitions(self) -> int:
@@ -117,6 +122,7 @@ class _OwnedPartitions:
         if not numbers:
             return
         self._partitions = self._require_copartitioned()
+        self.scheduler.take(numbers, self._partitions)
         self.follower.add(dict.fromkeys(self._followed(numbers), 0))
 
     def lose(self, partitions: Collection[TopicPartition]) -> None:
@@ -124,6 +130,11 @@ class _OwnedPartitions:
         numbers = {partition.partition for partition in partitions}
         self.follower.remove(self._followed(numbers))
         self._state.forget(numbers)
+        self.scheduler.lose(numbers)
+
+    def _learn(self, incoming: Incoming) -> None:
+        self._state.learn(incoming)
+        self.scheduler.learn(incoming)
 
     def _followed(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [
@@ -134,7 +145,8 @@ class _OwnedPartitions:
 
     def _require_copartitioned(self) -> int:
         """Return how many partitions all topics have; an operator may have created them with any number."""
-        names = [topic.full_name(self._topic_prefix) for topic in (INGEST_REQUESTS, *_FOLLOWED)]
+        names = [INGEST_REQUESTS.full_name(self._topic_prefix)]
+        names += [name for topic in _FOLLOWED if (name := topic.full_name(self._topic_prefix)) != names[0]]
         expected = self._broker.partitions(names[0])
         for name in names[1:]:
             found = self._broker.partitions(name)

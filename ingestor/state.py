@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from forecasting.errors import InvalidObservations
 from forecasting.panel import Observations, SeriesHistory
 from ingestor.quarantine import Held
 from runtime.incoming import Incoming
@@ -49,6 +50,14 @@ class IngestLog:
         """Return the latest view of a series; ``None`` when the log has none."""
         history = self._series.get(partition, {}).get(series_id)
         return None if history is None or len(history) == 0 else history.view()
+
+    def view(self, partition: int, series_id: str, before_offset: int | None = None) -> Observations | None:
+        """Return a series as it was known below an offset; ``None`` when the log had none."""
+        history = self._series.get(partition, {}).get(series_id)
+        try:
+            return None if history is None else history.view(before_offset)
+        except InvalidObservations:
+            return None
 
     def held(self, partition: int, series_id: str) -> Held:
         """Return what is held back of a series."""

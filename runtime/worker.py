@@ -109,6 +109,8 @@ class Worker:
         on_assigned: Called inside the poll with the partitions that this member has from now on.
         on_revoked: Called inside the poll with the partitions that it loses, after their work was dropped. Both must be
             quick, and must not fail: nothing calls them again.
+        on_turn: Called after each poll, for what is due by the clock (an effect of its own: ``turn``). After a
+            `TransientError` it is called again with the next poll.
         log_fields: Gives further fields for the log line of a message.
     """
 
@@ -127,6 +129,7 @@ class Worker:
         writes_dead_letters: bool = True,
         on_assigned: PartitionsCallback | None = None,
         on_revoked: PartitionsCallback | None = None,
+        on_turn: Callable[[], None] | None = None,
         metrics: Metrics | None = None,
         health: Health | None = None,
         backoff: Backoff | None = None,
@@ -148,6 +151,7 @@ class Worker:
         self._writes_dead_letters = writes_dead_letters
         self._assigned_hook = on_assigned
         self._revoked_hook = on_revoked
+        self._on_turn = on_turn
         self._metrics = metrics or Metrics(service)
         self._health = health or Health(clock)
         self._backoff = backoff or Backoff()
@@ -190,8 +194,8 @@ class Worker:
         """Do one cycle, effect by effect: yield ``before-...`` just before and ``after-...`` just after each.
 
         Whoever drops the iterator stops the worker between two effects, as a crash does. Effects: ``poll``,
-        ``catch-up``, ``prepare``, ``handle``, ``publish`` (one a record), ``acknowledge``, ``commit`` and, when
-        something may work later, ``back-off``, after which the cycle goes on where it failed.
+        ``turn``, ``catch-up``, ``prepare``, ``handle``, ``publish`` (one a record), ``acknowledge``, ``commit`` and,
+        when something may work later, ``back-off``, after which the cycle goes on where it failed.
         """
         while True:
             try:
@@ -216,6 +220,10 @@ class Worker:
             yield "before-poll"
             self._poll()
             yield "after-poll"
+            if self._on_turn is not None:
+                yield "before-turn"
+                self._on_turn()
+                yield "after-turn"
         batch = self._batch
         if batch is None:
             return
