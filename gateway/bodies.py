@@ -13,7 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from gateway.problems import FieldFault, Problem
 from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
-from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId
+from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId, UtcTime
 from schemas.trainings import (
     CovariateKind,
     FeatureRequested,
@@ -44,6 +44,8 @@ class ForecastBody(Body, frozen=True, kw_only=True):
     horizon: Horizon
     levels: Levels = DEFAULT_LEVELS
     model: ModelReference | None = None
+    #: As the series was known at this time (UTC): only batches that were received until then are read.
+    known_at: UtcTime | None = None
 
 
 class FeatureBody(FeatureRequested, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +91,8 @@ class TrainingBody(Body, frozen=True, kw_only=True):
     #: Whether bands follow the newest folds of a series or stay as they were calibrated.
     intervals: IntervalKind = "adaptive"
     seed: Annotated[int, Meta(ge=0)] = 0
+    #: As the series were known at this time (UTC): only batches that were received until then are read.
+    known_at: UtcTime | None = None
     cause: str = "user"
 
 

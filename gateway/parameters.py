@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -9,8 +10,11 @@ from flask import request
 
 from gateway.problems import FieldFault, Problem
 
+_PLACE = re.compile(r"[0-9]{1,18}\.-?[0-9]{1,12}")
 
-def _invalid(name: str, expected: str, found: str) -> Problem:
+
+def invalid(name: str, expected: str, found: str) -> Problem:
+    """Return the 422 for a query parameter."""
     return Problem(
         422,
         "invalid-parameter",
@@ -24,7 +28,7 @@ def require_known(names: Iterable[str]) -> None:
     known = sorted(names)
     for name, value in request.args.items():
         if name not in known:
-            raise _invalid(name, f"one of {', '.join(known) or 'none'}", value)
+            raise invalid(name, f"one of {', '.join(known) or 'none'}", value)
 
 
 def integer(name: str, *, default: int, minimum: int, maximum: int) -> int:
@@ -33,7 +37,7 @@ def integer(name: str, *, default: int, minimum: int, maximum: int) -> int:
     if text is None:
         return default
     if not text.isascii() or not text.isdecimal() or not minimum <= int(text[:20]) <= maximum:
-        raise _invalid(name, f"a whole number from {minimum} to {maximum}", text[:100])
+        raise invalid(name, f"a whole number from {minimum} to {maximum}", text[:100])
     return int(text)
 
 
@@ -41,20 +45,37 @@ def choice(name: str, choices: tuple[str, ...]) -> str:
     """Return one of ``choices``; the first is the default."""
     text = request.args.get(name, choices[0])
     if text not in choices:
-        raise _invalid(name, f"one of {', '.join(choices)}", text[:100])
+        raise invalid(name, f"one of {', '.join(choices)}", text[:100])
     return text
 
 
-def time_seconds(name: str) -> int | None:
-    """Return a time (RFC 3339 with zone) in seconds since the epoch, or ``None`` where it is not given."""
+def time(name: str) -> datetime | None:
+    """Return a time (RFC 3339 with zone), or ``None`` where it is not given."""
     text = request.args.get(name)
     if text is None:
         return None
     try:
         # A plus sign that was not percent-encoded arrives as a space.
-        time = datetime.fromisoformat(text.replace(" ", "+"))
+        found = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise _invalid(name, "a time such as 2025-01-02T00:00:00Z", text[:100])
-    return int(time.timestamp())
+        found = None
+    if found is None or found.tzinfo is None:
+        raise invalid(name, "a time such as 2025-01-02T00:00:00Z", text[:100])
+    return found
+
+
+def time_seconds(name: str) -> int | None:
+    """Return a time in seconds since the epoch, or ``None`` where it is not given."""
+    found = time(name)
+    return None if found is None else int(found.timestamp())
+
+
+def place(name: str) -> tuple[int, int] | None:
+    """Return the offset and the time (s) that the path of a next page gave, or ``None`` where it is not given."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if not _PLACE.fullmatch(text):
+        raise invalid(name, "as it stands in the path of a next page", text[:100])
+    offset, _, seconds = text.partition(".")
+    return int(offset), int(seconds)

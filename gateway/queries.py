@@ -187,6 +187,11 @@ class Queries:
         table = tables.MODEL_VERSIONS
         return self._all(select(table).order_by(table.c.model, table.c.log_offset))
 
+    def release(self, model: str, version: str) -> Mapped | None:
+        """Return one model version without its graph."""
+        table = tables.MODEL_VERSIONS
+        return self._one(select(table).where(table.c.model == model, table.c.version == version))
+
     def versions(self, model: str) -> list[str]:
         """Return the versions of a model in log order."""
         table = tables.MODEL_VERSIONS

@@ -49,8 +49,20 @@ class Rows:
 
 def wish_of(request: ForecastRequested) -> str:
     """Return the digest of what a request asks for: everything but who asked, when and up to which offsets."""
-    wish = (request.series_id, request.window, request.cutoff, request.horizon, request.levels, request.model)
-    return digest_of(wish if request.future is None else (*wish, request.future))
+    wish: list[object] = [
+        request.series_id,
+        request.window,
+        request.cutoff,
+        request.horizon,
+        request.levels,
+        request.model,
+    ]
+    # Fields that came later count only where they are given: what was asked before them keeps its digest.
+    if request.future is not None:
+        wish.append(request.future)
+    if request.known_at is not None:
+        wish.append({"known_at": request.known_at})
+    return digest_of(wish)
 
 
 def microseconds(time: datetime) -> int:

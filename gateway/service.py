@@ -17,6 +17,7 @@ from gateway.queries import Queries
 from gateway.settings import GatewaySettings
 from gateway.settled import Settled
 from gateway.store import Alarm, Store
+from gateway.versions import Versions
 from runtime.broker import Broker, TopicPartition, partition_for
 from runtime.clock import Clock
 from runtime.errors import TransientError
@@ -60,6 +61,7 @@ class GatewayService:
         self.clock = clock
         self.meters = Meters()
         self.queries = Queries(store)
+        self.versions = Versions(store.engine)
         self.open_requests = OpenRequests()
         self.publisher = Publisher(broker.producer(), service=SERVICE, clock=clock, topic_prefix=settings.topic_prefix)
         self.dispatcher = Dispatcher(

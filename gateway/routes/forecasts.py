@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 
 import msgspec
 from flask import Blueprint, Response, g, request, url_for
@@ -12,8 +13,10 @@ from gateway.answers import json_bytes, json_of, refusal
 from gateway.bodies import ForecastBody, read_body, rule_broken
 from gateway.dispatcher import Waiting
 from gateway.headers import idempotency_key, new_id, wait_seconds
+from gateway.known import ends_known_at
 from gateway.open_requests import OpenRequest
 from gateway.problems import FieldFault, Problem, not_found, unavailable
+from gateway.routes.inputs import inputs_of
 from gateway.rows import wish_of
 from gateway.service import GatewayService
 from runtime.errors import TransientError
@@ -39,6 +42,11 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.get("/<forecast_or_request_id>")
     def get(forecast_or_request_id: str) -> Response:
         return desk.find(forecast_or_request_id)
+
+    @routes.get("/<forecast_or_request_id>/inputs")
+    def inputs(forecast_or_request_id: str) -> Response:
+        found = desk.find(forecast_or_request_id)
+        return inputs_of(service, found.data) if found.status_code == HTTPStatus.OK else found
 
     return routes
 
@@ -149,6 +157,8 @@ class ForecastDesk:
         end = 0
         if body.series_id is not None:
             end = projection.seen(OBSERVATIONS, self._request_partition(body.series_id))
+            if body.known_at is not None:
+                (end,) = ends_known_at(service, [body.series_id], body.known_at).values()
         try:
             return ForecastRequested(
                 request_id=request_id,
@@ -164,6 +174,7 @@ class ForecastDesk:
                     models=projection.seen(MODELS, 0),
                     deployments=projection.seen(DEPLOYMENTS, 0),
                 ),
+                known_at=None if body.known_at is None else body.known_at.astimezone(UTC),
             )
         except ValueError as error:
             raise rule_broken(error, body) from error

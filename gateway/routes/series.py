@@ -1,22 +1,23 @@
-"""Series, their observations, their newest forecast."""
+"""Series, their observations as they are and as they were known, their newest forecast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 from flask import Blueprint, Response, request
 
 from gateway import parameters
 from gateway.answers import json_bytes, json_of
+from gateway.known import point_of_query
+from gateway.observed import columnar, decoded, received_at, utc, versions_of
 from gateway.problems import Problem, not_found
 from gateway.service import GatewayService
 
 MAX_ROWS = 10_000
-_COLUMNS = msgspec.json.Decoder(dict[str, float | None])
 
 
 def blueprint(service: GatewayService) -> Blueprint:
@@ -31,6 +32,10 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.get("/<path:series_id>/observations")
     def observations(series_id: str) -> Response:
         return _observations(service, series_id)
+
+    @routes.get("/<path:series_id>/restatements")
+    def restatements(series_id: str) -> Response:
+        return _restatements(service, series_id)
 
     @routes.get("/<path:series_id>/forecasts/latest")
     def latest(series_id: str) -> Response:
@@ -51,11 +56,6 @@ def blueprint(service: GatewayService) -> Blueprint:
     return routes
 
 
-def utc(seconds: int | None) -> datetime | None:
-    """Return seconds since the epoch as a UTC time."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
 def _series(service: GatewayService, series_id: str) -> Mapping[str, Any]:
     row = service.queries.one_series(series_id)
     if row is None:
@@ -68,34 +68,60 @@ def _line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _observations(service: GatewayService, series_id: str) -> Response:
-    parameters.require_known(("limit", "after", "before", "order"))
+    parameters.require_known(("limit", "after", "before", "order", "known_at", "known_at_offset", "versions"))
     limit = parameters.integer("limit", default=1000, minimum=1, maximum=MAX_ROWS)
     is_newest_first = parameters.choice("order", ("oldest", "newest")) == "newest"
+    is_with_versions = parameters.choice("versions", ("false", "true")) == "true"
+    after, before = parameters.time_seconds("after"), parameters.time_seconds("before")
     series = _series(service, series_id)
-    rows = service.queries.observations(
-        series_id,
-        after=parameters.time_seconds("after"),
-        before=parameters.time_seconds("before"),
-        limit=limit + 1,
-        is_newest_first=is_newest_first,
-    )
+    known = point_of_query(service, series_id)
+    # The latest view alone is read from one table.
+    read = service.queries.observations
+    if is_with_versions or not known.is_now:
+        read = partial(service.versions.observations, known=known)
+    rows = read(series_id, after=after, before=before, limit=limit + 1, is_newest_first=is_newest_first)
     page = rows[:limit]
     document = {
         "series_id": series_id,
         "freq": series["freq"],
         "unit": series["unit"],
-        "observations": _columnar(page),
+        "observations": columnar(page),
         "next": _next_page(page[-1]["time"], is_newest_first) if len(rows) > limit else None,
     }
+    if is_with_versions:
+        document["versions"] = versions_of(service.versions, series_id, page)
     return json_of(document)
 
 
-def _columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    decoded = [_COLUMNS.decode(row["columns"]) for row in rows]
-    names = dict.fromkeys(name for columns in decoded for name in columns)
+def _restatements(service: GatewayService, series_id: str) -> Response:
+    parameters.require_known(("limit", "order", "cursor"))
+    limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
+    is_newest_first = parameters.choice("order", ("oldest", "newest")) == "newest"
+    beyond = parameters.place("cursor")
+    _series(service, series_id)
+    rows = service.versions.restatements(series_id, beyond=beyond, limit=limit + 1, is_newest_first=is_newest_first)
+    page = rows[:limit]
+    batches = service.versions.batches(series_id, [row["log_offset"] for row in page])
+    more = None
+    if len(rows) > limit:
+        cursor = f"{page[-1]['log_offset']}.{page[-1]['time']}"
+        more = f"{request.path}?{urlencode({**request.args.to_dict(), 'cursor': cursor})}"
+    lines = [_restatement(row, batches[row["log_offset"]]) for row in page]
+    return json_of({"series_id": series_id, "restatements": lines, "next": more})
+
+
+def _restatement(row: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
+    before, after = decoded(row["before"]), decoded(row["after"])
     return {
-        "time": [utc(row["time"]) for row in rows],
-        "columns": {name: [columns.get(name) for columns in decoded] for name in names},
+        "time": utc(row["time"]),
+        "received_at": received_at(batch["received_us"]),
+        "log_offset": row["log_offset"],
+        **{name: batch[name] for name in ("kind", "reason", "source")},
+        "columns": {
+            name: {"from": before.get(name), "to": after.get(name)}
+            for name in dict.fromkeys((*before, *after))
+            if before.get(name) != after.get(name)
+        },
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from gateway.answers import json_of
 from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
 from gateway.headers import idempotency_key, new_id
 from gateway.keyed import send_once
+from gateway.known import ends_known_at
 from gateway.problems import FieldFault, Problem, not_found
 from gateway.service import GatewayService
 from gateway.training_checks import require_trainable
@@ -119,7 +121,7 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
             advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
             raise not_found("series", series_id, advice)
     require_trainable(service, body, series_ids)
-    partitions = sorted({service.partition_of(OBSERVATIONS, series_id) for series_id in series_ids})
+    ends = _ends(service, body, series_ids)
     try:
         return TrainingRequested(
             training_id=training_id,
@@ -143,11 +145,20 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
             fallback=body.fallback,
             intervals=body.intervals,
             seed=body.seed,
-            as_of={str(number): service.projection.seen(OBSERVATIONS, number) for number in partitions},
+            as_of={str(number): end for number, end in sorted(ends.items())},
+            known_at=None if body.known_at is None else body.known_at.astimezone(UTC),
             cause=body.cause,
         )
     except ValueError as error:
         raise rule_broken(error, body) from error
+
+
+def _ends(service: GatewayService, body: TrainingBody, series_ids: Sequence[str]) -> dict[int, int]:
+    """Return partition of `observations` -> end offset that the training may read up to."""
+    if body.known_at is not None:
+        return ends_known_at(service, series_ids, body.known_at)
+    partitions = {service.partition_of(OBSERVATIONS, series_id) for series_id in series_ids}
+    return {number: service.projection.seen(OBSERVATIONS, number) for number in partitions}
 
 
 def _delete(service: GatewayService, training_id: str) -> Response:
