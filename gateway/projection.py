@@ -31,6 +31,7 @@ from schemas.topics import (
     FORECASTS,
     INGEST_EVENTS,
     INGEST_REQUESTS,
+    INGEST_SCHEDULES,
     MODELS,
     OBSERVATIONS,
     QUARANTINE,
@@ -42,6 +43,7 @@ from schemas.topics import (
 FACTS = (
     OBSERVATIONS,
     INGEST_REQUESTS,
+    INGEST_SCHEDULES,
     INGEST_EVENTS,
     QUARANTINE,
     TRAINING_REQUESTS,

@@ -24,6 +24,7 @@ from schemas.identity import digest_of
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
 from schemas.observations import ObservationBatch
+from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, RuleBroken
 from schemas.record import Record
 from schemas.schedules import SeriesScheduled
 from schemas.topics import Topic
@@ -168,6 +169,22 @@ def schedule(schedule_id: str = "schedule-1", **changes: Any) -> SeriesScheduled
         values["cron"] = "0 0 * * *"
     values.update(changes)
     return SeriesScheduled(**values)
+
+
+def observations_quarantined(quarantine_id: str = "held-1", **changes: Any) -> ObservationsQuarantined:
+    batch = observation_batch(rows=2, kind="append", **changes.pop("batch", {}))
+    values: dict[str, Any] = {
+        "series_id": batch.series_id,
+        "ingest_id": "ingest-1",
+        "batch": batch,
+        "broken": (RuleBroken(rule="unit-error", times=batch.time[:1], rows=1, reason="in pence"),),
+    }
+    return ObservationsQuarantined(quarantine_id=quarantine_id, **(values | changes))
+
+
+def quarantine_decided(quarantine_id: str = "held-1", **changes: Any) -> QuarantineDecided:
+    values: dict[str, Any] = {"decision_id": "decision-1", "series_id": SERIES, "decision": "release"}
+    return QuarantineDecided(quarantine_id=quarantine_id, **(values | changes))
 
 
 def forecast_issued(request_id: str = "request-1", *, horizon: int = 3, **changes: Any) -> ForecastIssued:

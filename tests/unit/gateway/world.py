@@ -30,6 +30,7 @@ from schemas import topics
 from schemas.codec import decode, encode
 from schemas.forecasts import ForecastRequestBatch, ForecastRequested, ForecastStep, forecast_id_of
 from schemas.record import Record
+from schemas.schedules import RunPlanned
 from schemas.topics import FORECAST_REQUESTS, FORECASTS, TOPIC_BY_NAME, Topic
 from tests import factories
 
@@ -265,7 +266,15 @@ def every_record() -> list[tuple[Topic, Record]]:
         (topics.INGEST_REQUESTS, factories.ingest_request()),
         (topics.INGEST_EVENTS, factories.ingest_event(state="running")),
         (topics.INGEST_EVENTS, factories.ingest_event(state="succeeded")),
+        (topics.INGEST_SCHEDULES, factories.schedule()),
+        (topics.INGEST_SCHEDULES, factories.schedule("schedule-2", is_paused=True)),
+        (topics.INGEST_EVENTS, RunPlanned(schedule_id="schedule-2", series_id=factories.SERIES)),
         (topics.INGEST_EVENTS, factories.ingest_event(state="running")),
+        (topics.QUARANTINE, factories.observations_quarantined()),
+        (topics.QUARANTINE, factories.observations_quarantined("held-2")),
+        (topics.QUARANTINE, factories.quarantine_decided()),
+        (topics.QUARANTINE, factories.quarantine_decided(decision_id="decision-2", decision="reject")),
+        (topics.QUARANTINE, factories.observations_quarantined()),
         (topics.TRAINING_REQUESTS, factories.training_request()),
         (topics.TRAINING_REQUESTS, factories.training_cancel_request()),
         (topics.TRAINING_REQUESTS, factories.training_request()),
