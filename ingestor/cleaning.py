@@ -10,7 +10,7 @@
 | infinity, no ``close`` in a frame with closes, a price <= 0, a negative volume, high below low | dropped |
 | more than `MAX_DROPPED_FRACTION` of the rows dropped for broken values | refused: the source is at fault |
 | rows closer together than ``freq``, or typically more than `MAX_GAP_STEPS` steps apart | refused: another freq |
-| the last bars, while their interval is not complete | withheld |
+| the last bars, while their interval is not complete | withheld, but for columns that are known in the future |
 | rows more than a step later than now | left to the quality gate: only what is known in the future may stand there |
 
 Whether a value that may be true is plausible is the quality gate's to say.
@@ -18,6 +18,7 @@ Whether a value that may be true is plausible is the quality gate's to say.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -65,7 +66,7 @@ def clean(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
     frame = frame.rows(np.argsort(frame.time, kind="stable"))
     frame = _without_empty_rows(frame)
     frame = _without_repeats(frame)
-    frame = _without_broken_rows(frame)
+    frame = _without_broken_rows(frame, _ahead(frame, wanted))
     _require_freq(frame, wanted.freq)
     return _withhold_incomplete(frame, wanted)
 
@@ -122,11 +123,11 @@ def _equals_previous(frame: SourceFrame) -> Mask:
     return equal
 
 
-def _without_broken_rows(frame: SourceFrame) -> SourceFrame:
+def _without_broken_rows(frame: SourceFrame, ahead: Mask) -> SourceFrame:
     missing = np.full(len(frame), np.nan)
     rules: dict[str, Mask] = {
         "with an infinite value": _any(frame, [np.isinf(values) for values in frame.columns.values()]),
-        "without a close": np.isnan(frame.columns["close"]) if "close" in frame.columns else _any(frame, []),
+        "without a close": ~ahead & np.isnan(frame.columns["close"]) if "close" in frame.columns else _any(frame, []),
         "with a price of 0 or less": _any(frame, [frame.columns.get(name, missing) <= 0 for name in PRICE_COLUMNS]),
         "with a negative volume": frame.columns.get("volume", missing) < 0,
         "with high below low": frame.columns.get("high", missing) < frame.columns.get("low", missing),
@@ -177,8 +178,31 @@ def _require_freq(frame: SourceFrame, freq: str) -> None:
 
 
 def _withhold_incomplete(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
-    """Leave out the newest bars as long as their interval is not complete: their values still change."""
-    begun = keep = int(np.searchsorted(frame.time, future_from(wanted.freq, wanted.now)))
+    """Leave out the newest bars as long as their interval is not complete: their values still change.
+
+    What is known in the future does not change: of such columns their values stay.
+    """
+    which = np.zeros(len(frame), dtype=bool)
+    which[_complete(frame, wanted) : _begun(frame, wanted)] = True
+    changing = {name for name in frame.columns if name not in wanted.known_future}
+    has_more = _any(frame, [~np.isnan(frame.columns[name]) for name in changing]) & which
+    note = (f"withheld until complete: {told_times(frame, has_more)}",) if has_more.any() else ()
+    columns = {
+        name: np.where(which, np.nan, values) if name in changing else values for name, values in frame.columns.items()
+    }
+    keep = ~which | _any(frame, [~np.isnan(values) for values in columns.values()])
+    return replace(frame, columns=columns).rows(keep, *note)
+
+
+def _ahead(frame: SourceFrame, wanted: Wanted) -> Mask:
+    """Return which rows may lack what is not known in the future."""
+    rows = np.arange(len(frame))
+    return rows >= _complete(frame, wanted) if wanted.known_future else np.zeros(len(frame), dtype=bool)
+
+
+def _complete(frame: SourceFrame, wanted: Wanted) -> int:
+    """Return how many of the first rows have an interval that is complete."""
+    keep = _begun(frame, wanted)
     count, unit = parse_freq(wanted.freq)
     longest = timedelta(seconds=count * _STEP_SECONDS[unit] * 1.2) + _SURELY_COMPLETE
     while keep:
@@ -186,11 +210,11 @@ def _withhold_incomplete(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
         if time + longest <= wanted.now or _end(frame, wanted, time) <= wanted.now:
             break
         keep -= 1
-    rows = np.arange(len(frame))
-    which = (rows >= keep) & (rows < begun)
-    if not which.any():
-        return frame
-    return frame.rows(~which, f"withheld until complete: {told_times(frame, which)}")
+    return keep
+
+
+def _begun(frame: SourceFrame, wanted: Wanted) -> int:
+    return int(np.searchsorted(frame.time, future_from(wanted.freq, wanted.now)))
 
 
 def future_from(freq: str, now: datetime) -> int:

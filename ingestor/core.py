@@ -1,7 +1,8 @@
 """What a fetched frame means for the log: which rows are new, which have changed. No I/O, no clock.
 
-- A time that the log does not have is published: as `history` on the first load and before the newest known time, as
-  `append` after it.
+- A time that the log does not have is published: as `history` on the first load and before the newest observed time, as
+  `append` after it. A row that has only columns that are known in the future is not observed yet: what comes for it
+  later, and takes nothing back, is an `append` too.
 - A value counts as changed when it differs by more than one part in a million (`TOLERANCE`): Yahoo's adjusted closes
   wander in their seventh digit from one answer to the next. A changed row is published whole, as `restatement`.
 - A missing value never replaces a known one, and a column that the source does not give keeps its values: the latest
@@ -12,11 +13,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from forecasting.panel import Observations
 from ingestor.errors import BadSourceData
@@ -30,6 +33,7 @@ _BYTES_A_VALUE = 26
 _BYTES_A_BATCH = 2 * 1024 * 1024
 MAX_COLUMNS = 500
 _TOLD_CHANGES = 3
+_BEFORE_ALL = -(2**62)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,11 @@ class Series:
 
 
 def plan(
-    series: Series, known: Observations | None, frame: SourceFrame, received_at: datetime
+    series: Series,
+    known: Observations | None,
+    frame: SourceFrame,
+    received_at: datetime,
+    known_future: Collection[str] = (),
 ) -> tuple[ObservationBatch, ...]:
     """Return the batches that bring the log up to ``frame``, in the order in which they are to be published.
 
@@ -51,6 +59,7 @@ def plan(
         known: The latest view of the series in the log; ``None`` when it has none.
         frame: Clean rows, strictly ascending in time.
         received_at: When the frame was fetched (UTC).
+        known_future: Columns whose values may come before their row is observed.
 
     Raises:
         BadSourceData: The frame cannot be of this series.
@@ -62,14 +71,26 @@ def plan(
     index = np.searchsorted(known.time, frame.time)
     index[index == len(known)] = 0
     is_known = known.time[index] == frame.time
-    is_later = frame.time > known.time[-1]
+    is_later = frame.time > _observed_until(known, known_future)
     writer = replace(writer, unit=frame.unit or known.unit)
-    changed, reason = _changed(known, index[is_known], frame.rows(is_known))
+    changed = _changed(known, index[is_known], frame.rows(is_known))
+    arrived = changed.only_adds & is_later[is_known][changed.rows]
     return (
         *writer.batches(frame.rows(~is_known & ~is_later), "history"),
-        *writer.batches(changed, "restatement", reason),
-        *writer.batches(frame.rows(is_later), "append"),
+        *writer.batches(changed.frame.rows(~arrived), "restatement", changed.reason),
+        *writer.batches(changed.frame.rows(arrived), "append"),
+        *writer.batches(frame.rows(~is_known & is_later), "append"),
     )
+
+
+def _observed_until(known: Observations, known_future: Collection[str]) -> int:
+    """Return the time of the last row that has more than what is known in the future."""
+    observed = np.zeros(len(known), dtype=bool)
+    for name, values in known.columns.items():
+        if name not in known_future:
+            observed |= ~np.isnan(values)
+    rows = np.flatnonzero(observed)
+    return int(known.time[rows[-1]]) if len(rows) else _BEFORE_ALL
 
 
 def _require_same_series(series: Series, known: Observations | None, frame: SourceFrame) -> None:
@@ -90,8 +111,24 @@ def _require_same_series(series: Series, known: Observations | None, frame: Sour
         )
 
 
-def _changed(known: Observations, index: IntArray, frame: SourceFrame) -> tuple[SourceFrame, str]:
-    """Return the rows of ``frame`` that differ from the log, completed by what the log has, and why they do.
+class _Changed(NamedTuple):
+    """Rows that differ from the log, completed by what the log has.
+
+    Attributes:
+        frame: The rows.
+        rows: Where they stood in the frame that was compared, shape (n,).
+        only_adds: Whether a row takes no known value back, shape (n,).
+        reason: In what they differ.
+    """
+
+    frame: SourceFrame
+    rows: IntArray
+    only_adds: npt.NDArray[np.bool_]
+    reason: str
+
+
+def _changed(known: Observations, index: IntArray, frame: SourceFrame) -> _Changed:
+    """Return the rows of ``frame`` that differ from the log.
 
     Args:
         known: The log's view.
@@ -101,6 +138,7 @@ def _changed(known: Observations, index: IntArray, frame: SourceFrame) -> tuple[
     missing = np.full(len(frame), np.nan)
     columns: dict[str, FloatArray] = {}
     is_changed = np.zeros(len(frame), dtype=bool)
+    takes_back = np.zeros(len(frame), dtype=bool)
     told: list[str] = []
     for name in dict.fromkeys([*known.columns, *frame.columns]):
         old = known.columns[name][index] if name in known.columns else missing
@@ -111,6 +149,7 @@ def _changed(known: Observations, index: IntArray, frame: SourceFrame) -> tuple[
         is_same = np.abs(new - old) <= TOLERANCE * np.maximum(np.abs(new), np.abs(old))
         differs = ~is_same & ~np.isnan(new)
         is_changed |= differs
+        takes_back |= differs & ~np.isnan(old)
         told += [
             f"{_day(frame.time[row])} {name} from {_number(old[row])} to {_number(new[row])}"
             for row in np.flatnonzero(differs)[:_TOLD_CHANGES]
@@ -122,7 +161,7 @@ def _changed(known: Observations, index: IntArray, frame: SourceFrame) -> tuple[
         f"in {count} row{'s' * (count != 1)}: {', '.join(told[:_TOLD_CHANGES])}{', ...' * (len(told) > _TOLD_CHANGES)}"
     )
     carried = SourceFrame(source=frame.source, unit=frame.unit, time=frame.time, columns=columns)
-    return carried.rows(is_changed), reason
+    return _Changed(carried.rows(is_changed), np.flatnonzero(is_changed), ~takes_back[is_changed], reason)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,8 +154,8 @@ class IngestHandler:
         )
         # What is held already, or was rejected, is not asked about again.
         new = verdict.held & ~self._log.held(partition, request.series_id).has(frame)
-        held = plan(series, known, frame.rows(new), outcome.received_at)
-        batches = plan(series, known, frame.rows(~verdict.held), outcome.received_at)
+        held = plan(series, known, frame.rows(new), outcome.received_at, request.known_future)
+        batches = plan(series, known, frame.rows(~verdict.held), outcome.received_at, request.known_future)
         event = _event_of(
             request,
             "succeeded",
@@ -218,6 +218,7 @@ class IngestHandler:
             end=request.end,
             adjust=request.adjust,
             known_since=None if known is None else datetime.fromtimestamp(int(known.time[0]), UTC).date(),
+            known_future=request.known_future,
             now=outcome.received_at,
         )
         unreachable: list[str] = []

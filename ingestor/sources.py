@@ -34,6 +34,7 @@ class Wanted:
         adjust: Prices adjusted for splits and dividends instead of splits alone.
         known_since: Day of the first observation that the log has; a default start is never later, since a source
             that restates (a split) restates everything.
+        known_future: Columns that rows that have not ended may have; the others are withheld there.
         now: The moment of asking (UTC).
     """
 
@@ -44,6 +45,7 @@ class Wanted:
     end: date | None = None
     adjust: bool = False
     known_since: date | None = None
+    known_future: tuple[str, ...] = ()
     now: datetime
 
 
@@ -82,10 +84,10 @@ class SourceFrame:
 class Source(Protocol):
     """A place that observations come from.
 
-    Adapters may not vary in this: `fetch` blocks, for seconds at the most where it uses the network; it neither
-    retries nor keeps anything between calls; it raises `SourceUnreachable`, `UnknownSymbol` or `BadSourceData` and
-    nothing else; rows may come unsorted, repeated or broken (`ingestor.cleaning` judges them), but never from another
-    series.
+    Adapters may not vary in this: `fetch` blocks, no longer than its time-outs say, tries over HTTP included; it keeps
+    nothing between calls but raw answers on the disk; it raises `SourceUnreachable`, `UnknownSymbol` or
+    `BadSourceData` and nothing else; rows may come unsorted, repeated or broken (`ingestor.cleaning` judges them), but
+    never from another series.
     """
 
     @property
