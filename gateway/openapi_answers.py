@@ -72,6 +72,19 @@ class Columns(Answer, frozen=True, kw_only=True):
     columns: dict[str, tuple[float | None, ...]]
 
 
+class RowVersions(Answer, frozen=True, kw_only=True):
+    """Where the version of each row comes from; all arrays are as long as the rows."""
+
+    #: Of its batch, in the partition of the series.
+    log_offset: tuple[Count, ...]
+    #: When the ingestor saw it (UTC).
+    received_at: tuple[datetime, ...]
+    kind: tuple[BatchKind, ...]
+    #: Why it was restated; empty for the other kinds.
+    reason: tuple[str, ...]
+    source: tuple[str, ...]
+
+
 class ObservationsPage(Answer, frozen=True, kw_only=True):
     """Some observations of a series, and where the next ones are."""
 
@@ -79,8 +92,63 @@ class ObservationsPage(Answer, frozen=True, kw_only=True):
     freq: Freq
     unit: str
     observations: Columns
+    #: Only where asked for.
+    versions: RowVersions | None = None
     #: Path of the next page; null on the last one.
     next: str | None
+
+
+class ColumnChange(Answer, frozen=True, kw_only=True):
+    """How a value changed; null is a missing one."""
+
+    from_: float | None = msgspec.field(name="from")
+    to: float | None
+
+
+class Restatement(Answer, frozen=True, kw_only=True):
+    """A row whose values were replaced by others."""
+
+    #: UTC start of its interval.
+    time: datetime
+    #: When the new values were received (UTC).
+    received_at: datetime
+    #: Of the batch with the new values: before it the old ones held.
+    log_offset: Count
+    kind: BatchKind
+    reason: str
+    source: str
+    #: The columns that changed.
+    columns: dict[str, ColumnChange]
+
+
+class RestatementsPage(Answer, frozen=True, kw_only=True):
+    """Some restatements of a series, and where the next ones are."""
+
+    series_id: SeriesId
+    restatements: tuple[Restatement, ...]
+    #: Path of the next page; null on the last one.
+    next: str | None
+
+
+class ForecastInputs(Answer, frozen=True, kw_only=True):
+    """The rows of a series as they were known to a forecast."""
+
+    forecast_id: Id
+    request_id: Id
+    series_id: SeriesId
+    model: ModelName
+    version: Version
+    #: UTC; time of the last row.
+    cutoff: datetime
+    #: Where the newest batch that it used stands in `observations`.
+    observation_partition: Count
+    observation_offset: Count
+    #: The raw columns of the model, oldest row first, up to the cutoff.
+    observations: Columns
+    #: What the log knew of the steps, in the columns known in the future; null where the model reads none.
+    future: Columns | None
+    #: Of `observations`; only where asked for.
+    versions: RowVersions | None = None
 
 
 class PendingForecast(Answer, frozen=True, kw_only=True):

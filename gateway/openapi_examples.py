@@ -30,6 +30,7 @@ FORECAST_WINDOW_BODY: JsonObject = {
     "horizon": 5,
     "model": f"{MODEL_NAME}:{VERSION}",
 }
+FORECAST_KNOWN_AT_BODY: JsonObject = {"series_id": SERIES_ID, "horizon": 10, "known_at": "2025-01-02T21:00:00Z"}
 PENDING: JsonObject = {"request_id": "request-1", "state": "pending"}
 SERIES_LINE: JsonObject = {
     "series_id": SERIES_ID,
@@ -50,6 +51,46 @@ OBSERVATIONS: JsonObject = {
         "columns": {"close": [250.42, 243.85], "volume": [39480700.0, None]},
     },
     "next": f"/api/v1/series/{SERIES_ID}/observations?limit=2&after=2025-01-02T00%3A00%3A00Z",
+}
+RESTATEMENTS: JsonObject = {
+    "series_id": SERIES_ID,
+    "restatements": [
+        {
+            "time": "2024-12-31T00:00:00Z",
+            "received_at": "2025-01-02T21:05:03.250000Z",
+            "log_offset": 12,
+            "kind": "restatement",
+            "reason": (
+                "yahoo gives other values than the log had up to offset 11 (from yahoo) in 1 row: "
+                "2024-12-31 close from 250.42 to 250.4"
+            ),
+            "source": "yahoo",
+            "columns": {"close": {"from": 250.42, "to": 250.4}},
+        }
+    ],
+    "next": None,
+}
+INPUTS: JsonObject = {
+    "forecast_id": "235d824e85e73458dcedfa167048ef21",
+    "request_id": "request-1",
+    "series_id": SERIES_ID,
+    "model": MODEL_NAME,
+    "version": VERSION,
+    "cutoff": "2025-01-02T00:00:00Z",
+    "observation_partition": 7,
+    "observation_offset": 11,
+    "observations": {
+        "time": ["2024-12-31T00:00:00Z", "2025-01-02T00:00:00Z"],
+        "columns": {"close": [250.42, 243.85]},
+    },
+    "future": None,
+    "versions": {
+        "log_offset": [10, 11],
+        "received_at": ["2024-12-31T21:05:02.125000Z", "2025-01-02T21:05:01.500000Z"],
+        "kind": ["append", "append"],
+        "reason": ["", ""],
+        "source": ["yahoo", "yahoo"],
+    },
 }
 TRAINING_BODY: JsonObject = {"series_id": SERIES_ID, "algorithm": "lstm", "horizon": 10, "window_size": 20}
 TRAINING_FEATURES_BODY: JsonObject = {

@@ -4,113 +4,14 @@ from __future__ import annotations
 
 from gateway import openapi_answers as answers
 from gateway import openapi_examples as examples
-from gateway.bodies import DecisionBody, DeployBody, ForecastBody, IngestBody, TrainingBody
-from gateway.openapi_parts import REFUSALS, Operation, Sent
-from schemas.forecasts import ForecastIssued
+from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
+from gateway.openapi_parts import Operation, Sent
+from gateway.openapi_series import FORECASTS, SERIES
+from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
 from schemas.models import Deployment
 
-_KEYED = ("invalid-idempotency-key",)
-_BODY_400 = ("empty-body", "malformed-json", *_KEYED)
-_BODY_PROBLEMS = {400: _BODY_400, 413: ("body-too-large",), 415: ("unsupported-media-type",)}
-_WRITE_503 = ("broker-unavailable", "busy", "starting")
-_QUERY = {422: ("invalid-parameter",)}
 _HTML = Sent(description="The page.", media_type="text/html")
 
-
-def _json(description: str, type_: type, example: object, *headers: str) -> Sent:
-    return Sent(description=description, type=type_, example=example, headers=headers)
-
-
-FORECASTS = (
-    Operation(
-        method="post",
-        path="/api/v1/forecasts",
-        id="askForecast",
-        tag="forecasts",
-        summary="Ask for a forecast of a series, or of a window of raw values",
-        description=(
-            "The request goes into the log and is answered exactly once. It is pinned to what the gateway has read, so "
-            "it sees every upload that was acknowledged before. Without an answer in time, 202 says where it will be."
-        ),
-        parameters=("IdempotencyKey", "Prefer"),
-        body=ForecastBody,
-        examples={"series": examples.FORECAST_BODY, "window": examples.FORECAST_WINDOW_BODY},
-        answers={
-            200: _json("The forecast.", ForecastIssued, examples.forecast()),
-            202: _json("Asked, not answered yet.", answers.PendingForecast, examples.PENDING, "Location", "RetryAfter"),
-        },
-        problems={
-            **_BODY_PROBLEMS,
-            404: ("unknown-series", "unknown-model", "unknown-version"),
-            409: ("no-champion",),
-            413: ("body-too-large", "request-too-large"),
-            422: ("invalid-body", "idempotency-key-reused", *REFUSALS),
-            503: _WRITE_503,
-        },
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/forecasts/{forecast_or_request_id}",
-        id="getForecast",
-        tag="forecasts",
-        summary="Read a forecast again",
-        description="By request id (also of a request that is not answered yet) or by forecast id.",
-        parameters=("forecast_or_request_id",),
-        answers={
-            200: _json("The forecast.", ForecastIssued, examples.forecast()),
-            202: _json("Not answered yet.", answers.PendingForecast, examples.PENDING, "Location", "RetryAfter"),
-        },
-        problems={
-            404: ("unknown-forecast", "unknown-series", "unknown-model", "unknown-version"),
-            409: ("no-champion",),
-            413: ("request-too-large",),
-            422: REFUSALS,
-            503: ("broker-unavailable", "starting"),
-        },
-    ),
-)
-SERIES = (
-    Operation(
-        method="get",
-        path="/api/v1/series",
-        id="listSeries",
-        tag="series",
-        summary="Every series",
-        answers={200: _json("The series.", answers.SeriesList, {"series": [examples.SERIES_LINE]})},
-        problems={**_QUERY, 503: ("broker-unavailable",)},
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/series/{series_id}",
-        id="getSeries",
-        tag="series",
-        summary="One series",
-        parameters=("series_id",),
-        answers={200: _json("The series.", answers.SeriesLine, examples.SERIES_LINE)},
-        problems={404: ("unknown-series",), **_QUERY, 503: ("broker-unavailable",)},
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/series/{series_id}/observations",
-        id="listObservations",
-        tag="series",
-        summary="Observations of a series, page by page",
-        description="The latest record that names a time is the one that counts.",
-        parameters=("series_id", "rows", "after", "before", "order"),
-        answers={200: _json("A page.", answers.ObservationsPage, examples.OBSERVATIONS)},
-        problems={404: ("unknown-series",), **_QUERY, 503: ("broker-unavailable",)},
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/series/{series_id}/forecasts/latest",
-        id="getLatestForecast",
-        tag="series",
-        summary="The newest forecast of a series",
-        parameters=("series_id",),
-        answers={200: _json("The forecast.", ForecastIssued, examples.forecast())},
-        problems={404: ("unknown-series", "no-forecast-yet"), **_QUERY, 503: ("broker-unavailable",)},
-    ),
-)
 TRAININGS = (
     Operation(
         method="post",
@@ -125,12 +26,12 @@ TRAININGS = (
         parameters=("IdempotencyKey",),
         body=TrainingBody,
         examples={"lstm": examples.TRAINING_BODY, "features": examples.TRAINING_FEATURES_BODY},
-        answers={202: _json("Asked.", answers.TrainingAccepted, examples.TRAINING_ACCEPTED, "Location")},
+        answers={202: json_answer("Asked.", answers.TrainingAccepted, examples.TRAINING_ACCEPTED, "Location")},
         problems={
-            **_BODY_PROBLEMS,
+            **BODY_PROBLEMS,
             404: ("unknown-series",),
-            422: ("invalid-body", "idempotency-key-reused"),
-            503: _WRITE_503,
+            422: ("invalid-body", "idempotency-key-reused", "no-observations"),
+            503: WRITE_503,
         },
     ),
     Operation(
@@ -140,8 +41,8 @@ TRAININGS = (
         tag="trainings",
         summary="Trainings, the newest first",
         parameters=("limit",),
-        answers={200: _json("The trainings.", answers.TrainingList, {"trainings": [examples.TRAINING]})},
-        problems={**_QUERY, 503: ("broker-unavailable",)},
+        answers={200: json_answer("The trainings.", answers.TrainingList, {"trainings": [examples.TRAINING]})},
+        problems={**QUERY, 503: ("broker-unavailable",)},
     ),
     Operation(
         method="get",
@@ -150,7 +51,7 @@ TRAININGS = (
         tag="trainings",
         summary="How a training goes",
         parameters=("training_id",),
-        answers={200: _json("The training.", answers.Training, examples.TRAINING)},
+        answers={200: json_answer("The training.", answers.Training, examples.TRAINING)},
         problems={404: ("unknown-training",), 503: ("broker-unavailable", "starting")},
     ),
     Operation(
@@ -161,7 +62,9 @@ TRAININGS = (
         summary="Cancel a training",
         parameters=("training_id",),
         answers={
-            202: _json("Cancellation asked for.", answers.Training, {**examples.TRAINING, "is_cancel_requested": True})
+            202: json_answer(
+                "Cancellation asked for.", answers.Training, {**examples.TRAINING, "is_cancel_requested": True}
+            )
         },
         problems={404: ("unknown-training",), 409: ("training-ended",), 503: ("broker-unavailable", "starting")},
     ),
@@ -187,8 +90,8 @@ MODELS = (
         id="listModels",
         tag="models",
         summary="Every model with its versions, their skill, and which of them answers",
-        answers={200: _json("The models.", answers.ModelList, {"models": [examples.MODEL]})},
-        problems={**_QUERY, 503: ("broker-unavailable",)},
+        answers={200: json_answer("The models.", answers.ModelList, {"models": [examples.MODEL]})},
+        problems={**QUERY, 503: ("broker-unavailable",)},
     ),
     Operation(
         method="get",
@@ -197,8 +100,8 @@ MODELS = (
         tag="models",
         summary="One model",
         parameters=("model",),
-        answers={200: _json("The model.", answers.Model, examples.MODEL)},
-        problems={404: ("unknown-model",), **_QUERY, 503: ("broker-unavailable",)},
+        answers={200: json_answer("The model.", answers.Model, examples.MODEL)},
+        problems={404: ("unknown-model",), **QUERY, 503: ("broker-unavailable",)},
     ),
     Operation(
         method="post",
@@ -210,14 +113,14 @@ MODELS = (
         body=DeployBody,
         examples={"champion": examples.DEPLOY_BODY},
         answers={
-            200: _json("Deployed, and seen by this gateway.", Deployment, examples.DEPLOYMENT),
-            202: _json("Deployed; this gateway has not read it yet.", Deployment, examples.DEPLOYMENT),
+            200: json_answer("Deployed, and seen by this gateway.", Deployment, examples.DEPLOYMENT),
+            202: json_answer("Deployed; this gateway has not read it yet.", Deployment, examples.DEPLOYMENT),
         },
         problems={
-            **_BODY_PROBLEMS,
+            **BODY_PROBLEMS,
             404: ("unknown-model", "unknown-version"),
             422: ("invalid-body", "idempotency-key-reused"),
-            503: _WRITE_503,
+            503: WRITE_503,
         },
     ),
 )
@@ -232,8 +135,8 @@ INGESTS = (
         parameters=("IdempotencyKey",),
         body=IngestBody,
         examples={"yahoo-or-sample": examples.INGEST_BODY},
-        answers={202: _json("Asked.", answers.IngestAccepted, examples.INGEST_ACCEPTED, "Location")},
-        problems={**_BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), 503: _WRITE_503},
+        answers={202: json_answer("Asked.", answers.IngestAccepted, examples.INGEST_ACCEPTED, "Location")},
+        problems={**BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), 503: WRITE_503},
     ),
     Operation(
         method="get",
@@ -242,8 +145,8 @@ INGESTS = (
         tag="ingests",
         summary="Ingests, the newest first",
         parameters=("limit",),
-        answers={200: _json("The ingests.", answers.IngestList, {"ingests": [examples.INGEST]})},
-        problems={**_QUERY, 503: ("broker-unavailable",)},
+        answers={200: json_answer("The ingests.", answers.IngestList, {"ingests": [examples.INGEST]})},
+        problems={**QUERY, 503: ("broker-unavailable",)},
     ),
     Operation(
         method="get",
@@ -252,7 +155,7 @@ INGESTS = (
         tag="ingests",
         summary="What became of an ingest",
         parameters=("ingest_id",),
-        answers={200: _json("The ingest.", answers.Ingest, examples.INGEST)},
+        answers={200: json_answer("The ingest.", answers.Ingest, examples.INGEST)},
         problems={404: ("unknown-ingest",), 503: ("broker-unavailable", "starting")},
     ),
 )
@@ -265,9 +168,11 @@ QUARANTINE = (
         summary="Rows that the quality gate holds back, the newest first",
         parameters=("of_series", "state", "after_id", "limit"),
         answers={
-            200: _json("A page.", answers.QuarantinePage, {"quarantine": [examples.QUARANTINE_LINE], "next": None})
+            200: json_answer(
+                "A page.", answers.QuarantinePage, {"quarantine": [examples.QUARANTINE_LINE], "next": None}
+            )
         },
-        problems={404: ("unknown-quarantine",), **_QUERY, 503: ("broker-unavailable", "starting")},
+        problems={404: ("unknown-quarantine",), **QUERY, 503: ("broker-unavailable", "starting")},
     ),
     Operation(
         method="get",
@@ -276,8 +181,8 @@ QUARANTINE = (
         tag="quarantine",
         summary="Held rows with the rules that they break",
         parameters=("quarantine_id",),
-        answers={200: _json("The rows.", answers.Quarantined, examples.QUARANTINED)},
-        problems={404: ("unknown-quarantine",), **_QUERY, 503: ("broker-unavailable", "starting")},
+        answers={200: json_answer("The rows.", answers.Quarantined, examples.QUARANTINED)},
+        problems={404: ("unknown-quarantine",), **QUERY, 503: ("broker-unavailable", "starting")},
     ),
     *(
         Operation(
@@ -290,14 +195,14 @@ QUARANTINE = (
             parameters=("quarantine_id",),
             body=DecisionBody,
             examples={decision: examples.DECISION_BODY},
-            answers={202: _json("Decided.", answers.QuarantineLine, example, "Location")},
+            answers={202: json_answer("Decided.", answers.QuarantineLine, example, "Location")},
             problems={
-                **_BODY_PROBLEMS,
+                **BODY_PROBLEMS,
                 400: ("empty-body", "malformed-json"),
                 404: ("unknown-quarantine",),
                 409: ("already-decided",),
                 422: ("invalid-body",),
-                503: _WRITE_503,
+                503: WRITE_503,
             },
         )
         for decision, summary, example in (
@@ -314,8 +219,10 @@ SYSTEM = (
         tag="system",
         summary="Whether the process works",
         answers={
-            200: _json("It does.", answers.Health, {"status": "ok", "version": "0.1.0"}),
-            503: _json("It does not.", answers.Health, {"status": "unavailable", "reason": "the projection ended: …"}),
+            200: json_answer("It does.", answers.Health, {"status": "ok", "version": "0.1.0"}),
+            503: json_answer(
+                "It does not.", answers.Health, {"status": "unavailable", "reason": "the projection ended: …"}
+            ),
         },
     ),
     Operation(
@@ -325,8 +232,8 @@ SYSTEM = (
         tag="system",
         summary="Whether a champion can answer",
         answers={
-            200: _json("It can.", answers.Readiness, {"status": "ok"}),
-            503: _json("Not yet.", answers.Readiness, examples.NOT_READY, "RetryAfter"),
+            200: json_answer("It can.", answers.Readiness, {"status": "ok"}),
+            503: json_answer("Not yet.", answers.Readiness, examples.NOT_READY, "RetryAfter"),
         },
     ),
     Operation(
@@ -335,7 +242,7 @@ SYSTEM = (
         id="getStatus",
         tag="system",
         summary="Each service, its backlog and its last record; topics, trainings, alarms",
-        answers={200: _json("The state.", answers.Status, examples.STATUS)},
+        answers={200: json_answer("The state.", answers.Status, examples.STATUS)},
         problems={503: ("broker-unavailable",)},
     ),
     Operation(

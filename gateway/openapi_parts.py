@@ -125,6 +125,39 @@ PARAMETERS: dict[str, JsonObject] = {
         "Which observations come first.",
         {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"},
     ),
+    "known_at": _parameter(
+        "known_at",
+        "query",
+        "As the series was known at this time, which has passed: only batches that were received until then count.",
+        _TIME,
+        "2025-01-02T21:00:00Z",
+    ),
+    "known_at_offset": _parameter(
+        "known_at_offset",
+        "query",
+        "As the series was known at this end offset (exclusive) of its partition of `observations`.",
+        {"type": "integer", "minimum": 0},
+        12,
+    ),
+    "versions": _parameter(
+        "versions",
+        "query",
+        "Whether each row says when its version was received, of which kind it is, and why.",
+        {"type": "string", "enum": ["false", "true"], "default": "false"},
+    ),
+    "window_rows": _parameter(
+        "limit",
+        "query",
+        "Most observations that are returned; the `window_size` of the model unless given.",
+        {"type": "integer", "minimum": 1, "maximum": 10_000},
+    ),
+    "cursor": _parameter(
+        "cursor",
+        "query",
+        "Only restatements beyond this place; it comes in the path of the next page.",
+        {"type": "string", "pattern": r"^[0-9]{1,18}\.-?[0-9]{1,12}$"},
+        "12.1735776000",
+    ),
     "schema_name": _parameter("name", "path", "A record type, e.g. `ForecastIssued`.", TEXT, "ForecastIssued"),
 }
 
@@ -152,6 +185,7 @@ PROBLEMS: dict[str, str] = {
     "unknown-version": "The model has no such version.",
     "unknown-schema": "No record type has this name.",
     "no-forecast-yet": "The series has no forecast yet.",
+    "no-inputs": "The forecast was made from a window that came with its request, not from a series.",
     "no-such-path": "There is no such path.",
     "method-not-allowed": "The path knows other methods only.",
     "training-ended": "The training has ended and cannot be cancelled.",
