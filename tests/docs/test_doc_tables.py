@@ -16,7 +16,6 @@ from forecasting.features import FEATURES
 from forecasting.folds import PlanSize, min_calibration_of
 from forecasting.indicators import INDICATORS
 from forecasting.intervals import MIN_SIGNED_FOLDS, folds_needed
-from forecasting.models.registry import ALGORITHMS
 from forecasting.panel import Observations
 from forecasting.step_features import STEP_FEATURES
 from forecasting.training import TrainingSpec, train
@@ -97,11 +96,6 @@ def test_serving_loads_nothing_that_only_a_training_uses() -> None:
 
     assert not modules_of_serving() & libraries
     assert not modules_of_serving() & {f"forecasting.{name}" for name in ours}
-
-
-def test_models_page_names_every_algorithm() -> None:
-    for name in ALGORITHMS:
-        assert f"`{name}`" in MODELS_PAGE or f"**{name}**" in MODELS_PAGE, name
 
 
 @pytest.mark.parametrize(
