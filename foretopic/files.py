@@ -1,4 +1,4 @@
-"""Files of observations: where the ingestor of this machine's stack reads them."""
+"""Where the ingestor of this machine's stack reads files of observations, and keeps the raw answers of providers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from foretopic.errors import ForetopicError
 from foretopic.kafka_jars import digest
 
 DIRECTORY_VARIABLE = "FORETOPIC_INGESTOR_FILES_DIRECTORY"
+RAW_VARIABLE = "FORETOPIC_INGESTOR_RAW_DIRECTORY"
 
 
 def files_directory(home: Path, environment: Mapping[str, str]) -> Path:
     """Return the directory below which the ingestor reads files: the one that is set, else one in the home."""
     given = environment.get(DIRECTORY_VARIABLE)
     return Path(given).absolute() if given else home.absolute() / "files"
+
+
+def raw_directory(home: Path, environment: Mapping[str, str]) -> Path:
+    """Return the directory in which raw answers are kept: the one that is set, else one in the home."""
+    given = environment.get(RAW_VARIABLE)
+    return Path(given).absolute() if given else home.absolute() / "raw"
 
 
 def place_file(path: Path, directory: Path) -> str:

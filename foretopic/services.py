@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from foretopic.embedded_kafka import EmbeddedKafka
-from foretopic.files import DIRECTORY_VARIABLE, files_directory
+from foretopic.files import DIRECTORY_VARIABLE, RAW_VARIABLE, files_directory, raw_directory
 from foretopic.ports import LOOPBACK, free_port
 from foretopic.stack_settings import StackSettings
 from foretopic.supervisor import ServiceSpec
@@ -49,6 +49,7 @@ def service_environment(settings: StackSettings, environment: Mapping[str, str])
         "FORETOPIC_GATEWAY_PORT": str(settings.gateway_port),
         "FORETOPIC_TRAINER_MLFLOW_TRACKING_URI": settings.mlflow_url,
         DIRECTORY_VARIABLE: str(files_directory(settings.home, environment)),
+        RAW_VARIABLE: str(raw_directory(settings.home, environment)),
         # A restarted predictor goes on at once under its old name instead of waiting for its old membership to end.
         "FORETOPIC_PREDICTOR_INSTANCE_ID": "predictor-1",
         # glibc otherwise keeps up to eight arenas a core in each of our threaded processes.

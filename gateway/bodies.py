@@ -119,6 +119,8 @@ class IngestBody(Body, frozen=True, kw_only=True):
     start: date | None = None
     end: date | None = None
     adjust: bool = False
+    #: Columns that are known in the future: rows later than now may have these alone.
+    known_future: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=100)] = ()
     #: Let in what the quality gate would hold back; what is impossible stays refused.
     force: bool = False
     cause: str = "user"

@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -87,16 +87,18 @@ class RawResponses:
                 return RawResponse(url=url, status=told["status"], headers=told["headers"], body=body)
         return None
 
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Return of each source how many files and bytes are kept."""
+        return {folder.name: _sum(_files(folder)) for folder in sorted(self.directory.glob("*")) if folder.is_dir()}
+
     def purge(self, source: str | None = None) -> tuple[int, int]:
         """Delete the answers of a source, or of all; return how many files and bytes that were."""
-        folders = [self.directory / source] if source else [path for path in self.directory.glob("*") if path.is_dir()]
-        files = bytes_ = 0
-        for folder in folders:
-            for path in (*folder.glob(f"*{_SUFFIX}"), *folder.glob(f"*{_SUFFIX}.part")):
-                size = _size(path)
-                path.unlink(missing_ok=True)
-                files, bytes_ = files + 1, bytes_ + size
-        return files, bytes_
+        names = self.sizes() if source is None else [source]
+        paths = [path for name in names for path in _files(self.directory / name)]
+        total = _sum(paths)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return total
 
     def _evict(self, folder: Path) -> None:
         # Names begin with their time, so that their order is their age.
@@ -118,6 +120,14 @@ def validators(kept: Mapping[str, str]) -> dict[str, str]:
 
 def _digest(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*folder.glob(f"*{_SUFFIX}"), *folder.glob(f"*{_SUFFIX}.part")]
+
+
+def _sum(paths: Sequence[Path]) -> tuple[int, int]:
+    return len(paths), sum(map(_size, paths))
 
 
 def _size(path: Path) -> int:

@@ -76,6 +76,7 @@ def _request(ingest_id: str, body: IngestBody) -> IngestRequested:
             start=body.start,
             end=body.end,
             adjust=body.adjust,
+            known_future=body.known_future,
             force=body.force,
             cause=body.cause,
         )

@@ -389,6 +389,14 @@ def test_a_later_first_release_does_not_replace_the_champion(world: World) -> No
 # --- ingests ----------------------------------------------------------------------------------------------------------
 
 
+def test_an_ingest_names_columns_that_are_known_in_the_future(world: World) -> None:
+    body = {"symbol": "berlin.csv", "source": "file", "series_id": "shop/berlin@1d", "known_future": ["promo"]}
+    assert world.client.post("/api/v1/ingests", json=body).status_code == 202
+
+    (request,) = records(world, topics.INGEST_REQUESTS)
+    assert request.known_future == ("promo",)
+
+
 def test_an_ingest_is_asked_for_with_defaults(world: World) -> None:
     answer = world.client.post("/api/v1/ingests", json={"symbol": "MSFT", "source": "sample", "start": "2020-01-02"})
 
@@ -401,6 +409,7 @@ def test_an_ingest_is_asked_for_with_defaults(world: World) -> None:
         "1d",
         "XNYS",
     )
+    assert request.known_future == ()
     assert world.client.get(answer.headers["Location"]).json["state"] == "queued"
     (line,) = world.client.get("/api/v1/ingests").json["ingests"]
     assert line["ingest_id"] == answer.json["ingest_id"]
