@@ -13,7 +13,8 @@ import click
 from foretopic.cli_audit import audit
 from foretopic.cli_log import dead_letters, subscribe, topics
 from foretopic.cli_quarantine import quarantine
-from foretopic.cli_requests import deploy, forecast, ingest, models, series, train
+from foretopic.cli_requests import deploy, forecast, ingest, models, train
+from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
 from foretopic.errors import ForetopicError, NotRunning, ProcessDied
 from foretopic.first_run import FirstRun, Stopped

@@ -24,7 +24,6 @@ from foretopic.tables import (
     leaderboard_table,
     metrics_table,
     new_table,
-    number,
     parts_table,
     skill_text,
     steps_table,
@@ -35,9 +34,14 @@ from schemas.trainings import FINAL_TRAINING_STATES, GapRule, IntervalKind
 _POLL_SECONDS = 0.3
 #: Sources of US stocks.
 _STOCK_SOURCES = frozenset({"yahoo", "sample"})
+#: Sources whose symbols are no names of series.
+_NAMELESS_SOURCES = frozenset({"file", "url", "sql"})
 _FINAL_INGEST_STATES = frozenset({"succeeded", "failed"})
 
 key_option = click.option("--key", help="Idempotency key: the same key never asks twice.")
+known_at_option = click.option(
+    "--known-at", help="Read only what had been received at this time, e.g. 2025-01-02T21:00:00Z."
+)
 
 
 def _client() -> GatewayClient:
@@ -53,6 +57,9 @@ def _client() -> GatewayClient:
 @click.option("--start", help="First day wanted, e.g. 2020-01-01.")
 @click.option("--end", help="Last day wanted.")
 @click.option("--adjust", is_flag=True, help="Adjust prices for dividends too, not for splits alone.")
+@click.option(
+    "--known-future", multiple=True, metavar="COLUMN", help="A column that rows later than now may have; repeat."
+)
 @click.option("--force", is_flag=True, help="Let in what the quality gate would hold back, unless it is impossible.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 @key_option
@@ -67,25 +74,29 @@ def ingest(
     start: str | None,
     end: str | None,
     adjust: bool,
+    known_future: tuple[str, ...],
     force: bool,
     no_wait: bool,
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Load or update a series from yahoo, sample, file or mock; several with commas are tried in order.
+    """Load or update a series from yahoo, cryptocompare, sample, file, url, sql or mock.
 
-    SYMBOL is what the source calls it: a ticker, or the path of a CSV or Parquet file.
+    Several sources with commas are tried in order. SYMBOL is what the source calls the series: a ticker, the path or
+    address of a CSV or Parquet file, a named query.
 
     Example: foretopic ingest yahoo,sample MSFT
 
-    Example: foretopic ingest file sales.csv --series shop/berlin@1d
+    Example: foretopic ingest file sales.csv --series shop/berlin@1d --known-future promo
+
+    Example: foretopic ingest cryptocompare BTC-USD --freq 1h
     """
     found = settings()
     names = [name.strip() for name in sources.split(",")]
     freq = freq or (series_id.rpartition("@")[2] if series_id and "@" in series_id else "1d")
+    if series_id is None and set(names) & _NAMELESS_SOURCES:
+        raise click.UsageError("a series from a file needs a name, e.g. --series shop/berlin@1d")
     if "file" in names:
-        if series_id is None:
-            raise click.UsageError("a series from a file needs a name, e.g. --series shop/berlin@1d")
         symbol = place_file(Path(symbol), files_directory(found.home, os.environ))
     body = {
         "symbol": symbol,
@@ -96,6 +107,7 @@ def ingest(
         "start": start,
         "end": end,
         "adjust": adjust,
+        "known_future": list(known_future),
         "force": force,
     }
     with _client() as client:
@@ -168,6 +180,7 @@ def ingest(
     help="Bands that follow the newest folds of a series, or stay as they were calibrated.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of all randomness.")
+@known_at_option
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 @key_option
 @json_option
@@ -229,6 +242,7 @@ def train(
     metavar="COLUMN=V1,V2,...",
     help="Values of a column that the model knows in the future, one a step; repeat.",
 )
+@known_at_option
 @click.option("--wait", "wait_seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds.")
 @key_option
 @json_option
@@ -239,6 +253,7 @@ def forecast(
     levels: tuple[float, ...],
     model: str | None,
     known: tuple[str, ...],
+    known_at: str | None,
     wait_seconds: float,
     key: str | None,
     as_json: bool,
@@ -248,10 +263,14 @@ def forecast(
     Example: foretopic forecast market/AAPL@1d --horizon 5 --level 90
 
     Example: foretopic forecast shop/berlin@1d --horizon 3 --known promo=1,1,0
+
+    Example: foretopic forecast market/AAPL@1d --known-at 2025-01-02T21:00:00Z
     """
     body: dict[str, object] = {"series_id": series_id, "horizon": horizon, "levels": sorted(levels)}
     if model is not None:
         body["model"] = model
+    if known_at is not None:
+        body["known_at"] = known_at
     if known:
         body["future"] = {"columns": dict(_known_values(text) for text in known)}
     with _client() as client:
@@ -340,30 +359,6 @@ def _show_leaderboards(reporter: Reporter, versions: Sequence[Mapping[str, Any]]
             for entry in version["leaderboard"]:
                 if entry.get("reason"):
                     reporter.line(f"{candidate_name(entry)}: {candidate_state(entry)}: {entry['reason']}")
-
-
-@click.command()
-@json_option
-def series(as_json: bool) -> None:
-    """List the series.
-
-    Example: foretopic series
-    """
-    with _client() as client:
-        found = client.series()
-    if as_json:
-        print_json(found)
-        return
-    table = new_table("Series", ["series", "freq", "calendar", "unit", "source", "rows", "first", "last"])
-    for entry in found:
-        texts = (entry[name] or "" for name in ("series_id", "freq", "calendar", "unit", "source"))
-        table.add_row(*texts, number(entry["rows"], digits=0), *_days(entry))
-    Reporter(console()).show(table)
-
-
-def _days(entry: Mapping[str, Any]) -> tuple[str, str]:
-    first, last = (str(entry[name] or "").removesuffix("T00:00:00Z") for name in ("first_time", "last_time"))
-    return first, last
 
 
 def _inputs(features: tuple[str, ...], step_features: tuple[str, ...]) -> dict[str, object]:

@@ -59,6 +59,14 @@ class GatewayClient:
         """Return every known series."""
         return list(self._call("GET", "/api/v1/series")["series"])
 
+    def observations(self, series_id: str, asked: Mapping[str, object]) -> Document:
+        """Return a page of observations; ``asked`` are query parameters, without those that are ``None``."""
+        return self._call("GET", f"/api/v1/series/{quote(series_id)}/observations{_query(asked)}")
+
+    def restatements(self, series_id: str, asked: Mapping[str, object]) -> Document:
+        """Return a page of restatements; ``asked`` likewise."""
+        return self._call("GET", f"/api/v1/series/{quote(series_id)}/restatements{_query(asked)}")
+
     def models(self) -> list[Document]:
         """Return every model with its versions, newest first."""
         return list(self._call("GET", "/api/v1/models")["models"])
@@ -143,6 +151,11 @@ class GatewayClient:
         if not response.ok:
             raise GatewayError(_problem(response), status=response.status_code)
         return dict(response.json())
+
+
+def _query(asked: Mapping[str, object]) -> str:
+    given = {name: str(value) for name, value in asked.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
 
 
 def _problem(response: requests.Response) -> str:
