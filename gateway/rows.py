@@ -161,6 +161,7 @@ def _schedule(rows: Rows, incoming: Incoming, schedule: SeriesScheduled) -> None
     rows.schedules.append(
         {
             "series_id": schedule.series_id,
+            "log_offset": incoming.message.offset,
             "scheduled_ms": incoming.message.timestamp_ms,
             "schedule": incoming.message.value,
         }
@@ -168,7 +169,8 @@ def _schedule(rows: Rows, incoming: Incoming, schedule: SeriesScheduled) -> None
 
 
 def _run_plan(rows: Rows, incoming: Incoming, plan: RunPlanned) -> None:
-    rows.run_plans.append({"series_id": plan.series_id, "plan": incoming.message.value})
+    offset = incoming.message.offset
+    rows.run_plans.append({"series_id": plan.series_id, "log_offset": offset, "plan": incoming.message.value})
 
 
 def _training_request(rows: Rows, incoming: Incoming, request: TrainingRequested) -> None:

@@ -180,6 +180,16 @@ class Store:
         changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
+    def _newest_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+        """Write rows that stand in one partition each: what is read again is not the newest."""
+        if rows:
+            statement = self._insert(table)
+            (key,) = table.primary_key.columns
+            changed = {name: statement.excluded[name] for name in rows[0] if name != key.name}
+            newer = table.c.log_offset <= statement.excluded["log_offset"]
+            upsert = statement.on_conflict_do_update(index_elements=[key.name], set_=changed, where=newer)
+            connection.execute(upsert, rows)
+
     def _new(self, connection: Connection, table: Table, rows: list[Row]) -> list[Row]:
         """Note the ids of ``rows`` in ``table``; return those that were not known: the others are repeats."""
         (key,) = table.primary_key.columns
@@ -203,8 +213,8 @@ class Store:
         self._last_wins(connection, tables.INGESTS, rows.ingest_requests)
         events = self._new(connection, tables.INGEST_EVENTS, rows.ingest_events)
         self._last_wins(connection, tables.INGESTS, [_only(tables.INGESTS, row) for row in events])
-        self._last_wins(connection, tables.SCHEDULES, rows.schedules)
-        self._last_wins(connection, tables.RUN_PLANS, rows.run_plans)
+        self._newest_wins(connection, tables.SCHEDULES, rows.schedules)
+        self._newest_wins(connection, tables.RUN_PLANS, rows.run_plans)
 
     def _trainings(self, connection: Connection, rows: Rows) -> None:
         table = tables.TRAININGS

@@ -89,6 +89,7 @@ SCHEDULES = Table(
     "schedules",
     METADATA,
     Column("series_id", String(200), primary_key=True),
+    Column("log_offset", BigInteger, nullable=False),
     Column("scheduled_ms", BigInteger, nullable=False),
     Column("schedule", LargeBinary, nullable=False),
 )
@@ -97,6 +98,7 @@ RUN_PLANS = Table(
     "run_plans",
     METADATA,
     Column("series_id", String(200), primary_key=True),
+    Column("log_offset", BigInteger, nullable=False),
     Column("plan", LargeBinary, nullable=False),
 )
 INGEST_EVENTS = Table(

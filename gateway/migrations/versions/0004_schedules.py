@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.create_table(
         "schedules",
         sa.Column("series_id", sa.String(length=200), nullable=False),
+        sa.Column("log_offset", sa.BigInteger(), nullable=False),
         sa.Column("scheduled_ms", sa.BigInteger(), nullable=False),
         sa.Column("schedule", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("series_id"),
@@ -23,6 +24,7 @@ def upgrade() -> None:
     op.create_table(
         "run_plans",
         sa.Column("series_id", sa.String(length=200), nullable=False),
+        sa.Column("log_offset", sa.BigInteger(), nullable=False),
         sa.Column("plan", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("series_id"),
     )
