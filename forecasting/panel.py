@@ -258,6 +258,10 @@ class SeriesHistory:
             self._rows = None
         return True
 
+    def received_since(self, time: datetime) -> tuple[Batch, ...]:
+        """Return the batches that were received at ``time`` (UTC) or later, in log order, whatever replaced them."""
+        return tuple(batch for batch in self._batches if batch.received_at >= time)
+
     def view(
         self, before_offset: int | None = None, rows: int | None = None, *, known_at: datetime | None = None
     ) -> Observations:

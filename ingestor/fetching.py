@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ingestor.cleaning import clean
 from ingestor.errors import SourceFault, SourceUnreachable
-from ingestor.sources import Source, SourceFrame, Wanted
+from ingestor.sources import IntArray, Source, SourceFrame, Wanted
+from ingestor.timetable import calendar_times
 
 #: For loading the libraries and for all that the source does, whose own deadlines are shorter.
 CHILD_TIMEOUT_SECONDS = 45.0
@@ -22,10 +23,17 @@ CHILD_TIMEOUT_SECONDS = 45.0
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What came of a fetch: the clean rows, and how many the source gave."""
+    """What came of a fetch.
+
+    Attributes:
+        frame: The clean rows.
+        rows_received: How many the source gave.
+        calendar_times: When the calendar expects rows, as `ingestor.timetable.calendar_times` tells.
+    """
 
     frame: SourceFrame
     rows_received: int
+    calendar_times: IntArray | None = None
 
 
 def fetch(source: Source, wanted: Wanted) -> Fetched:
@@ -35,7 +43,8 @@ def fetch(source: Source, wanted: Wanted) -> Fetched:
         SourceFault: It gives nothing that can be used.
     """
     frame = source.fetch(wanted)
-    return Fetched(frame=clean(frame, wanted), rows_received=len(frame))
+    cleaned = clean(frame, wanted)
+    return Fetched(frame=cleaned, rows_received=len(frame), calendar_times=calendar_times(cleaned, wanted))
 
 
 def fetch_in_child(source: Source, wanted: Wanted, timeout_seconds: float = CHILD_TIMEOUT_SECONDS) -> Fetched:

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 import numpy as np
 
 from forecasting.calendars import parse_freq
-from forecasting.errors import CalendarError
-from forecasting.grid import times_between
 from forecasting.panel import Observations
-from forecasting.sessions import ALWAYS
 from ingestor import rules_bars, rules_form, rules_levels
 from ingestor.cleaning import future_from
 from ingestor.errors import BadSourceData
 from ingestor.judging import Case, Finding, Mask
 from ingestor.sources import IntArray, SourceFrame
+from ingestor.timetable import grid_of, has_sessions
 from schemas.quarantine import RuleBroken
 
 Rule = Callable[[Case], Iterator[Finding]]
@@ -72,6 +69,7 @@ def judge(
     now: datetime,
     known_future: Collection[str] = (),
     force: bool = False,
+    calendar_times: IntArray | None = None,
 ) -> Verdict:
     """Return what becomes of the rows of ``frame``.
 
@@ -83,19 +81,20 @@ def judge(
         now: When the rows were fetched (UTC).
         known_future: Columns that rows later than now may have.
         force: Let in, with a flag, what would be held back.
+        calendar_times: When the calendar expects rows; ``None``: it is asked here, which loads it where it is an
+            exchange's.
 
     Raises:
-        BadSourceData: A rule says that the rows can never be true of this series, or the calendar is unknown.
+        BadSourceData: A rule says that the rows can never be true of this series.
     """
-    unit = parse_freq(freq)[1]
     case = Case(
         frame=frame,
         known=known,
-        grid=_grid(frame.source, freq, calendar),
+        grid=grid_of(freq, calendar, calendar_times, frame.time),
         future_from=future_from(freq, now),
         known_future=frozenset(known_future),
-        is_daily=unit not in ("min", "h"),
-        has_sessions=unit in ("min", "h", "d") and calendar != ALWAYS,
+        is_daily=parse_freq(freq)[1] not in ("min", "h"),
+        has_sessions=has_sessions(freq, calendar),
     )
     findings: list[Finding] = []
     for rule in RULES.values():
@@ -119,18 +118,6 @@ def _refuse(source: str, findings: list[Finding]) -> None:
     refused = [f"{finding.rule}: {finding.reason}" for finding in findings if finding.outcome == "refuse"]
     if refused:
         raise BadSourceData(source, "; ".join(refused))
-
-
-def _grid(source: str, freq: str, calendar: str) -> Callable[[int, int], IntArray]:
-    ask = partial(times_between, calendar, freq)
-
-    def grid(first: int, last: int) -> IntArray:
-        try:
-            return ask(first, last)
-        except CalendarError as error:
-            raise BadSourceData(source, str(error)) from error
-
-    return grid
 
 
 def _broken(frame: SourceFrame, finding: Finding, rows: Mask) -> RuleBroken:

@@ -16,7 +16,7 @@ from ingestor.core import Series, plan
 from ingestor.errors import SourceFault, SourceUnreachable
 from ingestor.fetching import Fetched
 from ingestor.gate import judge
-from ingestor.quarantine import held_back, moment, released
+from ingestor.quarantine import held_back, released
 from ingestor.sources import Wanted
 from ingestor.state import IngestLog
 from runtime.broker import TopicPartition, partition_for
@@ -151,6 +151,7 @@ class IngestHandler:
             now=outcome.received_at,
             known_future=request.known_future,
             force=request.force,
+            calendar_times=fetched.calendar_times,
         )
         # What is held already, or was rejected, is not asked about again.
         new = verdict.held & ~self._log.held(partition, request.series_id).has(frame)
@@ -197,7 +198,8 @@ class IngestHandler:
         )
         batches: tuple[ObservationBatch, ...] = ()
         try:
-            batches = released(record, known, moment(incoming.message.timestamp_ms), self._clock.now())
+            since = self._log.received_since(partition, decision.series_id, record.batch.received_at)
+            batches = released(record, known, since, self._clock.now())
         except SourceFault as fault:
             event = structs.replace(event, state="failed", reason=_reason([event.reason, str(fault)]))
         event = structs.replace(event, rows_published=sum(len(batch.time) for batch in batches))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from ingestor.sources import SourceFrame
 from schemas.identity import content_id
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, RuleBroken
-from schemas.topics import INGEST_EVENTS
 
 Records = tuple[ObservationsQuarantined, ...]
 
@@ -96,30 +95,25 @@ def held_back(ingest_id: str, batches: Iterable[ObservationBatch], broken: tuple
 
 
 def released(
-    record: ObservationsQuarantined, known: Observations | None, decided_at: datetime, now: datetime
+    record: ObservationsQuarantined, known: Observations | None, published: Iterable[SourceFrame], now: datetime
 ) -> tuple[ObservationBatch, ...]:
-    """Return the batches that let held rows in, as a fetch of them alone would.
+    """Return the batches that let held rows in, as a fetch of them alone would; those that are in are left out.
+
+    A row is in when it was published with these values since it was held, also when it has been corrected since: a
+    decision that is read again after a crash, or from the beginning of its topic, restates nothing.
 
     Args:
         record: What was held.
         known: The log's view of the series.
-        decided_at: When the decision was written (UTC).
+        published: What was published since then.
         now: When the rows become known (UTC).
 
     Raises:
         BadSourceData: The log has another unit or calendar by now.
     """
-    frame = frame_of(record.batch)
-    if known is not None and now - decided_at >= (INGEST_EVENTS.retention or timedelta.max):
-        # The event that told of it may be gone, and the rows may have been corrected since: nothing is restated.
-        frame = frame.rows(~np.isin(frame.time, known.time))
-        if not len(frame):
-            return ()
-    batch = record.batch
+    batch, frame = record.batch, frame_of(record.batch)
+    is_in: Mask = np.zeros(len(frame), dtype=bool)
+    for rows in published:
+        is_in |= _stands_in(frame, rows)
     series = Series(series_id=batch.series_id, freq=batch.freq, calendar=batch.calendar)
-    return plan(series, known, frame, now)
-
-
-def moment(milliseconds: int) -> datetime:
-    """Return a time of the broker."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return plan(series, known, frame.rows(~is_in), now)

@@ -14,7 +14,7 @@ from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
 from ingestor.sql import SqlSource
 from ingestor.urls import S3, UrlSource
-from ingestor.yahoo import YahooSource
+from ingestor.yahoo import YahooSource, browser_session
 
 #: Many pages may be read: a year of hours has five.
 _PAGES_TIMEOUT_SECONDS = 300.0
@@ -26,9 +26,11 @@ def fetchers(settings: IngestorSettings) -> Fetchers:
     """Return how each source is asked; the heavy ones in a process of their own."""
     raw = raw_responses(settings)
     return {
-        "sample": partial(fetch, SampleSource()),
+        "sample": partial(fetch_in_child, SampleSource()),
         "mock": partial(fetch, MockSource()),
-        "yahoo": partial(fetch_in_child, YahooSource(settings.yahoo_timeout_seconds)),
+        "yahoo": partial(
+            fetch_in_child, YahooSource(settings.yahoo_timeout_seconds, partial(browser_session, raw=raw))
+        ),
         "cryptocompare": partial(fetch_in_child, _cryptocompare(settings, raw), timeout_seconds=_PAGES_TIMEOUT_SECONDS),
         "url": partial(
             fetch_in_child, _url(settings, raw), timeout_seconds=settings.url_timeout_seconds + _MORE_SECONDS

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from forecasting.errors import InvalidObservations
 from forecasting.panel import Observations, SeriesHistory
 from ingestor.quarantine import Held
+from ingestor.sources import SourceFrame
 from runtime.incoming import Incoming
 from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
@@ -58,6 +60,18 @@ class IngestLog:
             return None if history is None else history.view(before_offset)
         except InvalidObservations:
             return None
+
+    def received_since(self, partition: int, series_id: str, time: datetime) -> list[SourceFrame]:
+        """Return the rows of a series that were published since ``time`` (UTC), whatever replaced them later."""
+        history = self._series.get(partition, {}).get(series_id)
+        return (
+            []
+            if history is None
+            else [
+                SourceFrame(source=batch.source, unit=batch.unit, time=batch.time, columns=batch.columns)
+                for batch in history.received_since(time)
+            ]
+        )
 
     def held(self, partition: int, series_id: str) -> Held:
         """Return what is held back of a series."""

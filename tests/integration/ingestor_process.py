@@ -19,10 +19,10 @@ from runtime.topic_specs import specs
 from schemas.dead_letters import DeadLetter
 from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
-from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS
+from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS, QUARANTINE
 from tests.factories import ingest_request, outgoing_message
 
-_TOPICS = (INGEST_REQUESTS, OBSERVATIONS, INGEST_EVENTS, DEAD_LETTERS)
+_TOPICS = (INGEST_REQUESTS, OBSERVATIONS, INGEST_EVENTS, QUARANTINE, DEAD_LETTERS)
 
 
 class Client:

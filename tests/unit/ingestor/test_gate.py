@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecasting.grid import times_between
 from forecasting.panel import Observations
 from ingestor.errors import BadSourceData
 from ingestor.gate import RULES
-from ingestor.sources import SourceFrame
+from ingestor.sources import SourceFrame, Wanted
+from ingestor.timetable import calendar_times
+from tests.unit.ingestor import planted
 from tests.unit.ingestor.planted import (
     DAY,
     HOUR,
     NOW,
+    OPENING,
     PRICES,
     Place,
     changed,
@@ -392,3 +396,55 @@ def test_every_rule_has_a_test():
         "order", "duplicates", "currency-change", "future-date", "jumps", "gaps", "missing-values", "zero-volume",
     }  # fmt: skip
     assert source == set(RULES)
+
+
+# --- times of the calendar that came with the rows --------------------------------------------------------------------
+
+FREQS = [
+    ("1d", "XNYS"),
+    ("1h", "XNYS"),
+    ("5d", "XNYS"),
+    ("1w", "XNYS"),
+    ("1d", "24/5"),
+    ("1d", "24/7"),
+    ("1mo", "XNYS"),
+]
+
+
+@pytest.mark.parametrize(("freq", "calendar"), FREQS)
+def test_times_that_came_with_the_rows_say_what_the_calendar_says(freq, calendar):
+    """Red when `calendar_times` begins after the last row of the log, or `grid_of` counts from another row."""
+    times = times_between(calendar, freq, int(walk(place=Place("1h", "XNYS")).time[0]), OPENING + 400 * DAY)
+    times = times if freq.endswith("h") else times_between(calendar, freq, planted.START, planted.START + 900 * DAY)
+    place = Place(freq, calendar)
+    frame = replace(walk(rows=len(times), volatility=0.001), time=times)
+    known = known_of(frame.rows(np.arange(20)), place)
+    asked = Wanted(
+        symbol="X",
+        freq=freq,
+        calendar=calendar,
+        now=NOW,
+        known_since=NOW.fromtimestamp(int(times[0]), NOW.tzinfo).date(),
+    )
+    for rows in (np.arange(20, len(times)), np.delete(np.arange(22, len(times)), [5, 6])):
+        new = frame.rows(rows)
+        came = judged(new, known, place, calendar_times=calendar_times(new, asked))
+        assert came.flags == judged(new, known, place).flags
+        assert bool(came.flags) == (len(rows) != len(times) - 20)
+
+
+def test_only_an_exchange_is_asked_for_its_times():
+    frame = walk()
+    for freq, calendar in (("1d", "24/7"), ("15min", "24/7"), ("1mo", "XNYS"), ("1y", "NOPE")):
+        assert calendar_times(frame, Wanted(symbol="X", freq=freq, calendar=calendar, now=NOW)) is None
+    with pytest.raises(BadSourceData, match="a code of exchange_calendars"):
+        calendar_times(frame, Wanted(symbol="X", freq="1d", calendar="NOPE", now=NOW))
+
+
+def test_where_the_sessions_are_not_known_nothing_is_missing():
+    old = replace(walk(), time=walk().time - 120 * 365 * DAY)
+    times = calendar_times(old, Wanted(symbol="X", freq="1d", calendar="XTKS", now=NOW))
+
+    assert times is not None
+    assert len(times) == 0
+    assert judged(old, place=Place("1d", "XTKS"), calendar_times=times).flags == ()

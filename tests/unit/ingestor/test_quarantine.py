@@ -19,7 +19,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, release_id
-from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, QUARANTINE
+from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, OBSERVATIONS, QUARANTINE
 from tests.factories import outgoing_message
 from tests.fakes import ManualClock
 from tests.unit.ingestor.planted import NOW, changed, scaled, walk
@@ -77,15 +77,18 @@ class Town:
         """Return the published times, in order, each as often as it was published."""
         return sorted(int(time.timestamp()) for batch in batches(self.broker) for time in batch.time)
 
-    def close_at_bad(self) -> float | None:
-        """Return the newest published close of the row at fault."""
-        found = [
+    def closes_at_bad(self) -> list[float | None]:
+        """Return the published closes of the row at fault, as they came."""
+        return [
             close
             for batch in batches(self.broker)
             for time, close in zip(batch.time, batch.columns["close"], strict=True)
             if int(time.timestamp()) == int(self.good.time[BAD])
         ]
-        return found[-1] if found else None
+
+    def close_at_bad(self) -> float | None:
+        """Return the newest of them."""
+        return self.closes_at_bad()[-1]
 
     def released(self) -> list[IngestEvent]:
         wanted = release_id(self.held()[0].quarantine_id)
@@ -207,8 +210,12 @@ def test_a_rejection_publishes_nothing_and_the_first_decision_counts(town):
     assert (len(town.times()), town.released()) == (ROWS - 1, [])
 
 
-def test_a_correction_after_the_release_stays(town):
-    """Red without the event of the release: reading the decision again would restate the rows once more."""
+@pytest.mark.parametrize("is_event_gone", [False, True])
+def test_a_correction_after_the_release_stays(town, is_event_gone):
+    """Red without the look at what was published: a decision that is read again would restate the rows once more.
+
+    It is read again where the group's offsets were lost, then perhaps long after `ingest-events` has forgotten.
+    """
     ask(town.broker)
     town.work()
     town.decide()
@@ -216,26 +223,21 @@ def test_a_correction_after_the_release_stays(town):
     town.source.frame = town.good
     ask(town.broker, "ingest-2")
     town.work()
-    # A decision that was carried out is read again where the group's offsets were lost; here it stands twice.
+    if is_event_gone:
+        town = _without_events(town)
     town.decide()
     town.work()
 
     assert town.close_at_bad() == town.good.columns["close"][BAD]
 
 
-def test_an_old_decision_restates_nothing(town):
-    """Red without the look at its age: after 30 days the event that told of the release is gone."""
-    ask(town.broker)
-    town.work()
-    town.source.frame = town.good
-    ask(town.broker, "ingest-2")
-    town.work()
-    town.decide()
-    town.clock.advance(timedelta(days=31).total_seconds())
-    town.work()
-
-    assert town.close_at_bad() == town.good.columns["close"][BAD]
-    assert town.released()[0].rows_published == 0
+def _without_events(town: Town) -> Town:
+    """Return a log in which only what is kept for ever stands."""
+    later = Town()
+    for topic in (OBSERVATIONS, QUARANTINE):
+        for record in records(town.broker, topic):
+            later.broker.producer().send(outgoing_message(topic, record, traceparent=TRACE))
+    return later
 
 
 def test_a_decision_about_nothing_is_a_dead_letter(town):
@@ -258,8 +260,8 @@ def test_a_crash_in_a_fetch_holds_and_publishes_each_row_once(effects):
 
 
 @pytest.mark.parametrize("effects", range(1, 25))
-def test_a_crash_in_a_release_publishes_each_row_once(effects):
-    """The state of the next process comes from the log alone."""
+def test_a_crash_in_a_release_lets_each_row_in_once(effects):
+    """The state of the next process comes from the log alone, and it may read the next request before the decision."""
     town = Town()
     ask(town.broker)
     town.work()
@@ -269,11 +271,10 @@ def test_a_crash_in_a_release_publishes_each_row_once(effects):
     ask(town.broker, "ingest-2")
     town.work()
 
-    bad = [time for time in town.times() if time == int(town.good.time[BAD])]
-    # Once as released, and once as the correction that came after it.
-    assert len(bad) == 2
-    assert town.close_at_bad() == town.good.columns["close"][BAD]
-    assert len({event.state for event in town.released()}) == 1
+    bad = town.closes_at_bad()
+    assert bad.count(pytest.approx(100 * town.good.columns["close"][BAD])) == 1
+    assert bad.count(town.good.columns["close"][BAD]) == 1
+    assert {event.state for event in town.released()} == {"succeeded"}
 
 
 def _die_after(town: Town, effects: int) -> None:
