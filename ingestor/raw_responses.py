@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ingestor.errors import SourceUnreachable
+
 _SUFFIX = ".gz"
 _KEPT_HEADERS = ("content-type", "etag", "last-modified", "date")
 
@@ -54,7 +56,7 @@ class RawResponses:
         """Keep an answer, and let go of the oldest ones beyond the limit.
 
         Raises:
-            OSError: The disk does not take it.
+            SourceUnreachable: The disk does not take it: what cannot be audited is not taken in.
         """
         head = {
             "url": response.url,
@@ -63,16 +65,23 @@ class RawResponses:
             "sha256": hashlib.sha256(response.body).hexdigest(),
             "headers": {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers},
         }
-        packed = gzip.compress(json.dumps(head).encode() + b"\n" + response.body, mtime=0)
+        packed = gzip.compress(json.dumps(head).encode() + b"\n" + response.body, compresslevel=1, mtime=0)
         if len(packed) > self.max_bytes:
             return
         folder = self.directory / source
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"{received_at:%Y%m%dT%H%M%S%f}Z-{_digest(response.url)}-{secrets.token_hex(4)}{_SUFFIX}"
         partial = folder / f"{name}.part"
-        partial.write_bytes(packed)
-        partial.replace(folder / name)
-        self._evict(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(packed)
+            partial.replace(folder / name)
+            self._evict(folder)
+        except OSError as error:
+            raise SourceUnreachable(
+                source,
+                f"raw answers cannot be kept: {error.strerror or error}; make room, or set "
+                "FORETOPIC_INGESTOR_RAW_MAX_BYTES to 0",
+            ) from error
 
     def newest(self, source: str, url: str) -> RawResponse | None:
         """Return the newest whole answer of an address; ``None`` when there is none."""

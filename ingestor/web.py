@@ -149,20 +149,9 @@ class WebClient:
         found = RawResponse(
             url=url, status=status, headers={name.lower(): value for name, value in told.items()}, body=body
         )
-        self._keep(found)
+        if self.raw is not None:
+            self.raw.keep(self.source, found, SystemClock().now())
         return _answer(found), ""
-
-    def _keep(self, response: RawResponse) -> None:
-        if self.raw is None:
-            return
-        try:
-            self.raw.keep(self.source, response, SystemClock().now())
-        except OSError as error:
-            raise SourceUnreachable(
-                self.source,
-                f"raw answers cannot be kept: {error.strerror or error}; make room, or set "
-                "FORETOPIC_INGESTOR_RAW_MAX_BYTES to 0",
-            ) from error
 
     def _read(self, response: requests.Response, deadline: float) -> Iterator[bytes]:
         """Yield the body, unpacked; nothing beyond the limit is held."""

@@ -25,7 +25,9 @@ import numpy as np
 from forecasting.calendars import parse_freq, season_length
 from forecasting.errors import CalendarError
 from ingestor.errors import BadSourceData, SourceFault, SourceUnreachable, UnknownSymbol
+from ingestor.raw_responses import RawResponse, RawResponses
 from ingestor.sources import FloatArray, SourceFrame, Wanted
+from runtime.clock import SystemClock
 
 NAME = "yahoo"
 INTERVALS = {
@@ -45,6 +47,7 @@ _SYMBOL = re.compile(r"[A-Za-z0-9^][A-Za-z0-9^=.&-]{0,29}")
 #: Before the first day Yahoo has nothing; the nanoseconds of pandas end soon after the last.
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
 _NOT_FOUND = 404
+_CHART = "/chart/"
 _HOST = "query2.finance.yahoo.com"
 
 #: Deadline in seconds -> a session of a kind that yfinance takes, and what it saw.
@@ -62,17 +65,20 @@ class Seen:
 
     def answer(self, url: str, status: int) -> None:
         """Note an answer."""
-        if "/chart/" in url:
+        if _CHART in url:
             self.statuses.append(status)
 
     def failure(self, url: str, reason: str) -> None:
         """Note that a request had no answer."""
-        if "/chart/" in url:
+        if _CHART in url:
             self.failures.append(reason)
 
 
-def browser_session(timeout_seconds: float) -> tuple[Any, Seen]:
-    """Return a session that looks like a browser and gives up everything after ``timeout_seconds``."""
+def browser_session(timeout_seconds: float, raw: RawResponses | None = None) -> tuple[Any, Seen]:
+    """Return a session that looks like a browser and gives up everything after ``timeout_seconds``.
+
+    Answers to requests for prices are kept in ``raw``.
+    """
     from curl_cffi import requests  # noqa: PLC0415
 
     seen = Seen()
@@ -87,6 +93,12 @@ def browser_session(timeout_seconds: float) -> tuple[Any, Seen]:
                 seen.failure(url, str(error).partition(". See ")[0])
                 raise
             seen.answer(url, response.status_code)
+            if raw is not None and _CHART in url:
+                headers = {name.lower(): value or "" for name, value in response.headers.items()}
+                kept = RawResponse(
+                    url=response.url, status=response.status_code, headers=headers, body=response.content
+                )
+                raw.keep(NAME, kept, SystemClock().now())
             return response
 
     return DeadlineSession(impersonate="chrome"), seen
@@ -142,6 +154,7 @@ class YahooSource:
             raise BadSourceData(NAME, f"freq must be one of {', '.join(INTERVALS)}, was {wanted.freq}")
         if _SYMBOL.fullmatch(wanted.symbol) is None:
             raise UnknownSymbol(NAME, f"a ticker such as AAPL, BRK-B or ^GSPC is expected, was {wanted.symbol[:50]!r}")
+        _require_kept(wanted)
         try:
             self._probe(self._timeout_seconds)
         except OSError as error:
@@ -154,10 +167,12 @@ class YahooSource:
             session, seen = self._session(self._timeout_seconds)
             try:
                 table, unit = self._history(yfinance, session, wanted)
+            except SourceFault:
+                raise
             except Exception as error:  # yfinance raises whatever its parsing stumbles over
-                raise self._judge(seen, wanted.symbol, error) from error
+                raise self._judge(seen, wanted, error) from error
         if table.empty:
-            raise BadSourceData(NAME, f"no rows of {wanted.symbol} from {_start(wanted)} to {_end(wanted)}")
+            raise BadSourceData(NAME, _no_rows(wanted))
         return _frame(table, unit, wanted)
 
     def _history(self, yfinance: Any, session: Any, wanted: Wanted) -> tuple[Any, str]:
@@ -174,7 +189,8 @@ class YahooSource:
         )
         return table, str(ticker.get_history_metadata().get("currency") or "")
 
-    def _judge(self, seen: Seen, symbol: str, error: Exception) -> SourceFault:
+    def _judge(self, seen: Seen, wanted: Wanted, error: Exception) -> SourceFault:
+        symbol = wanted.symbol
         if _NOT_FOUND in seen.statuses:
             return UnknownSymbol(NAME, f"there is no symbol {symbol!r}")
         bad = [status for status in seen.statuses if status >= 400]  # noqa: PLR2004  # HTTP: errors begin here
@@ -183,6 +199,8 @@ class YahooSource:
         if not seen.statuses:
             why = seen.failures[-1] if seen.failures else f"{type(error).__name__}: {error}"
             return self._unreachable(why)
+        if type(error).__name__ == "YFPricesMissingError":
+            return BadSourceData(NAME, _no_rows(wanted))
         return BadSourceData(NAME, f"the answer for {symbol!r} cannot be read: {type(error).__name__}: {error}")
 
     def _unreachable(self, why: str) -> SourceUnreachable:
@@ -208,12 +226,34 @@ def _quiet_yfinance() -> Iterator[Any]:
         yield yfinance
 
 
+def _no_rows(wanted: Wanted) -> str:
+    return f"no rows of {wanted.symbol} from {_start(wanted)} to {_end(wanted)}"
+
+
+def _first_kept(wanted: Wanted) -> date | None:
+    """Return the first day of which Yahoo keeps bars within a day; ``None`` for daily and longer ones."""
+    if parse_freq(wanted.freq)[1] not in ("min", "h"):
+        return None
+    return wanted.now.date() - timedelta(days=_INTRADAY_DAYS.get(wanted.freq, _INTRADAY_DAYS_DEFAULT))
+
+
+def _require_kept(wanted: Wanted) -> None:
+    first = _first_kept(wanted)
+    if first is not None and wanted.start is not None and wanted.start < first:
+        days = (wanted.now.date() - first).days
+        raise BadSourceData(
+            NAME,
+            f"bars of {wanted.freq} are kept for {days} days, start must be {first} or later, was {wanted.start}; "
+            "leave it out, or ask for 1d",
+        )
+
+
 def _start(wanted: Wanted) -> date:
     if wanted.start is not None:
         return max(wanted.start, _FIRST_DAY)
-    if parse_freq(wanted.freq)[1] in ("min", "h"):
-        days = _INTRADAY_DAYS.get(wanted.freq, _INTRADAY_DAYS_DEFAULT)
-        return wanted.now.date() - timedelta(days=days)
+    first = _first_kept(wanted)
+    if first is not None:
+        return first
     default = wanted.now.date() - timedelta(days=DEFAULT_DAYS)
     return default if wanted.known_since is None else min(default, wanted.known_since)
 

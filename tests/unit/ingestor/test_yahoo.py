@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -14,6 +14,7 @@ import requests
 
 from ingestor.cleaning import clean
 from ingestor.errors import BadSourceData, SourceUnreachable, UnknownSymbol
+from ingestor.raw_responses import RawResponses
 from ingestor.yahoo import Seen, YahooSource, browser_session, connect
 from tests.unit.ingestor.frames import wanted
 
@@ -324,8 +325,95 @@ def test_recorded_answers(fetch, shared_data, case):
         assert days(frame)[int(np.argmax(frame.columns["dividends"]))] == "2020-11-06"
 
 
+OTHERS = [
+    ("chart-AAPL-2020-01-01-to-2020-01-03.json", "AAPL", "XNYS", ["2020-01-02"]),
+    ("chart-QQQ-2020-01-01-to-2020-01-03.json", "QQQ", "XNYS", ["2020-01-02"]),
+    ("chart-0P0000XTS7-2024-09-12-to-2024-09-16.json", "0P0000XTS7", "24/5", ["2024-09-12", "2024-09-13"]),
+]
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=[case[1] for case in OTHERS])
+def test_recorded_answers_of_a_few_days(fetch, shared_data, case):
+    name, symbol, calendar, expected = case
+    body = json.loads((shared_data / "fixtures" / "yahoo_chart" / name).read_text())
+    frame = fetch((200, body), symbol=symbol, calendar=calendar, now=datetime(2025, 2, 20, tzinfo=UTC))
+
+    assert days(frame) == expected
+    assert np.isfinite(frame.columns["close"]).all()
+
+
+def test_the_recorded_answer_for_an_unknown_symbol(fetch, shared_data):
+    body = json.loads((shared_data / "fixtures" / "yahoo_chart" / "error-404-not-found.json").read_text())
+    with pytest.raises(UnknownSymbol, match="there is no symbol 'NOPE'"):
+        fetch((404, body), symbol="NOPE")
+
+
 def test_a_recorded_good_answer_without_bars(fetch, shared_data):
     name = "chart-AAPL-2025-02-01-to-2025-02-02-includePrePost-false-interval-1m.json"
     body = json.loads((shared_data / "fixtures" / "yahoo_chart" / name).read_text())
-    with pytest.raises(BadSourceData):
-        fetch((200, body), symbol="AAPL", freq="1min", start=date(2025, 2, 1), end=date(2025, 2, 2))
+    asked = {"freq": "1min", "start": date(2025, 2, 1), "end": date(2025, 2, 2)}
+    with pytest.raises(BadSourceData, match="no rows of AAPL from 2025-02-01 to 2025-02-02"):
+        fetch((200, body), symbol="AAPL", now=datetime(2025, 2, 3, tzinfo=UTC), **asked)
+
+
+# --- bars within a day ---------------------------------------------------------------------------------------------
+
+#: Two hours of 8 March 2024 in New York, from 9:30 on, with the dividend of that day: invented numbers.
+HOURS = {
+    **CHART,
+    "meta": {
+        **CHART["meta"],
+        "dataGranularity": "1h",
+        "tradingPeriods": [[{"timezone": "EST", "start": 1709908200, "end": 1709931600, "gmtoffset": -18000}]],
+    },
+    "timestamp": [1709908200, 1709911800],
+    "events": {"dividends": {"1709908200": {"amount": 0.25, "date": 1709908200}}},
+    "indicators": {
+        "quote": [{"open": [9.0, 10.0], "high": [10.5, 11.5], "low": [8.5, 9.5], "close": [10.0, 11.0],
+                   "volume": [100, 200]}],
+    },
+}  # fmt: skip
+
+
+def test_hours_begin_in_utc_and_keep_dividends_and_splits(fetch):
+    frame = fetch(chart(HOURS), freq="1h", now=datetime(2024, 3, 9, tzinfo=UTC))
+
+    assert days(frame) == ["2024-03-08T14:30", "2024-03-08T15:30"]
+    assert frame.columns["dividends"].tolist() == [0.25, 0]
+    assert frame.columns["splits"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("freq", "kept"), [("1min", 7), ("5min", 59), ("30min", 59), ("1h", 729)])
+def test_bars_that_yahoo_has_no_more_are_refused_with_the_first_day(fetch, freq, kept):
+    now = datetime(2024, 4, 1, tzinfo=UTC)
+    first = now.date() - timedelta(days=kept)
+    with pytest.raises(BadSourceData, match=f"kept for {kept} days, start must be {first} or later"):
+        fetch(chart(HOURS), freq=freq, start=first - timedelta(days=1), now=now)
+    assert fetch.sessions == []
+
+
+def test_without_a_start_as_much_as_yahoo_has_is_asked_for(fetch):
+    fetch(chart(HOURS), freq="1h", now=datetime(2024, 4, 1, tzinfo=UTC))
+
+    [query] = [parse_qs(urlsplit(url).query) for url in fetch.sessions[-1].asked if "period1" in url]
+    assert datetime.fromtimestamp(int(query["period1"][0]), UTC).date() == date(2022, 4, 3)
+
+
+def test_answers_for_prices_are_kept_and_no_others(tmp_path, monkeypatch):
+    from curl_cffi import requests as curl
+
+    class Answer:
+        status_code, headers, content = 200, {"Content-Type": "application/json"}, b"{}"
+
+        def __init__(self, url):
+            self.url = url
+
+    monkeypatch.setattr(curl.Session, "request", lambda self, method, url, **options: Answer(url))
+    raw = RawResponses(directory=tmp_path, max_bytes=10**6)
+    session, _ = browser_session(5.0, raw)
+    with session:
+        for path in ("v8/finance/chart/AAPL", "v1/test/getcrumb"):
+            session.get(f"https://example.test/{path}")
+
+    assert raw.sizes()["yahoo"][0] == 1
+    assert raw.newest("yahoo", "https://example.test/v8/finance/chart/AAPL").body == b"{}"
