@@ -14,6 +14,7 @@ from gateway.problems import FieldFault, Problem
 from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
 from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId, UtcTime
+from schemas.schedules import Minutes, RetrainRule
 from schemas.trainings import (
     CovariateKind,
     FeatureRequested,
@@ -123,6 +124,32 @@ class IngestBody(Body, frozen=True, kw_only=True):
     known_future: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=100)] = ()
     #: Let in what the quality gate would hold back; what is impossible stays refused.
     force: bool = False
+    cause: str = "user"
+
+
+class RetrainBody(RetrainRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a model is trained again: after so many observations, by the clock, or both."""
+
+
+class SourceBody(Body, frozen=True, kw_only=True):
+    """When and from where a series is fetched; the fields of `schemas.schedules.SeriesScheduled`."""
+
+    symbol: Annotated[str, Meta(min_length=1, max_length=500)]
+    #: One source, or several that are tried in order.
+    source: str | None = None
+    sources: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    #: Null: that of the series id.
+    freq: Freq | None = None
+    #: Exchange calendar code, or `24/7`.
+    calendar: str = "24/7"
+    adjust: bool = False
+    known_future: tuple[str, ...] = ()
+    cron: str = ""
+    timezone: str = "UTC"
+    after_close_minutes: Minutes | None = None
+    jitter_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    is_paused: bool = False
+    retrain: Annotated[tuple[RetrainBody, ...], Meta(max_length=50)] = ()
     cause: str = "user"
 
 

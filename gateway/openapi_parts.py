@@ -178,6 +178,7 @@ PROBLEMS: dict[str, str] = {
     "unknown-series": "No observations of the series are known.",
     "unknown-forecast": "Neither a request nor a forecast has this id.",
     "unknown-training": "No training has this id.",
+    "unknown-source": "The series has no schedule.",
     "unknown-ingest": "No ingest has this id.",
     "unknown-quarantine": "No held rows have this id.",
     "already-decided": "The held rows were released or rejected before.",

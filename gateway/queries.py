@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from gateway import tables
 from gateway.store import Store, translated
@@ -15,6 +15,8 @@ from gateway.store import Store, translated
 Mapped = Mapping[str, Any]
 
 
+#: Among so many of the last ingests of a source its last error is looked for.
+_SHOWN_INGESTS = 20
 _DECISION_OF = {"released": "release", "rejected": "reject"}
 
 
@@ -125,6 +127,32 @@ class Queries:
     def ingest(self, ingest_id: str) -> Mapped | None:
         """Return one ingest."""
         return self._one(select(tables.INGESTS).where(tables.INGESTS.c.ingest_id == ingest_id))
+
+    def sources(self) -> list[Mapped]:
+        """Return every schedule with what the ingestor plans and the newest row of the series, by series id."""
+        return self._all(self._sources().order_by(tables.SCHEDULES.c.series_id))
+
+    def source(self, series_id: str) -> Mapped | None:
+        """Return one of them."""
+        return self._one(self._sources().where(tables.SCHEDULES.c.series_id == series_id))
+
+    def _sources(self) -> Select[Any]:
+        schedules, plans, series = tables.SCHEDULES, tables.RUN_PLANS, tables.SERIES
+        joined = schedules.outerjoin(plans, plans.c.series_id == schedules.c.series_id)
+        joined = joined.outerjoin(series, series.c.series_id == schedules.c.series_id)
+        columns = (schedules.c.series_id, schedules.c.schedule, plans.c.plan, series.c.last_time)
+        return select(*columns).select_from(joined)
+
+    def ingests_of_sources(self, series_id: str | None = None) -> list[Mapped]:
+        """Return the last ingests of each scheduled series, or of one, the newest first."""
+        table = tables.INGESTS
+        newest = table.c.requested_ms.desc().nulls_last()
+        place = func.row_number().over(partition_by=table.c.series_id, order_by=(newest, table.c.ingest_id))
+        of_sources = table.c.series_id.in_(select(tables.SCHEDULES.c.series_id))
+        wanted = of_sources if series_id is None else table.c.series_id == series_id
+        ranked = select(table, place.label("place")).where(wanted).subquery()
+        query = select(ranked).where(ranked.c.place <= _SHOWN_INGESTS)
+        return self._all(query.order_by(ranked.c.series_id, ranked.c.place))
 
     def quarantine(self, *, series_id: str | None, state: str | None, after: str | None, limit: int) -> list[Mapped]:
         """Return held batches without their rows, the newest first.

@@ -55,7 +55,6 @@ class PartitionPlan:
     as_of: Callable[[Sequence[str]], dict[str, int]]
     _schedules: dict[str, _Schedule] = field(default_factory=dict)
     _told: dict[str, RunPlanned] = field(default_factory=dict)
-    _runs: set[str] = field(default_factory=set)
     _last_run: dict[str, str] = field(default_factory=dict)
     #: The last request for each model.
     _trainings: dict[str, TrainingRequested] = field(default_factory=dict)
@@ -104,7 +103,6 @@ class PartitionPlan:
 
     def _note(self, record: Record) -> None:
         if isinstance(record, IngestRequested) and record.cause == "schedule":
-            self._runs.add(record.ingest_id)
             self._last_run[record.series_id] = record.ingest_id
         elif isinstance(record, RunPlanned):
             self._told[record.series_id] = record
@@ -138,7 +136,7 @@ class PartitionPlan:
             return  # a run that comes due meanwhile is caught up when that one has ended
         due = table.newest(max(schedule.since, now - CATCH_UP), now)
         ingest_id = content_id("schedule", record.series_id, due)
-        if due is None or ingest_id in self._runs or self.has_ended(ingest_id):
+        if due is None or self.has_ended(ingest_id):
             return
         yield IngestRequested(
             ingest_id=ingest_id,

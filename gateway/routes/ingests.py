@@ -39,14 +39,14 @@ def blueprint(service: GatewayService) -> Blueprint:
             return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
         send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=())
-        document = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
-        return json_of(document, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
+        asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
+        return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
 
     @routes.get("")
     def every() -> Response:
         parameters.require_known(("limit",))
         limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
-        return json_of({"ingests": [_document(service, row) for row in service.queries.ingests(limit)]})
+        return json_of({"ingests": [document(service, row) for row in service.queries.ingests(limit)]})
 
     @routes.get("/<ingest_id>")
     def get(ingest_id: str) -> Response:
@@ -54,7 +54,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         if row is None:
             service.require_caught_up()
             raise not_found("ingest", ingest_id, "GET /api/v1/ingests lists them")
-        return json_of(_document(service, row))
+        return json_of(document(service, row))
 
     return routes
 
@@ -84,7 +84,7 @@ def _request(ingest_id: str, body: IngestBody) -> IngestRequested:
         raise rule_broken(error, body) from error
 
 
-def _document(service: GatewayService, row: Mapping[str, Any]) -> dict[str, Any]:
+def document(service: GatewayService, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the newest event; a final one only once the store has the observations that it speaks of."""
     queued = {"ingest_id": row["ingest_id"], "series_id": row["series_id"], "state": "queued"}
     if row["event"] is None:

@@ -1,0 +1,181 @@
+"""The operations on sources: schedules of series and how they go, with their answers and examples."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from gateway import openapi_answers as answers
+from gateway import openapi_examples as examples
+from gateway.bodies import SourceBody
+from gateway.openapi_parts import JsonObject, Operation
+from gateway.openapi_shared import BODY_PROBLEMS, KEYED, QUERY, WRITE_503, json_answer
+from schemas.record import Freq, Id, SeriesId
+from schemas.schedules import Minutes, RetrainRule
+
+
+class ScheduleLine(answers.Answer, frozen=True, kw_only=True):
+    """When a series is fetched, from where, and when its models are trained again."""
+
+    schedule_id: Id
+    sources: tuple[str, ...]
+    symbol: str
+    freq: Freq
+    calendar: str
+    adjust: bool
+    known_future: tuple[str, ...]
+    #: Cron expression of five fields, read in `timezone`; empty when the calendar says when.
+    cron: str
+    timezone: str
+    #: Minutes after the close of each session, or after the end of each observation of a `24/7` calendar.
+    after_close_minutes: Minutes | None
+    jitter_seconds: float
+    is_paused: bool
+    retrain: tuple[RetrainRule, ...]
+    cause: str
+
+
+class IngestFailure(answers.Answer, frozen=True, kw_only=True):
+    """The newest ingest of a series that failed, among its last ones."""
+
+    ingest_id: Id
+    time: datetime
+    reason: str
+
+
+class Source(answers.Answer, frozen=True, kw_only=True):
+    """A series that is fetched by itself, and how that goes."""
+
+    series_id: SeriesId
+    #: `refused`: the schedule cannot be followed, `reason` says why.
+    state: Literal["active", "paused", "refused"]
+    reason: str
+    schedule: ScheduleLine
+    #: Null while paused, and until the ingestor has read the schedule.
+    next_run: datetime | None
+    last_ingest: answers.Ingest | None
+    last_error: IngestFailure | None
+    #: Start of the newest row.
+    newest_observation: datetime | None
+    #: Since the row after the newest one is complete; 0 is on time.
+    late_seconds: answers.Count
+
+
+class SourceList(answers.Answer, frozen=True, kw_only=True):
+    """Every series that has a schedule, by name."""
+
+    sources: tuple[Source, ...]
+
+
+BODY: JsonObject = {
+    "sources": ["yahoo", "sample"],
+    "symbol": "AAPL",
+    "calendar": "XNYS",
+    "after_close_minutes": 30,
+    "jitter_seconds": 300,
+    "retrain": [{"model": examples.MODEL_NAME, "every_observations": 20}],
+}
+CRON_BODY: JsonObject = {
+    "source": "file",
+    "symbol": "berlin.csv",
+    "cron": "15 6 * * 1-5",
+    "timezone": "Europe/Berlin",
+    "known_future": ["promo"],
+    "retrain": [{"model": "shop/berlin-1d", "cron": "0 3 * * 0"}],
+}
+SOURCE: JsonObject = {
+    "series_id": examples.SERIES_ID,
+    "state": "active",
+    "reason": "",
+    "schedule": {
+        "schedule_id": "schedule-1",
+        "sources": ["yahoo", "sample"],
+        "symbol": "AAPL",
+        "freq": "1d",
+        "calendar": "XNYS",
+        "adjust": False,
+        "known_future": [],
+        "cron": "",
+        "timezone": "UTC",
+        "after_close_minutes": 30,
+        "jitter_seconds": 300.0,
+        "is_paused": False,
+        "retrain": [{"model": examples.MODEL_NAME, "every_observations": 20}],
+        "cause": "user",
+    },
+    "next_run": "2025-01-03T21:31:12.500000Z",
+    "last_ingest": examples.INGEST,
+    "last_error": {
+        "ingest_id": "ingest-0",
+        "time": "2025-01-01T21:31:40Z",
+        "reason": "yahoo: could not be reached within 5 s",
+    },
+    "newest_observation": "2025-01-02T00:00:00Z",
+    "late_seconds": 0,
+}
+_KNOWN = {404: ("unknown-source",)}
+_LATER_503 = ("broker-unavailable", "starting")
+
+SOURCES = (
+    Operation(
+        method="get",
+        path="/api/v1/sources",
+        id="listSources",
+        tag="sources",
+        summary="Every series that is fetched by itself, and how that goes",
+        answers={200: json_answer("The sources.", SourceList, {"sources": [SOURCE]})},
+        problems={**QUERY, 503: ("broker-unavailable",)},
+    ),
+    Operation(
+        method="get",
+        path="/api/v1/sources/{series_id}",
+        id="getSource",
+        tag="sources",
+        summary="One of them",
+        parameters=("series_id",),
+        answers={200: json_answer("The source.", Source, SOURCE)},
+        problems={**_KNOWN, **QUERY, 503: _LATER_503},
+    ),
+    Operation(
+        method="put",
+        path="/api/v1/sources/{series_id}",
+        id="setSource",
+        tag="sources",
+        summary="Schedule a series, in place of the schedule that it has",
+        description=(
+            "Exactly one of `cron` (five fields, read in `timezone`) and `after_close_minutes` is given. What was due "
+            "before is not made up for. A calendar that the ingestor does not know is told in `reason`."
+        ),
+        parameters=("series_id",),
+        body=SourceBody,
+        examples={"after-close": BODY, "cron": CRON_BODY},
+        answers={200: json_answer("Scheduled.", Source, SOURCE)},
+        problems={**BODY_PROBLEMS, 400: ("empty-body", "malformed-json"), 422: ("invalid-body",), 503: WRITE_503},
+    ),
+    *(
+        Operation(
+            method="post",
+            path=f"/api/v1/sources/{{series_id}}/{verb}",
+            id=f"{verb}Source",
+            tag="sources",
+            summary=summary,
+            parameters=("series_id",),
+            answers={200: json_answer("Done.", Source, example)},
+            problems={**_KNOWN, 503: WRITE_503},
+        )
+        for verb, summary, example in (
+            ("pause", "Fetch and train nothing by itself any more", {**SOURCE, "state": "paused", "next_run": None}),
+            ("resume", "Go on; what was due meanwhile is not made up for", SOURCE),
+        )
+    ),
+    Operation(
+        method="post",
+        path="/api/v1/sources/{series_id}/run",
+        id="runSource",
+        tag="sources",
+        summary="Fetch now, whatever the schedule says",
+        parameters=("series_id", "IdempotencyKey"),
+        answers={202: json_answer("Asked.", answers.IngestAccepted, examples.INGEST_ACCEPTED, "Location")},
+        problems={400: KEYED, **_KNOWN, 422: ("idempotency-key-reused",), 503: WRITE_503},
+    ),
+)

@@ -1,0 +1,207 @@
+"""Sources of series: when each is fetched again, how that goes, and how late it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, g, request, url_for
+from msgspec import structs
+
+from forecasting.cron import cron_times
+from gateway import parameters
+from gateway.answers import json_of
+from gateway.bodies import SourceBody, invalid, read_body, rule_broken
+from gateway.headers import idempotency_key, new_id
+from gateway.keyed import send_once
+from gateway.problems import FieldFault, not_found, unavailable
+from gateway.routes.ingests import document as ingest_document
+from gateway.service import GatewayService
+from schemas.ingests import IngestEvent, IngestRequested
+from schemas.record import SeriesId
+from schemas.schedules import RetrainRule, RunPlanned, SeriesScheduled
+from schemas.topics import INGEST_REQUESTS, INGEST_SCHEDULES
+
+_BODY = msgspec.json.Decoder(SourceBody)
+_SCHEDULE = msgspec.json.Decoder(SeriesScheduled)
+_PLAN = msgspec.json.Decoder(RunPlanned)
+_EVENT = msgspec.json.Decoder(IngestEvent)
+_REQUEST = msgspec.json.Decoder(IngestRequested)
+_LOCK_SECONDS = 10.0
+
+
+def blueprint(service: GatewayService) -> Blueprint:
+    """Return the routes below ``/api/v1/sources``."""
+    routes = Blueprint("sources", __name__, url_prefix="/api/v1/sources")
+
+    @routes.get("")
+    def every() -> Response:
+        parameters.require_known(())
+        return json_of({"sources": _documents(service, service.queries.sources())})
+
+    @routes.get("/<path:series_id>")
+    def one(series_id: str) -> Response:
+        parameters.require_known(())
+        return _answer(service, series_id)
+
+    @routes.put("/<path:series_id>")
+    def put(series_id: str) -> Response:
+        wanted = _schedule(series_id, read_body(_BODY))
+        return _write(service, series_id, lambda _before: wanted)
+
+    @routes.post("/<path:series_id>/pause")
+    def pause(series_id: str) -> Response:
+        return _write(service, series_id, lambda before: _paused(series_id, before, is_paused=True))
+
+    @routes.post("/<path:series_id>/resume")
+    def resume(series_id: str) -> Response:
+        return _write(service, series_id, lambda before: _paused(series_id, before, is_paused=False))
+
+    @routes.post("/<path:series_id>/run")
+    def run(series_id: str) -> Response:
+        return _run(service, series_id)
+
+    return routes
+
+
+def _schedule(series_id: str, body: SourceBody) -> SeriesScheduled:
+    """Return the schedule that a body describes.
+
+    Raises:
+        Problem: 422; a field, or how fields go together, is not what is asked for.
+    """
+    if (body.source is None) == (body.sources is None):
+        fault = FieldFault(field="sources", expected="sources or source, one of them", found="none or both")
+        raise invalid("exactly one of sources and source must be given", [fault])
+    for cron in filter(None, (body.cron, *(rule.cron for rule in body.retrain))):
+        try:
+            cron_times(cron, body.timezone, datetime(2025, 1, 1, tzinfo=UTC))
+        except ValueError as error:
+            raise rule_broken(error, body) from error
+    try:
+        msgspec.convert(series_id, SeriesId)
+        return SeriesScheduled(
+            schedule_id=new_id(),
+            series_id=series_id,
+            sources=body.sources or (body.source or "",),
+            symbol=body.symbol,
+            freq=body.freq or series_id.rpartition("@")[2],
+            calendar=body.calendar,
+            adjust=body.adjust,
+            known_future=body.known_future,
+            cron=body.cron,
+            timezone=body.timezone,
+            after_close_minutes=body.after_close_minutes,
+            jitter_seconds=body.jitter_seconds,
+            is_paused=body.is_paused,
+            retrain=tuple(RetrainRule(**structs.asdict(rule)) for rule in body.retrain),
+            cause=body.cause,
+        )
+    except ValueError as error:
+        raise rule_broken(error, body) from error
+
+
+def _paused(series_id: str, before: SeriesScheduled | None, *, is_paused: bool) -> SeriesScheduled:
+    if before is None:
+        raise _unknown(series_id)
+    return structs.replace(before, schedule_id=new_id(), is_paused=is_paused)
+
+
+def _write(
+    service: GatewayService, series_id: str, wanted_after: Callable[[SeriesScheduled | None], SeriesScheduled]
+) -> Response:
+    """Write a schedule unless it says what the one before says; answer with what holds then."""
+    service.require_caught_up()
+    if not service.rare.acquire(timeout=_LOCK_SECONDS):
+        raise unavailable("busy", "other requests of this kind are being written; come again")
+    try:
+        row = service.queries.source(series_id)
+        before = None if row is None else _SCHEDULE.decode(row["schedule"])
+        wanted = wanted_after(before)
+        if before is None or structs.replace(wanted, schedule_id=before.schedule_id) != before:
+            placed = service.publish(INGEST_SCHEDULES, wanted, g.traceparent)
+            service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
+    finally:
+        service.rare.release()
+    return _answer(service, series_id)
+
+
+def _run(service: GatewayService, series_id: str) -> Response:
+    service.require_caught_up()
+    row = service.queries.source(series_id)
+    if row is None:
+        raise _unknown(series_id)
+    schedule = _SCHEDULE.decode(row["schedule"])
+    wanted = IngestRequested(
+        ingest_id=idempotency_key(request.headers.get("Idempotency-Key")) or new_id(),
+        series_id=series_id,
+        sources=schedule.sources,
+        symbol=schedule.symbol,
+        freq=schedule.freq,
+        calendar=schedule.calendar,
+        adjust=schedule.adjust,
+        known_future=schedule.known_future,
+    )
+
+    def first() -> IngestRequested | None:
+        stored = service.queries.ingest(wanted.ingest_id)
+        return None if stored is None or stored["request"] is None else _REQUEST.decode(stored["request"])
+
+    send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=())
+    document = {"ingest_id": wanted.ingest_id, "series_id": series_id, "state": "queued"}
+    return json_of(document, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
+
+
+def _answer(service: GatewayService, series_id: str) -> Response:
+    row = service.queries.source(series_id)
+    if row is None:
+        service.require_caught_up()
+        raise _unknown(series_id)
+    return json_of(_documents(service, [row])[0])
+
+
+def _unknown(series_id: str) -> Exception:
+    return not_found("source", series_id, "PUT /api/v1/sources/SERIES_ID schedules one, GET /api/v1/sources lists them")
+
+
+def _documents(service: GatewayService, rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    ingests: dict[str, list[Mapping[str, Any]]] = {}
+    one = rows[0]["series_id"] if len(rows) == 1 else None
+    for ingest in service.queries.ingests_of_sources(one):
+        ingests.setdefault(ingest["series_id"], []).append(ingest)
+    return [_document(service, row, ingests.get(row["series_id"], [])) for row in rows]
+
+
+def _document(service: GatewayService, row: Mapping[str, Any], ingests: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a source with its state; ``ingests`` are its newest ones, the newest first."""
+    schedule = _SCHEDULE.decode(row["schedule"])
+    plan = None if row["plan"] is None else _PLAN.decode(row["plan"])
+    if plan is not None and plan.schedule_id != schedule.schedule_id:
+        plan = None  # the ingestor has not read the newest schedule yet
+    late_from = None if plan is None else plan.late_from
+    late = 0.0 if late_from is None else max(0.0, (service.clock.now() - late_from).total_seconds())
+    reason = "" if plan is None else plan.reason
+    failed = next((event for event in map(_failure, ingests) if event is not None), None)
+    return {
+        "series_id": schedule.series_id,
+        "state": "paused" if schedule.is_paused else "refused" if reason else "active",
+        "reason": reason,
+        "schedule": {name: value for name, value in structs.asdict(schedule).items() if name != "series_id"},
+        "next_run": None if plan is None else plan.next_run,
+        "last_ingest": ingest_document(service, ingests[0]) if ingests else None,
+        "last_error": failed,
+        "newest_observation": None if row["last_time"] is None else datetime.fromtimestamp(row["last_time"], UTC),
+        "late_seconds": round(late),
+    }
+
+
+def _failure(ingest: Mapping[str, Any]) -> dict[str, Any] | None:
+    if ingest["event"] is None:
+        return None
+    event = _EVENT.decode(ingest["event"])
+    if event.state != "failed":
+        return None
+    time = datetime.fromtimestamp(ingest["event_ms"] / 1000, UTC)
+    return {"ingest_id": event.ingest_id, "time": time, "reason": event.reason}
