@@ -80,17 +80,15 @@ class PartitionPlan:
         return any(moment <= now for moment in self._wake.values())
 
     def due(self, now: datetime) -> list[Record]:
-        """Return what is to be written now; whoever has written it says so to `confirm`, or else calls `retry`."""
+        """Return what is to be written now.
+
+        Whoever cannot write it calls `retry`; whoever has does not ask again before it is read back.
+        """
         found: list[Record] = []
         for series_id in [series_id for series_id, moment in self._wake.items() if moment <= now]:
             del self._wake[series_id]
             found += self._due_of(self._schedules[series_id], now)
         return found
-
-    def confirm(self, written: Iterable[Record]) -> None:
-        """Take in what was written before it is read back."""
-        for record in written:
-            self._note(record)
 
     def retry(self) -> None:
         """Look at every series again: what was due may not have been written."""

@@ -95,15 +95,13 @@ class Scheduler:
         for number in self._current(waiting):
             plan = self._plans[number]
             try:
-                due = plan.due(now)
-                self._write(due)
+                self._write(plan.due(now))
             except TransientError:
                 plan.retry()
                 raise
-            plan.confirm(due)
 
     def _current(self, numbers: Sequence[int]) -> list[int]:
-        """Return the partitions that are read to their end: before that, what has been begun is not known."""
+        """Return the partitions that are read to their end, our own writes included; others could be begun twice."""
         if not numbers:
             return []
         places = {number: [TopicPartition(t.full_name(self._topic_prefix), number) for t in READ] for number in numbers}

@@ -16,8 +16,10 @@ from ingestor.settings import IngestorSettings
 from ingestor.sources import Wanted
 from ingestor.state import IngestLog
 from runtime.broker import TopicPartition, partition_for
+from runtime.errors import TransientError
 from runtime.follower import Follower
 from runtime.memory_broker import MemoryBroker
+from runtime.memory_delivery import PromptNetwork, SentMessage
 from runtime.topic_specs import specs
 from runtime.worker import Worker
 from schemas.ingests import IngestEvent, IngestRequested
@@ -46,12 +48,25 @@ def one_row(wanted: Wanted) -> Fetched:
     return Fetched(frame=frame(close=[1.0], source="mock"), rows_received=1)
 
 
+class Failing(PromptNetwork):
+    """Loses what is sent while it is told to."""
+
+    is_failing = False
+
+    def on_send(self, sent: SentMessage) -> None:
+        if self.is_failing:
+            sent.fail("lost")
+        else:
+            super().on_send(sent)
+
+
 class Installation:
     """Ingestors on one broker and one clock."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(NOON)
-        self.broker = MemoryBroker(self.clock)
+        self.network = Failing()
+        self.broker = MemoryBroker(self.clock, network=self.network)
         self.broker.ensure_topics(specs())
         self.workers: list[Worker] = []
 
@@ -218,8 +233,9 @@ def test_what_comes_due_while_a_run_goes_on_waits_for_its_end(world):
     [run] = world.runs()
     world.move(hours=5)
     for _ in range(3):
+        worker._follower.poll(0)
         worker._on_turn()
-    assert len(world.runs()) == 1
+    assert len(world.runs()) == 1  # goes red without the look at `_last_run`
 
     for _ in steps:
         pass
@@ -227,6 +243,23 @@ def test_what_comes_due_while_a_run_goes_on_waits_for_its_end(world):
 
     assert world.ends()[0] == run.ingest_id
     assert len(world.runs()) == 2  # five hours in one
+
+
+def test_a_run_that_could_not_be_written_is_tried_again(world):
+    """Goes red without `PartitionPlan.retry`."""
+    world.write(INGEST_SCHEDULES, schedule())
+    worker = world.start()
+    world.work()
+    world.move(days=1)
+    world.network.is_failing = True
+    worker._follower.poll(0)
+    with pytest.raises(TransientError):
+        worker._on_turn()
+    world.network.is_failing = False
+    world.work()
+
+    assert len(world.runs()) == 1
+    assert len(world.ends()) == 1
 
 
 def test_a_paused_schedule_begins_nothing_and_makes_up_for_nothing(world):
