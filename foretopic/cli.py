@@ -13,9 +13,11 @@ import click
 from foretopic.cli_audit import audit
 from foretopic.cli_log import dead_letters, subscribe, topics
 from foretopic.cli_quarantine import quarantine
+from foretopic.cli_raw import raw
 from foretopic.cli_requests import deploy, forecast, ingest, models, train
 from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
+from foretopic.cli_sources import sources
 from foretopic.errors import ForetopicError, NotRunning, ProcessDied
 from foretopic.first_run import FirstRun, Stopped
 from foretopic.gateway_client import GatewayClient
@@ -200,7 +202,21 @@ def version() -> None:
     click.echo(f"foretopic {CODE_VERSION} (Python {sys.version.split()[0]}, {Path(sys.executable)})")
 
 
-for command in (topics, subscribe, ingest, train, forecast, deploy, models, series, quarantine, audit, dead_letters):
+for command in (
+    topics,
+    subscribe,
+    ingest,
+    train,
+    forecast,
+    deploy,
+    models,
+    series,
+    sources,
+    quarantine,
+    raw,
+    audit,
+    dead_letters,
+):
     main.add_command(command)
 
 

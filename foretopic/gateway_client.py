@@ -101,6 +101,18 @@ class GatewayClient:
         """``release`` or ``reject`` held rows."""
         return self._call("POST", f"/api/v1/quarantine/{quote(quarantine_id)}/{decision}", body=body)
 
+    def sources(self) -> list[Document]:
+        """Return every series that has a schedule, by name."""
+        return list(self._call("GET", "/api/v1/sources")["sources"])
+
+    def set_source(self, series_id: str, body: Mapping[str, object]) -> Document:
+        """Schedule a series; return it with its state."""
+        return self._call("PUT", f"/api/v1/sources/{quote(series_id)}", body=body)
+
+    def change_source(self, series_id: str, verb: str) -> Document:
+        """``pause``, ``resume`` or ``run`` a scheduled series."""
+        return self._call("POST", f"/api/v1/sources/{quote(series_id)}/{verb}")
+
     def forecast(self, body: Mapping[str, object], *, wait_seconds: float = 60.0, key: str | None = None) -> Document:
         """Return a forecast, waiting for it as long as the gateway may; one that takes longer is asked for again."""
         answer = self._call("POST", "/api/v1/forecasts", body=body, key=key, prefer=f"wait={wait_seconds:g}")

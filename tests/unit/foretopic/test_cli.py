@@ -38,6 +38,8 @@ def test_all_commands_are_there():
         "deploy",
         "models",
         "series",
+        "sources",
+        "raw",
         "quarantine",
         "audit",
         "dead-letters",

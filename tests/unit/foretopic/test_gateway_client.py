@@ -33,7 +33,7 @@ class Gateway:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # the base class looks for these names
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815  # the base class looks for these names
 
             def log_message(self, *args):
                 return
