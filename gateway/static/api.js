@@ -68,6 +68,9 @@ export const latestForecast = (seriesId) => orNull(call(`/api/v1/series/${path(s
 /** The newest first. */
 export const ingests = async () => (await call("/api/v1/ingests?limit=20")).document.ingests;
 
+/** Every series that is fetched by itself. */
+export const sources = async () => (await call("/api/v1/sources")).document.sources;
+
 export const models = async () => (await call("/api/v1/models")).document.models;
 
 export const status = async () => (await call("/status")).document;

@@ -4,6 +4,7 @@ import { baselineName, clear, draw } from "./chart.js";
 import { element, fillTable, hideProblem, make, say, show, showProblem } from "./elements.js";
 import { bands, count, number, percent, plural, time, timeParts } from "./format.js";
 import { showServices, showUnknown } from "./services.js";
+import { showSources } from "./sources.js";
 import { showModel } from "./skill.js";
 import * as training from "./training.js";
 
@@ -203,6 +204,10 @@ async function loadStatus() {
   }
 }
 
+async function loadSources() {
+  showSources(await api.sources());
+}
+
 /** Follow the newest training of the series, e.g. that of the first start, or else the one that runs for another. */
 async function findTraining() {
   if (training.isRunning()) return;
@@ -215,7 +220,7 @@ async function refresh() {
   const seriesId = state.seriesId;
   await loadStatus();
   try {
-    await Promise.all([loadSeries(), loadModel(), findTraining()]);
+    await Promise.all([loadSeries(), loadModel(), loadSources(), findTraining()]);
     await loadForecast();
     if (seriesId === state.seriesId) showWhatChanged();
   } catch (error) {

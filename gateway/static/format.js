@@ -30,12 +30,16 @@ export function timeParts(text, freq) {
   return day ? [whole.slice(0, day.index), day[0], whole.slice(day.index + day[0].length)] : ["", whole, ""];
 }
 
+/** Return a length of time in one unit. */
+export function duration(seconds) {
+  if (seconds < 90) return `${seconds} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
+  return `${count(Math.round(seconds / 86400))} days`;
+}
+
 export function ago(text, now = Date.now()) {
-  const seconds = Math.max(0, Math.round((now - Date.parse(text)) / 1000));
-  if (seconds < 90) return `${seconds} s ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`;
-  return `${count(Math.round(seconds / 86400))} days ago`;
+  return `${duration(Math.max(0, Math.round((now - Date.parse(text)) / 1000)))} ago`;
 }
 
 /** Return the level pairs of a step, widest last: `[{level: 80, lower, upper}, ...]`. */
