@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.migrations.upgrade import upgrade
-from gateway.rows import Rows
+from gateway.rows import Rows, microseconds
 from gateway.store import Position, Store, StoreTaken, StoreUnavailable, open_engine
+from gateway.versions import KnownAt, Versions
 from runtime.broker import TopicPartition
 from schemas import topics
 from tests import factories
@@ -47,6 +48,37 @@ def test_the_rows_are_those_of_sqlite_however_they_are_written(store: Store, tmp
         write(store, [message])
 
     assert contents(store) == contents(Store(engine))
+    engine.dispose()
+
+
+def test_what_was_known_when_is_that_of_sqlite(store: Store, tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'gateway.db'}")
+    upgrade(engine)
+    messages = log_of(every_record())
+    for each in (store, Store(engine)):
+        write(each, messages)
+    series_id, received = factories.SERIES, microseconds(factories.observation_batch().received_at)
+
+    for known in (
+        *(KnownAt(before_offset=offset) for offset in range(4)),
+        *(KnownAt(received_us=time) for time in (received - 1, received)),
+        KnownAt(),
+    ):
+        for order in (False, True):
+            asked = {"after": 0, "before": 2**40, "limit": 7, "is_newest_first": order}
+            found, expected = (
+                Versions(each.engine).observations(series_id, known, **asked) for each in (store, Store(engine))
+            )
+            assert found == expected
+            restatements = [
+                Versions(each.engine).restatements(series_id, beyond=(1, 0), limit=5, is_newest_first=order)
+                for each in (store, Store(engine))
+            ]
+            assert restatements[0] == restatements[1]
+            assert order or len(restatements[0]) == 3
+    assert Versions(store.engine).first_offset_after([series_id], received - 1) == 0
+    assert Versions(store.engine).first_offset_after([series_id], received) is None
+    assert Versions(store.engine).batches(series_id, [0, 1])[1]["reason"] == "late"
     engine.dispose()
 
 
