@@ -21,7 +21,9 @@ MINORITY = 0.25
 #: Splits that exchanges see; others are believed where the splits column has them.
 SPLIT_FACTORS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0)
 #: A split shows where it is so many times the usual change; and how far the price may have moved besides.
-SPLIT_DEVIATIONS, SPLIT_SLACK, SPLIT_SLACK_BACK = 8.0, 0.2, 0.1
+SPLIT_DEVIATIONS, SPLIT_SLACK = 8.0, 0.2
+#: Of a split that is not told: so many usual changes, within these bounds.
+RATIO_DEVIATIONS, RATIO_SLACK = 5.0, (0.1, 0.2)
 #: Prices come back within so many rows when a split was applied to some rows only.
 SPLIT_BACK_ROWS = 250
 
@@ -119,23 +121,25 @@ def split(case: Case) -> Iterator[Finding]:
     if close is None:
         return
     changes = log_changes(close)
-    steps = np.abs(changes) > np.maximum(SPLIT_DEVIATIONS * usual_change(changes), JUMP_LEAST)
+    usual = usual_change(changes)
+    steps = np.abs(changes) > np.maximum(SPLIT_DEVIATIONS * usual, JUMP_LEAST)
     steps &= _is_step_of_all(case, changes)
     if not steps.any():
         return
     told = _splits(case)
     by_column: Mask = np.zeros(len(changes), dtype=bool)
     for factor in np.unique(np.abs(np.log(told[np.isfinite(told) & (told > 0) & (told != 1)]))):
-        slack = max(min(SPLIT_SLACK, factor / 4), factor / 10)  # prices a ten thousandth are rounded coarsely
-        by_column |= steps & (np.abs(np.abs(changes) - factor) <= slack)
+        near = max(min(SPLIT_SLACK, factor / 4), factor / 10)  # prices a ten thousandth are rounded coarsely
+        by_column |= steps & (np.abs(np.abs(changes) - factor) <= near)
     rows, kind = _by_column(case, by_column, changes)
-    back = _comes_back(steps, changes)
-    rows |= back
+    slack = np.clip(RATIO_DEVIATIONS * usual, *RATIO_SLACK)
+    is_ratio = steps & _is_small_ratio(changes, slack)
+    rows |= _comes_back(is_ratio, changes, slack)
     held = rows[case.lead :] & case.is_news
     if held.any():
         reason = f"prices must be adjusted for splits, each once; in {case.told(held)} {kind or _PARTLY}"
         yield Finding(rule="split", outcome="rows", rows=held, reason=reason)
-    stays = _small_ratio(changes) & steps & ~by_column & ~rows & ~_ends_held(rows)
+    stays = is_ratio & ~by_column & ~rows & ~_ends_held(rows)
     mine = stays[case.lead :]
     if mine.any():
         reason = f"all prices step by about a ratio of small integers, with no such split told, in {case.told(mine)}"
@@ -174,10 +178,10 @@ def _is_step_of_all(case: Case, changes: FloatArray) -> Mask:
     return same
 
 
-def _small_ratio(changes: FloatArray) -> Mask:
+def _is_small_ratio(changes: FloatArray, slack: FloatArray) -> Mask:
     near: Mask = np.zeros(len(changes), dtype=bool)
     for factor in SPLIT_FACTORS:
-        near |= np.abs(np.abs(changes) - np.log(factor)) <= SPLIT_SLACK_BACK
+        near |= np.abs(np.abs(changes) - np.log(factor)) <= slack
     return near
 
 
@@ -205,12 +209,12 @@ def _by_column(case: Case, by_column: Mask, changes: FloatArray) -> tuple[Mask, 
     return rows, kind
 
 
-def _comes_back(steps: Mask, changes: FloatArray) -> Mask:
+def _comes_back(is_ratio: Mask, changes: FloatArray, slack: FloatArray) -> Mask:
     """Return the rows between two opposite steps of the same size, a ratio of small integers."""
     rows: Mask = np.zeros(len(changes), dtype=bool)
-    there = np.flatnonzero(steps & _small_ratio(changes))
+    there = np.flatnonzero(is_ratio)
     for start, end in pairwise(there.tolist()):
-        is_same_size = abs(changes[start] + changes[end]) <= SPLIT_SLACK_BACK
+        is_same_size = abs(changes[start] + changes[end]) <= slack[start] + slack[end]
         if is_same_size and end - start <= SPLIT_BACK_ROWS and not rows[start]:
             rows[start:end] = True
     return rows
