@@ -1,4 +1,4 @@
-"""``foretopic quarantine``: rows that the quality gate holds back."""
+"""The commands about rows that the quality gate holds back."""
 
 from __future__ import annotations
 
