@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from forecasting.panel import Observations
 from ingestor.errors import BadSourceData
-from ingestor.sources import FloatArray, IntArray, SourceFrame
+from ingestor.sources import PRICE_COLUMNS, FloatArray, IntArray, SourceFrame
 from schemas.observations import MAX_ROWS_A_BATCH, BatchKind, ObservationBatch
 
 #: Relative difference up to which two values are the same.
@@ -33,6 +33,9 @@ _BYTES_A_VALUE = 26
 _BYTES_A_BATCH = 2 * 1024 * 1024
 MAX_COLUMNS = 500
 _TOLD_CHANGES = 3
+#: Two rows whose prices changed by one factor are no accident; sources round them, so the factor may differ a little.
+_LEAST_ROWS_OF_A_FACTOR = 2
+_FACTOR_SPREAD = 1e-4
 _BEFORE_ALL = -(2**62)
 
 
@@ -160,8 +163,30 @@ def _changed(known: Observations, index: IntArray, frame: SourceFrame) -> _Chang
         f"{frame.source} gives other values than the log had up to offset {known.newest_offset} (from {known.source}) "
         f"in {count} row{'s' * (count != 1)}: {', '.join(told[:_TOLD_CHANGES])}{', ...' * (len(told) > _TOLD_CHANGES)}"
     )
+    reason += _cause(known, index[is_changed], {name: values[is_changed] for name, values in columns.items()})
     carried = SourceFrame(source=frame.source, unit=frame.unit, time=frame.time, columns=columns)
     return _Changed(carried.rows(is_changed), np.flatnonzero(is_changed), ~takes_back[is_changed], reason)
+
+
+def _cause(known: Observations, index: IntArray, columns: Mapping[str, FloatArray]) -> str:
+    """Return what the changed rows look like, as the end of the reason; nothing where they look like nothing known.
+
+    Args:
+        known: The log's view.
+        index: Where each changed row stands in it, shape (n,).
+        columns: Their new values, shape (n,) each.
+    """
+    if len(index) == 1 and index[0] == len(known) - 1:
+        return "; it was the newest row, which a source may settle later"
+    prices = [name for name in PRICE_COLUMNS if name in known.columns]
+    if len(index) < _LEAST_ROWS_OF_A_FACTOR or not prices:
+        return ""
+    old = known.matrix(prices)[index]
+    ratios = np.column_stack([columns[name] for name in prices])[old > 0] / old[old > 0]
+    ratios = ratios[np.isfinite(ratios)]
+    if len(ratios) == 0 or np.ptp(ratios) > _FACTOR_SPREAD * ratios[0] or abs(ratios[0] - 1) <= _FACTOR_SPREAD:
+        return ""
+    return f"; every price is {ratios[0]:.6g} of what it was, as after a split or a dividend adjustment"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,9 +104,12 @@ class LogMachine(RuleBasedStateMachine):
         # Where a row changes, its other values come along as they are given now.
         assert self.view == {day: pytest.approx(row, rel=1e-6) for day, row in expected.items()}
 
-    @rule(rows=st.dictionaries(DAYS, st.sampled_from([4.0, 5.0, None]), min_size=1, max_size=3), back=st.booleans())
-    def publish_as_another_writer(self, rows: dict[int, float | None], back: bool) -> None:
-        """Publish whole rows without a look at what is known; its clock may be behind."""
+    @rule(rows=st.dictionaries(DAYS, st.sampled_from([4.0, 5.0]), min_size=1, max_size=3), back=st.booleans())
+    def publish_as_another_writer(self, rows: dict[int, float], back: bool) -> None:
+        """Publish whole rows without a look at what is known; its clock may be behind.
+
+        It takes no value away: what then only adds it again would be an append with the digest of an earlier one.
+        """
         received_at = self.now - timedelta(minutes=2) if back else self.now
         self.publish(
             factories.observation_batch(
@@ -252,3 +255,35 @@ def tables_machine() -> Callable[[], TablesMachine]:
 
 def test_every_view_of_the_tables_is_what_the_dictionary_said_then(tables_machine: type[TablesMachine]) -> None:
     run_state_machine_as_test(tables_machine, settings=quick(100))
+
+
+LOADED, CHANGED = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC)
+CLOSE, DIVIDENDS, FACTORS = [100.0, 104.0, 108.0], [0.0, 0.0, 0.0], "every price is {} of what it was"
+
+
+@pytest.mark.parametrize(
+    ("close", "dividends", "cause", "restated"),
+    [
+        ([25.0, 26.0, 27.0, 28.0], [0.0] * 4, FACTORS.format("0.25"), 3),
+        ([99.0, 102.96, 106.92, 110.0], [0.0, 0.0, 0.0, 1.0], FACTORS.format("0.99"), 3),
+        ([99.0, 102.96, 108.0, 110.0], [0.0, 0.0, 1.0, 0.0], "2024-01-04 dividends from 0 to 1", 3),
+        ([100.0, 104.0, 108.5, 110.0], [0.0] * 4, "it was the newest row", 1),
+        ([100.0, 105.0, 109.0, 110.0], [0.0] * 4, "2024-01-03 close from 104 to 105", 2),
+    ],
+    ids=["split", "dividend", "dividend-of-a-known-day", "provisional", "corrected"],
+)
+def test_what_changes_is_restated_with_its_cause_and_stays_readable(
+    close: list[float], dividends: list[float], cause: str, restated: int
+) -> None:
+    series, history = Series(series_id="market/X@1d", freq="1d", calendar="24/7"), SeriesHistory("market/X@1d")
+    loads = [(frame(close=CLOSE, dividends=DIVIDENDS), LOADED), (frame(close=close, dividends=dividends), CHANGED)]
+    for given, received_at in loads:
+        planned = plan(series, history.view() if len(history) else None, given, received_at)
+        for batch in planned:
+            history.append(history.newest_offset + 1, batch)
+
+    assert [(batch.kind, len(batch.time)) for batch in planned] == [("restatement", restated), ("append", 1)]
+    assert cause in planned[0].reason
+    assert history.view().columns["close"].tolist() == close
+    assert history.view(known_at=LOADED).columns["close"].tolist() == CLOSE
+    assert history.view(before_offset=1).columns["dividends"].tolist() == DIVIDENDS
