@@ -18,7 +18,7 @@ from forecasting.training_spec import TrainingSpec
 
 _WINDOW_SIZE = "window_size"
 #: In the order in which the first rung judges them: those that cost little first.
-_DEFAULT_CANDIDATES = ("theta", "ets", "ces", "linear", "lightgbm", "nlinear", "nhits", "lstm")
+_DEFAULT_CANDIDATES = ("theta", "ets", "ces", "mapa", "linear", "lightgbm", "nlinear", "nhits", "lstm")
 #: Rows of a long window, and how often it must fit into the history.
 _LONG_WINDOW, _WINDOWS = 200, 6
 _DEFAULT_MEMBERS = ("theta", "ets", "linear", "lstm")
