@@ -8,6 +8,7 @@ business days need no exchange and are made here.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -73,6 +74,20 @@ def sessions_between(calendar: str, first_year: int, last_year: int) -> Sessions
     return Sessions(*(np.concatenate(times) for times in zip(*years, strict=True)))
 
 
+#: Gives the sessions of an exchange whose dates lie in these years, both included.
+AskExchange = Callable[[str, int, int], Sessions]
+
+
+def ask_exchanges_through(ask: AskExchange) -> None:
+    """Have exchanges' sessions read by ``ask`` from now on, for a process that must not hold what they load.
+
+    Args:
+        ask: Gives what `ask_exchange` gives and raises what it raises.
+    """
+    global _ask  # noqa: PLW0603  # one a process, as the caches in front of it
+    _ask = ask
+
+
 def bars_of(sessions: Sessions, seconds: int) -> IntArray:
     """Return the starts of the bars of all sessions: from each open, and again from the end of each break."""
     has_break = sessions.break_start >= 0
@@ -99,7 +114,12 @@ def _block(calendar: str, first: int) -> Sessions:
     return _ask(calendar, first, first + _BLOCK - 1)
 
 
-def _ask(calendar: str, first: int, last: int) -> Sessions:
+def ask_exchange(calendar: str, first: int, last: int) -> Sessions:
+    """Return the sessions of an exchange whose dates lie in these years, both included.
+
+    Raises:
+        CalendarError: ``unknown-calendar``, ``beyond-calendar``.
+    """
     # pandas and the calendars cost 2 s and 100 MB: only who needs an exchange pays.
     import exchange_calendars  # noqa: PLC0415
 
@@ -129,6 +149,9 @@ def _ask(calendar: str, first: int, last: int) -> Sessions:
         ) from error
     found = [_seconds(schedule[name]) for name in ("open", "close", "break_start", "break_end")]
     return Sessions(_seconds(schedule.index.to_series()), *found)
+
+
+_ask: AskExchange = ask_exchange
 
 
 def _seconds(times: object) -> IntArray:

@@ -1,4 +1,4 @@
-"""``foretopic sources``: series that are fetched by themselves."""
+"""Commands for series that are fetched by themselves."""
 
 from __future__ import annotations
 

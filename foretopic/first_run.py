@@ -25,6 +25,15 @@ _INGEST = {
     "calendar": "XNYS",
     "cause": _CAUSE,
 }
+#: Yahoo alone: the sample has no later prices, and would take the series over for a day on which Yahoo is away.
+_SCHEDULE = {
+    "sources": ["yahoo"],
+    "symbol": "AAPL",
+    "calendar": "XNYS",
+    "after_close_minutes": 30,
+    "jitter_seconds": 300,
+    "cause": _CAUSE,
+}
 _TRAINING = {"series_ids": [SERIES_ID], "horizon": HORIZON, "cause": _CAUSE}
 _POLL_SECONDS = 0.2
 _INGEST_SECONDS = 120.0
@@ -37,7 +46,7 @@ class Stopped(ForetopicError):
 
 
 class FirstRun:
-    """Loads AAPL, trains its model, shows its forecast; what is there already is not done again.
+    """Loads AAPL and schedules it, trains its model, shows its forecast; what is there already is not done again.
 
     Args:
         client: The gateway.
@@ -100,6 +109,7 @@ class FirstRun:
         if ended.get("reason"):
             self._reporter.line(f"Note: {ended['reason']}")
         self._await("the new series", _READY_SECONDS, self._has_series)
+        self._client.set_source(SERIES_ID, _SCHEDULE)
 
     def _train(self) -> None:
         asked = self._client.ask_training(_TRAINING)

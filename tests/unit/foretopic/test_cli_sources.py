@@ -1,4 +1,4 @@
-"""``foretopic sources``: what is asked of the gateway, and what a person reads."""
+"""The commands on sources: what is asked of the gateway, and what a person reads."""
 
 from __future__ import annotations
 

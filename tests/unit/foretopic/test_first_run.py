@@ -49,6 +49,11 @@ class Gateway:
         self.has_series = self.ingest_end["state"] == "succeeded"
         return self.ingest_end
 
+    def set_source(self, series_id: str, body: dict) -> dict:
+        self.asked.append("schedule")
+        assert (series_id, body["sources"], body["after_close_minutes"]) == (SERIES_ID, ["yahoo"], 30)
+        return {"series_id": series_id, "state": "active"}
+
     def ask_training(self, body: dict) -> dict:
         self.asked.append("training")
         assert body["series_ids"] == [SERIES_ID]
@@ -85,7 +90,7 @@ def first_run(gateway: Gateway, output: io.StringIO, clock, is_stopped=lambda: F
 def test_empty_stack_is_filled_and_forecast(output, clock):
     gateway = Gateway()
     first_run(gateway, output, clock).run()
-    assert gateway.asked == ["ingest", "training", "forecast"]
+    assert gateway.asked == ["ingest", "schedule", "training", "forecast"]
     text = output.getvalue()
     assert "Note: yahoo: could not be reached" in text
     assert "40% fitting epoch 3 train loss 0.0123 validation loss 0.0145" in text
@@ -104,7 +109,7 @@ def test_forecast_does_not_wait_for_the_record_of_the_training(output, clock):
 
     gateway.training = released
     first_run(gateway, output, clock).run()
-    assert gateway.asked == ["ingest", "training", "forecast"]
+    assert gateway.asked == ["ingest", "schedule", "training", "forecast"]
 
 
 def test_later_run_goes_straight_to_the_forecast(output, clock):
