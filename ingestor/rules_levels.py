@@ -24,6 +24,9 @@ SPLIT_FACTORS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0
 SPLIT_DEVIATIONS, SPLIT_SLACK = 8.0, 0.2
 #: Of a split that is not told: so many usual changes, within these bounds.
 RATIO_DEVIATIONS, RATIO_SLACK = 5.0, (0.1, 0.2)
+#: A step belongs to a told split so many rows from it; elsewhere only a step that no price makes in a day: Apple, whose
+#: prices had been halved by a split in June 2000, fell by a half of its own on 2000-09-29.
+SPLIT_TOLD_ROWS, SPLIT_SURELY = 5, 3.0
 #: Prices come back within so many rows when a split was applied to some rows only.
 SPLIT_BACK_ROWS = 250
 
@@ -130,7 +133,8 @@ def split(case: Case) -> Iterator[Finding]:
     by_column: Mask = np.zeros(len(changes), dtype=bool)
     for factor in np.unique(np.abs(np.log(told[np.isfinite(told) & (told > 0) & (told != 1)]))):
         near = max(min(SPLIT_SLACK, factor / 4), factor / 10)  # prices a ten thousandth are rounded coarsely
-        by_column |= steps & (np.abs(np.abs(changes) - factor) <= near)
+        is_believable = _is_told_near(told, factor) | (np.abs(changes) >= np.log(SPLIT_SURELY))
+        by_column |= steps & (np.abs(np.abs(changes) - factor) <= near) & is_believable
     rows, kind = _by_column(case, by_column, changes)
     slack = np.clip(RATIO_DEVIATIONS * usual, *RATIO_SLACK)
     is_ratio = steps & _is_small_ratio(changes, slack)
@@ -152,6 +156,14 @@ _PARTLY = "a split is applied to some rows only"
 def _splits(case: Case) -> FloatArray:
     told = case.joined("splits")
     return np.zeros(len(case.time)) if told is None else np.nan_to_num(told)
+
+
+def _is_told_near(told: FloatArray, factor: float) -> Mask:
+    """Return the rows within a few of one at which a split of that size is told."""
+    there = np.zeros(len(told), dtype=np.float64)
+    is_split = told > 0
+    there[is_split] = _is_size(told[is_split], factor)
+    return np.convolve(there, np.ones(2 * SPLIT_TOLD_ROWS + 1), mode="same") > 0
 
 
 def _is_size(splits: FloatArray, size: float) -> Mask:

@@ -11,6 +11,7 @@ import pytest
 from ingestor.cleaning import clean
 from ingestor.files import FileSource
 from ingestor.gate import Verdict, judge
+from ingestor.sample import SYMBOLS, SampleSource
 from ingestor.sources import SourceFrame, Wanted
 from tests.unit.ingestor.planted import flagged_rules, held_rules, known_of
 
@@ -123,6 +124,18 @@ def test_real_crashes_are_told_and_never_held(shared_data, path, calendar, day):
     assert not newest.held.any()
     for verdict in (whole, newest):
         assert any(flag.startswith("jumps") and day in flag for flag in verdict.flags)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_what_the_first_start_loads_is_let_in_whole(symbol):
+    """Apple fell by a half on 2000-09-29, three months after a split by two: a crash, not a split that was forgotten.
+
+    Red without `is_believable` in `rules_levels.split`.
+    """
+    wanted = Wanted(symbol=symbol, freq="1d", calendar="XNYS", now=NOW)
+    frame = clean(SampleSource().fetch(wanted), wanted)
+
+    assert not judge(frame, None, freq="1d", calendar="XNYS", now=NOW).held.any()
 
 
 def inconsistent(frame: SourceFrame) -> np.ndarray:
