@@ -1,4 +1,4 @@
-"""``foretopic raw``: what providers answered, as the ingestor of this machine keeps it."""
+"""``foretopic raw list`` and ``foretopic raw purge``: what providers answered, as this machine's ingestor keeps it."""
 
 from __future__ import annotations
 

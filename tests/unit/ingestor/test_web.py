@@ -132,7 +132,9 @@ def test_a_body_that_drips_ends_with_the_deadline():
         request.send_response(200)
         request.end_headers()
         try:
-            while not ended.wait(0.02):
+            for _ in range(200):  # four seconds, were nobody to end it
+                if ended.wait(0.02):
+                    break
                 request.wfile.write(b"x")
         except OSError:
             pass
