@@ -17,10 +17,18 @@ from runtime.incoming import Incoming
 from runtime.kafka_broker import KafkaBroker
 from runtime.topic_specs import specs
 from schemas.dead_letters import DeadLetter
-from schemas.ingests import IngestEvent
+from schemas.ingests import IngestEvent, IngestRequested
 from schemas.observations import ObservationBatch
-from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, INGEST_REQUESTS, OBSERVATIONS, QUARANTINE
-from tests.factories import ingest_request, outgoing_message
+from schemas.topics import (
+    COPARTITIONED,
+    DEAD_LETTERS,
+    INGEST_EVENTS,
+    INGEST_REQUESTS,
+    INGEST_SCHEDULES,
+    OBSERVATIONS,
+    QUARANTINE,
+)
+from tests.factories import ingest_request, outgoing_message, schedule
 
 _TOPICS = (INGEST_REQUESTS, OBSERVATIONS, INGEST_EVENTS, QUARANTINE, DEAD_LETTERS)
 
@@ -35,15 +43,16 @@ class Client:
         self.batches: list[ObservationBatch] = []
         self.events: list[IngestEvent] = []
         self.letters: list[DeadLetter] = []
+        self.runs: list[IngestRequested] = []
         self._broker = KafkaBroker(bootstrap_servers, client_id="test")
-        names = {topic.full_name(prefix) for topic in _TOPICS}
+        names = {topic.full_name(prefix) for topic in (*_TOPICS, *COPARTITIONED)}
         self._broker.ensure_topics([spec for spec in specs(prefix) if spec.name in names])
         self._producer = self._broker.producer()
         self._follower = Follower(
-            self._broker, topics=_TOPICS[1:], topic_prefix=prefix, apply=self._learn, on_invalid=self._refuse
+            self._broker, topics=_TOPICS, topic_prefix=prefix, apply=self._learn, on_invalid=self._refuse
         )
         self._follower.assign(
-            {TopicPartition(topic.full_name(prefix), n): 0 for topic in _TOPICS[1:] for n in range(topic.partitions)}
+            {TopicPartition(topic.full_name(prefix), n): 0 for topic in _TOPICS for n in range(topic.partitions)}
         )
 
     def close(self) -> None:
@@ -55,6 +64,10 @@ class Client:
         self._producer.send(
             outgoing_message(INGEST_REQUESTS, ingest_request(ingest_id, **changes), prefix=self.prefix)
         ).result(20)
+
+    def schedule(self, number: int, series_id: str, **changes: object) -> None:
+        record = schedule(f"schedule-{number}", series_id=series_id, **changes)
+        self._producer.send(outgoing_message(INGEST_SCHEDULES, record, prefix=self.prefix)).result(20)
 
     def junk(self) -> None:
         topic = INGEST_REQUESTS.full_name(self.prefix)
@@ -94,6 +107,9 @@ class Client:
             self.batches.append(record)
         elif isinstance(record, IngestEvent):
             self.events.append(record)
+        elif isinstance(record, IngestRequested):
+            if record.cause == "schedule":
+                self.runs.append(record)
         elif isinstance(record, DeadLetter):
             self.letters.append(record)
 

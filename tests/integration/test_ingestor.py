@@ -20,6 +20,9 @@ HET = {"series_id": "market/HET@1h", "symbol": "HET", "sources": ("mock",), "fre
 KILL_AFTER = (1, 1, 2, 4, 7)
 #: What the service may hold while it waits, in bytes: pandas, yfinance and calendars live in children only.
 IDLE_BYTES = 110 * 1024 * 1024
+AAPL_AFTER_CLOSE = {"symbol": "AAPL", "sources": ("sample",), "calendar": "XNYS", "after_close_minutes": 30}
+#: Series with a schedule.
+SCHEDULED = 24
 
 
 @pytest.fixture
@@ -93,3 +96,35 @@ def test_killed_in_the_middle_of_a_load_every_row_stands_once(kafka: str, topic_
             assert event.state == "succeeded"
             assert len(times) == len(set(times)) >= event.rows_received > 50_000
     assert cut_short, "no kill came before the end of its load"
+
+
+def test_two_instances_begin_every_run_once_through_kill_and_rebalance(client: Client, tmp_path: Path) -> None:
+    """The schedules are older than their last due time, so each series is one run behind, and no more."""
+    series = [*(f"market/HET-{number}@1d" for number in range(SCHEDULED - 1)), "market/AAPL@1d"]
+    for number in range(SCHEDULED // 2):
+        # Weekly: not due while the test runs, but for one minute a week.
+        client.schedule(number, series[number], symbol="HET", cron="0 0 * * 0")
+    client.schedule(SCHEDULED, series[-1], **AAPL_AFTER_CLOSE)
+    with ingestor_process(client, tmp_path) as first, ingestor_process(client, tmp_path) as second:
+        client.wait_until(lambda: len(ended(client)) >= 3, "the first runs")
+        first.kill()
+        first.wait(20)
+        for number in range(SCHEDULED // 2, SCHEDULED - 1):
+            client.schedule(number, series[number], symbol="HET", cron="0 0 * * 0")
+        with ingestor_process(client, tmp_path) as third:
+            client.wait_until(lambda: len(ended(client)) == SCHEDULED, "every run")
+            client.catch_up()
+            assert second.poll() is None
+            # One of the two has read the sessions of New York.
+            resident = [psutil.Process(process.pid).memory_info().rss for process in (second, third)]
+
+    assert max(resident) < IDLE_BYTES
+    assert {run.series_id for run in client.runs} == set(series)
+    assert {run.ingest_id for run in client.runs} == ended(client)
+    for series_id in series:
+        told = [event for event in client.events if event.series_id == series_id]
+        assert len(client.times(series_id)) == len(set(client.times(series_id))) > 1000, told
+
+
+def ended(client: Client) -> set[str]:
+    return {event.ingest_id for event in client.events if event.state == "succeeded"}
