@@ -29,6 +29,7 @@ NAME = "file"
 MAX_BYTES = 256 * 1024 * 1024
 #: Of Parquet, whose few bytes may hold very many equal rows.
 MAX_ROWS = 5_000_000
+MAX_COLUMNS = 2000
 _TIME_NAMES = ("date", "datetime", "time", "timestamp", "month", "ds")
 _YAHOO_NAMES = {"stock splits": "splits"}
 _MISSING = frozenset({"", "null", "nan", "na", "n/a", "none", "-"})
@@ -141,9 +142,16 @@ def _parquet(raw: IO[bytes]) -> tuple[list[str], Rows]:
     from pyarrow import ArrowException, parquet  # noqa: PLC0415  # 30 MB that only Parquet needs
 
     try:
-        rows = parquet.ParquetFile(raw).metadata.num_rows
-        if rows > MAX_ROWS:
-            raise BadSourceData(NAME, f"at most {MAX_ROWS} rows are expected, the file has {rows}")
+        told = parquet.ParquetFile(raw).metadata
+        size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
+        # What the end of the file tells, before anything is unpacked.
+        for found, limit, what in (
+            (told.num_rows, MAX_ROWS, "rows"),
+            (told.num_columns, MAX_COLUMNS, "columns"),
+            (size, MAX_BYTES, "bytes unpacked"),
+        ):
+            if found > limit:
+                raise BadSourceData(NAME, f"at most {limit} {what} are expected, the file has {found}")
         table = parquet.read_table(raw)
     except ArrowException as error:
         raise BadSourceData(NAME, f"no Parquet: {error}") from error

@@ -93,7 +93,21 @@ def zip_bomb() -> bytes:
     return b"".join(packer.compress(bytes(MIB)) for _ in range(64)) + packer.flush()
 
 
+def packed_parquet(rows: int, columns: int, groups: int = 1) -> bytes:
+    """A small file of many equal values."""
+    target = io.BytesIO()
+    table = pa.table({f"c{index}": pa.array(range(rows)).cast("float64") for index in range(columns)})
+    with parquet.ParquetWriter(target, table.schema, compression="zstd", use_dictionary=False) as writer:
+        for _ in range(groups):
+            writer.write_table(
+                pa.table({name: pa.nulls(rows, "float64").fill_null(0.0) for name in table.column_names})
+            )
+    return target.getvalue()
+
+
 WRONG = [
+    ("parquet-bomb", said(packed_parquet(100_000, 10, 40)), BadSourceData, "at most 268435456 bytes unpacked"),
+    ("parquet-wide", said(packed_parquet(1, 2001)), BadSourceData, "at most 2000 columns are expected"),
     ("html", said(b"<html>login</html>", content_type="text/html"), BadSourceData, "the answer is an HTML page"),
     ("html-as-csv", said(b"\n<!doctype html>", content_type="text/csv"), BadSourceData, "the answer is an HTML page"),
     ("empty", said(b"", content_type="text/csv"), BadSourceData, "the file is empty"),
