@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from forecasting.calendars import MONTHS, SECONDS, interval_end, next_times, parse_freq
-from forecasting.cron import cron_times
 from forecasting.errors import CalendarError
 from forecasting.sessions import ALWAYS, sessions_of
+from runtime.cron import cron_times
 from schemas.identity import digest_of
 from schemas.schedules import RetrainRule, SeriesScheduled
 

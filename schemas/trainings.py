@@ -101,7 +101,7 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     #: The time (UTC) whose knowledge was asked for: `as_of` then ends before the first batch of these series that was
     #: received later. Null: all that had been read.
     known_at: UtcTime | None = None
-    #: Who or what asked: `user`, `first-start`, `schedule`, `drift`.
+    #: Who or what asked: `user`, `first-start`, `schedule`, `observations`, `drift`.
     cause: str = "user"
 
     def __post_init__(self) -> None:

@@ -10,7 +10,6 @@ import msgspec
 from flask import Blueprint, Response, g, request, url_for
 from msgspec import structs
 
-from forecasting.cron import cron_times
 from gateway import parameters
 from gateway.answers import json_of
 from gateway.bodies import SourceBody, invalid, read_body, rule_broken
@@ -19,6 +18,7 @@ from gateway.keyed import send_once
 from gateway.problems import FieldFault, not_found, unavailable
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
+from runtime.cron import cron_times
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.record import SeriesId
 from schemas.schedules import RetrainRule, RunPlanned, SeriesScheduled

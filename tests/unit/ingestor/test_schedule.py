@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.cron import cron_times
 from forecasting.errors import CalendarError
 from ingestor.schedule import Timetable, late_from, retrain_timetable, timetable
+from runtime.cron import cron_times
 from schemas.schedules import RetrainRule
 from tests.factories import schedule
 
