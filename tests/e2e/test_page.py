@@ -13,7 +13,15 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from schemas.models import LeaderboardEntry
-from schemas.topics import INGEST_EVENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS
+from schemas.topics import (
+    INGEST_EVENTS,
+    INGEST_REQUESTS,
+    INGEST_SCHEDULES,
+    MODELS,
+    OBSERVATIONS,
+    TRAINING_EVENTS,
+    TRAINING_REQUESTS,
+)
 from tests import factories
 from tests.e2e import page_world
 from tests.e2e.page_world import CHAMPION, MODEL, SERIES
@@ -354,6 +362,22 @@ def test_page_fills_by_itself_once_observations_arrive(empty: Watched) -> None:
     page_world.publish_market(empty.world)
     expect(page.locator("#last-value")).to_contain_text(number(page_world.history().columns["close"][-1]))
     expect(page.locator("#empty")).to_be_hidden()
+
+
+def test_sources_are_shown_with_their_state_and_last_error(full: Watched) -> None:
+    page = full.open()
+    expect(page.locator("#sources-empty")).to_be_visible()
+    full.world.publish(INGEST_SCHEDULES, factories.schedule(series_id=SERIES, is_paused=True))
+    full.world.publish(INGEST_REQUESTS, factories.ingest_request(series_id=SERIES))
+    failure = factories.ingest_event(series_id=SERIES, state="failed", reason="<b>no</b> answer")
+    full.world.publish(INGEST_EVENTS, failure)
+
+    cells = page.locator("#sources tbody tr").first
+    expect(cells).to_contain_text("<b>no</b> answer", timeout=20_000)
+    expect(cells).to_contain_text("paused")
+    expect(cells).to_contain_text("failed")
+    expect(page.locator("#sources-empty")).to_be_hidden()
+    full.require_clean()
 
 
 def test_service_that_is_down_is_shown_down(full: Watched) -> None:
