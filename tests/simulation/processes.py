@@ -26,6 +26,7 @@ from schemas.topics import (
     INGEST_REQUESTS,
     MODELS,
     OBSERVATIONS,
+    QUARANTINE,
 )
 from tests.simulation.cluster import ProcessBroker
 from tests.simulation.market import Market
@@ -82,7 +83,7 @@ def ingestor(market: Market, broker: ProcessBroker, clock: Clock) -> Worker:
     log = IngestLog()
     follower = Follower(
         broker,
-        topics=(OBSERVATIONS, INGEST_EVENTS),
+        topics=(OBSERVATIONS, INGEST_EVENTS, QUARANTINE),
         topic_prefix="",
         apply=log.learn,
         on_invalid=lambda message, error: None,
@@ -91,7 +92,11 @@ def ingestor(market: Market, broker: ProcessBroker, clock: Clock) -> Worker:
 
     def followed(partitions: Collection[TopicPartition]) -> list[TopicPartition]:
         numbers = {partition.partition for partition in partitions}
-        return [TopicPartition(topic.name, number) for number in numbers for topic in (OBSERVATIONS, INGEST_EVENTS)]
+        return [
+            TopicPartition(topic.name, number)
+            for number in numbers
+            for topic in (OBSERVATIONS, INGEST_EVENTS, QUARANTINE)
+        ]
 
     def on_revoked(partitions: Collection[TopicPartition]) -> None:
         follower.remove(followed(partitions))
