@@ -15,7 +15,7 @@ RUN /opt/tools/bin/python -m hatchling build -t wheel -d /build/dist \
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/foretopic foretopic \
-    && install -d -o 10001 -g 10001 /var/lib/foretopic/data
+    && install -d -o 10001 -g 10001 /var/lib/foretopic/data /var/lib/foretopic/files
 COPY --from=build /opt/foretopic /opt/foretopic
 # The root is read-only in docker-compose.yml: what libraries cache goes to /tmp.
 ENV PATH=/opt/foretopic/bin:$PATH \
@@ -23,6 +23,7 @@ ENV PATH=/opt/foretopic/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     XDG_CACHE_HOME=/tmp/cache \
     FORETOPIC_HOME=/var/lib/foretopic/data \
+    FORETOPIC_GATEWAY_FILES_DIRECTORY=/var/lib/foretopic/files \
     FORETOPIC_GATEWAY_HOST=0.0.0.0 \
     FORETOPIC_GATEWAY_PORT=5000
 WORKDIR /var/lib/foretopic

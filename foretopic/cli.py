@@ -18,6 +18,7 @@ from foretopic.cli_requests import deploy, forecast, ingest, models, train
 from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
 from foretopic.cli_sources import sources
+from foretopic.cli_uploads import upload
 from foretopic.errors import ForetopicError, NotRunning, ProcessDied
 from foretopic.first_run import FirstRun, Stopped
 from foretopic.gateway_client import GatewayClient
@@ -213,6 +214,7 @@ for command in (
     series,
     sources,
     quarantine,
+    upload,
     raw,
     audit,
     dead_letters,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import quote, urlencode
 
 import requests
@@ -113,6 +114,19 @@ class GatewayClient:
         """``pause``, ``resume`` or ``run`` a scheduled series."""
         return self._call("POST", f"/api/v1/sources/{quote(series_id)}/{verb}")
 
+    def upload(self, path: Path) -> Document:
+        """Send a file; return what it seems to hold."""
+        with path.open("rb") as file:
+            return self._call("POST", f"/api/v1/uploads?{urlencode({'filename': path.name})}", data=file)
+
+    def load_upload(self, upload_id: str, body: Mapping[str, object]) -> Document:
+        """Load an upload; return it with the ingest of each series."""
+        return self._call("POST", f"/api/v1/uploads/{quote(upload_id)}/load", body=body)
+
+    def upload_state(self, upload_id: str) -> Document:
+        """Return an upload with the state of each series."""
+        return self._call("GET", f"/api/v1/uploads/{quote(upload_id)}")
+
     def forecast(self, body: Mapping[str, object], *, wait_seconds: float = 60.0, key: str | None = None) -> Document:
         """Return a forecast, waiting for it as long as the gateway may; one that takes longer is asked for again."""
         answer = self._call("POST", "/api/v1/forecasts", body=body, key=key, prefer=f"wait={wait_seconds:g}")
@@ -145,6 +159,7 @@ class GatewayClient:
         body: Mapping[str, object] | None = None,
         key: str | None = None,
         prefer: str | None = None,
+        data: BinaryIO | None = None,
     ) -> Document:
         headers = {"Idempotency-Key": key, "Prefer": prefer}
         try:
@@ -152,6 +167,7 @@ class GatewayClient:
                 method,
                 f"{self._url}{path}",
                 json=body,
+                data=data,
                 headers={name: value for name, value in headers.items() if value is not None},
                 timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
             )

@@ -49,6 +49,7 @@ def service_environment(settings: StackSettings, environment: Mapping[str, str])
         "FORETOPIC_GATEWAY_PORT": str(settings.gateway_port),
         "FORETOPIC_TRAINER_MLFLOW_TRACKING_URI": settings.mlflow_url,
         DIRECTORY_VARIABLE: str(files_directory(settings.home, environment)),
+        "FORETOPIC_GATEWAY_FILES_DIRECTORY": str(files_directory(settings.home, environment)),
         RAW_VARIABLE: str(raw_directory(settings.home, environment)),
         # A restarted predictor goes on at once under its old name instead of waiting for its old membership to end.
         "FORETOPIC_PREDICTOR_INSTANCE_ID": "predictor-1",

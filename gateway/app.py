@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from gateway import docs, pages, problems
 from gateway.content_security import policy
 from gateway.headers import correlation_id
-from gateway.routes import forecasts, ingests, models, quarantine, series, sources, system, trainings
+from gateway.routes import forecasts, ingests, models, quarantine, series, sources, system, trainings, uploads
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
 from gateway.store import Store
@@ -53,7 +53,7 @@ def create_app(
     app.extensions[EXTENSION] = service
     problems.install(app)
     _install_correlation(app, service)
-    for resource in (forecasts, series, trainings, models, ingests, sources, quarantine, system):
+    for resource in (forecasts, series, trainings, models, ingests, sources, uploads, quarantine, system):
         app.register_blueprint(resource.blueprint(service))
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)

@@ -72,6 +72,13 @@ def _operation(operation: Operation) -> JsonObject:
         content: JsonObject = {"schema": _ref("schemas", operation.body.__name__)}
         content["examples"] = {name: {"value": value} for name, value in operation.examples.items()}
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if operation.takes_file:
+        file = {"type": "string", "format": "binary"}
+        form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": form}, "application/octet-stream": {"schema": file}},
+        }
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
     problems = {500: ("internal-server-error",), **operation.problems}
     responses |= {str(status): _refused(status, kinds) for status, kinds in sorted(problems.items())}

@@ -9,6 +9,7 @@ from gateway.openapi_parts import Operation, Sent
 from gateway.openapi_series import FORECASTS, SERIES
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
 from gateway.openapi_sources import SOURCES
+from gateway.openapi_uploads import UPLOADS
 from schemas.models import Deployment
 
 _HTML = Sent(description="The page.", media_type="text/html")
@@ -294,7 +295,7 @@ CONTRACT = (
     Operation(method="get", path="/docs", id="getSwaggerUi", tag="pages", summary="Try the API", answers={200: _HTML}),
     Operation(method="get", path="/redoc", id="getReDoc", tag="pages", summary="Read the API", answers={200: _HTML}),
 )
-OPERATIONS = (*FORECASTS, *SERIES, *TRAININGS, *MODELS, *INGESTS, *SOURCES, *QUARANTINE, *SYSTEM, *CONTRACT)
+OPERATIONS = (*FORECASTS, *SERIES, *TRAININGS, *MODELS, *INGESTS, *SOURCES, *UPLOADS, *QUARANTINE, *SYSTEM, *CONTRACT)
 TAGS = {
     "forecasts": "Asked for, waited for, read again.",
     "series": "What has been observed.",
@@ -302,6 +303,7 @@ TAGS = {
     "models": "Model versions, their skill, and which of them answers.",
     "ingests": "Data that is fetched.",
     "sources": "Series that are fetched by themselves.",
+    "uploads": "Files that hold one series or many.",
     "quarantine": "Fetched rows that the quality gate holds back.",
     "system": "How the gateway and the services behind it are.",
     "contract": "The contract for programs.",

@@ -34,6 +34,8 @@ class Operation:
     description: str = ""
     parameters: tuple[str, ...] = ()
     body: type[msgspec.Struct] | None = None
+    #: Whether the body is a file, bare or in a form.
+    takes_file: bool = False
     #: Name -> example body.
     examples: dict[str, JsonObject] = field(default_factory=dict)
     answers: dict[int, Sent]
@@ -91,6 +93,13 @@ PARAMETERS: dict[str, JsonObject] = {
     "model": _parameter("model", "path", "`project/name`; the slash stands as it is.", TEXT, "market/AAPL-1d"),
     "training_id": _parameter("training_id", "path", "The id that the request for it was answered with.", _ID, "first"),
     "ingest_id": _parameter("ingest_id", "path", "The id that the request for it was answered with.", _ID, "first"),
+    "upload_id": _parameter(
+        "upload_id", "path", "The id that the upload was answered with.", _ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
+    ),
+    "filename": _parameter("filename", "query", "Name of a file that is the body itself; a label.", TEXT, "sales.csv"),
+    "load": _parameter(
+        "load", "query", "Whether it is loaded at once, as guessed.", {"type": "string", "enum": ["false", "true"]}
+    ),
     "quarantine_id": _parameter(
         "quarantine_id", "path", "The id of held rows, from the list.", _ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
     ),
@@ -180,6 +189,11 @@ PROBLEMS: dict[str, str] = {
     "unknown-training": "No training has this id.",
     "unknown-source": "The series has no schedule.",
     "unknown-ingest": "No ingest has this id.",
+    "unknown-upload": "No upload has this id.",
+    "invalid-upload": "The file, or what is said of its columns, cannot be used; `errors` says why.",
+    "upload-loaded": "The upload was loaded with another mapping before.",
+    "uploads-off": "The gateway has no directory for uploads.",
+    "uploads-full": "Uploads take all the room that they may.",
     "unknown-quarantine": "No held rows have this id.",
     "already-decided": "The held rows were released or rejected before.",
     "unknown-model": "No version of the model is released.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from runtime.settings import ServiceSettings, settings_config
 
@@ -28,6 +28,26 @@ class GatewaySettings(ServiceSettings):
         description="Database of the projection: `sqlite:///FILE` or `postgresql://…`, one a gateway; "
         "empty means SQLite in the home",
     )
+    files_directory: Path | None = Field(
+        default=None,
+        description="Directory that gateway and ingestor share; uploads lie below it; unset, none are taken",
+    )
+    max_upload_bytes: int = Field(default=256 * _MEBIBYTE, ge=1024, description="Largest file that may be uploaded")
+    max_uploads_bytes: int = Field(
+        default=4096 * _MEBIBYTE, ge=1024, description="Bytes that all uploads together may take on the disk"
+    )
+    upload_unpacked_bytes: int = Field(
+        default=512 * _MEBIBYTE, ge=1024, description="Largest text or Parquet content of an upload, unpacked"
+    )
+    upload_memory_bytes: int = Field(
+        default=2048 * _MEBIBYTE, ge=512 * _MEBIBYTE, description="Address space of the process that reads an upload"
+    )
+    upload_timeout_seconds: float = Field(
+        default=60.0, gt=0, le=600, description="How long reading an upload may take, of the clock and of a processor"
+    )
+    upload_max_rows: int = Field(default=5_000_000, ge=1, description="Most rows of an upload")
+    upload_max_columns: int = Field(default=2000, ge=2, description="Most columns of an upload")
+    upload_max_series: int = Field(default=10_000, ge=1, le=100_000, description="Most series of an upload")
     default_wait_seconds: float = Field(
         default=10.0, ge=0, description="How long a forecast request waits without `Prefer: wait=SECONDS`"
     )
@@ -51,6 +71,12 @@ class GatewaySettings(ServiceSettings):
         default=1000, ge=4, description="Connections that are served at once; further ones wait to be taken"
     )
     graceful_stop_seconds: int = Field(default=15, ge=1, description="How long open requests may take at a stop")
+
+    @field_validator("files_directory", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        """Keep an empty variable from meaning the directory in which the service happens to run."""
+        return None if value == "" else value
 
     @property
     def url(self) -> str:

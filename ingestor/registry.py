@@ -13,6 +13,7 @@ from ingestor.raw_responses import RawResponses
 from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
 from ingestor.sql import SqlSource
+from ingestor.uploads import UploadSource
 from ingestor.urls import S3, UrlSource
 from ingestor.yahoo import YahooSource, browser_session
 
@@ -38,6 +39,7 @@ def fetchers(settings: IngestorSettings) -> Fetchers:
         "sql": partial(
             fetch_in_child, _sql(settings), timeout_seconds=2 * settings.sql_timeout_seconds + _MORE_SECONDS
         ),
+        "upload": partial(fetch, UploadSource(directory=settings.files_directory, max_bytes=settings.max_file_bytes)),
         "file": partial(fetch_in_child, FileSource(settings.files_directory, settings.max_file_bytes)),
     }
 

@@ -1,0 +1,89 @@
+"""``foretopic upload``: a file to the gateway, its columns shown, its series loaded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foretopic.cli_shared import CLOCK, console, json_option, print_json, settings
+from foretopic.errors import ForetopicError
+from foretopic.gateway_client import GatewayClient
+from foretopic.reporter import Reporter
+from foretopic.tables import new_table
+
+_FINAL_STATES = ("succeeded", "failed")
+_POLL_SECONDS = 0.5
+_SHOWN_FAILURES = 10
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--project", default="uploads", show_default=True, help="First part of the name of each series.")
+@click.option("--name", default="", help="Name of the only series of a file.  [default: that of the file]")
+@click.option("--time", help="Column with the times.")
+@click.option("--series", help="Column that names the series; an empty text: the file holds one.")
+@click.option("--target", help="Column that is to be forecast.")
+@click.option("--column", "columns", multiple=True, help="Column that is loaded; may be repeated.")
+@click.option("--known-future", multiple=True, help="Column that is known in the future; may be repeated.")
+@click.option("--freq", help="Length of one observation, e.g. 1d.")
+@click.option("--calendar", help="Exchange calendar code, 24/5 or 24/7.")
+@click.option("--force", is_flag=True, help="Let in what the quality gate would hold back.")
+@click.option("-y", "--yes", is_flag=True, help="Load without asking.")
+@click.option("--no-wait", is_flag=True, help="Return once the ingests are asked for.")
+@json_option
+def upload(file: Path, *, yes: bool, no_wait: bool, as_json: bool, **options: Any) -> None:
+    """Upload a CSV or Parquet file and load its series.
+
+    What the columns seem to be is shown first; options say what is to be otherwise.
+
+    Example: foretopic upload stores.parquet --project shops --known-future Promo --yes
+    """
+    changes = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    body = {name: value for name, value in changes.items() if value}
+    if changes["series"] == "":
+        body["series"] = None
+    with GatewayClient(settings().gateway_url) as client:
+        found = client.upload(file)
+        if not as_json:
+            _show(found)
+        if not yes and (as_json or not click.confirm("Load it so, with the options given?")):
+            _tell(found, "Not loaded.", as_json=as_json)
+            return
+        loaded = client.load_upload(found["upload_id"], body)
+        while not no_wait and any(line["ingest"]["state"] not in _FINAL_STATES for line in loaded["series"]):
+            CLOCK.sleep(_POLL_SECONDS)
+            loaded = client.upload_state(found["upload_id"])
+    states = Counter(line["ingest"]["state"] for line in loaded["series"])
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    _tell(loaded, f"Upload {found['upload_id']}: {counts}.", as_json=as_json)
+    failed = [line["ingest"] for line in loaded["series"] if line["ingest"]["state"] == "failed"]
+    if failed:
+        told = "\n".join(f"  {ingest['series_id']}: {ingest['reason']}" for ingest in failed[:_SHOWN_FAILURES])
+        raise ForetopicError(f"{len(failed)} of {len(loaded['series'])} series were not loaded:\n{told}")
+
+
+def _show(found: dict[str, Any]) -> None:
+    inspection, mapping = found["inspection"], found["mapping"]
+    names = [column["name"] for column in inspection["columns"]]
+    table = new_table(f"{found['filename']}: {inspection['rows']} rows, the first", names)
+    for row in inspection["preview"]:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    Reporter(console()).show(table)
+    click.echo(f"time    {mapping['time']}: {inspection['first_time']} to {inspection['last_time']}")
+    click.echo(f"series  {mapping['series'] or 'one'}: {inspection['series_count']}")
+    click.echo(f"target  {mapping['target']} (others: {', '.join(inspection['target_candidates'][1:]) or 'none'})")
+    click.echo(f"columns {', '.join(mapping['columns'])}")
+    click.echo(f"known in the future: {', '.join(mapping['known_future']) or 'none'}")
+    click.echo(f"freq    {mapping['freq']}, calendar {mapping['calendar']}")
+    for note in inspection["notes"]:
+        click.echo(f"note: {note}")
+
+
+def _tell(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(sentence)

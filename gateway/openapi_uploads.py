@@ -1,0 +1,152 @@
+"""Operations on uploads: what they take, answer and refuse."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.openapi_answers import Answer, Ingest
+from gateway.openapi_parts import JsonObject, Operation
+from gateway.openapi_shared import BODY_PROBLEMS, WRITE_503, json_answer
+from gateway.routes.uploads import LoadBody
+from gateway.uploads.jobs import ColumnMapping, Inspection
+
+
+class UploadedSeries(Answer, frozen=True, kw_only=True):
+    """A series of an upload, and how its ingest goes."""
+
+    rows: int
+    ingest: Ingest
+
+
+class UploadDocument(Answer, frozen=True, kw_only=True):
+    """An uploaded file: what it seems to hold, and once it is loaded the state of each series."""
+
+    upload_id: str
+    #: The client's name of the file, a label.
+    filename: str
+    size_bytes: int
+    state: Literal["inspected", "loaded"]
+    inspection: Inspection
+    #: As guessed, or as it was loaded.
+    mapping: ColumnMapping
+    series: tuple[UploadedSeries, ...] = ()
+
+
+class UploadRemoved(Answer, frozen=True, kw_only=True):
+    """An upload that is no more."""
+
+    upload_id: str
+    state: Literal["removed"]
+
+
+_MAPPING: JsonObject = {
+    "time": "Date",
+    "series": "Store",
+    "target": "Sales",
+    "columns": ["Sales", "Promo"],
+    "known_future": ["Promo"],
+    "freq": "1d",
+    "calendar": "24/7",
+}
+_UPLOAD: JsonObject = {
+    "upload_id": "5f2b1c9e0d7a46338b1f0a9c2e4d6b70",
+    "filename": "stores.csv",
+    "size_bytes": 91042,
+    "state": "inspected",
+    "inspection": {
+        "kind": "csv",
+        "rows": 1508,
+        "columns": [
+            {"name": "Store", "kind": "number", "missing": 0},
+            {"name": "Date", "kind": "time", "missing": 0},
+            {"name": "Sales", "kind": "number", "missing": 14},
+            {"name": "Promo", "kind": "number", "missing": 0},
+        ],
+        "mapping": _MAPPING,
+        "target_candidates": ["Sales", "Promo"],
+        "series_candidates": ["Store"],
+        "series_count": 2,
+        "series_examples": ["1", "2"],
+        "first_time": "2013-01-02T00:00:00Z",
+        "last_time": "2015-07-31T00:00:00Z",
+        "preview": [["1", "2013-01-02", "5530", "0"]],
+        "notes": [],
+    },
+    "mapping": _MAPPING,
+    "series": [],
+}
+_LOADED: JsonObject = {
+    **_UPLOAD,
+    "state": "loaded",
+    "series": [{"rows": 754, "ingest": {"ingest_id": "0d0a2f3c6a0f", "series_id": "shops/1@1d", "state": "queued"}}],
+}
+_OFF = ("uploads-off",)
+
+UPLOADS = (
+    Operation(
+        method="post",
+        path="/api/v1/uploads",
+        id="uploadFile",
+        tag="uploads",
+        summary="Upload a CSV or Parquet file, and see what it holds",
+        description=(
+            "The file is the one of a form, or the body itself with `filename` in the query; CSV may be packed with "
+            "gzip. The answer shows what each column seems to be; nothing is loaded before `/load`, or `load=true`."
+        ),
+        parameters=("filename", "load"),
+        takes_file=True,
+        answers={201: json_answer("What the file seems to hold.", UploadDocument, _UPLOAD, "Location")},
+        problems={
+            409: _OFF,
+            413: ("body-too-large",),
+            422: ("invalid-parameter", "invalid-upload"),
+            503: WRITE_503,
+            507: ("uploads-full",),
+        },
+    ),
+    Operation(
+        method="get",
+        path="/api/v1/uploads/{upload_id}",
+        id="getUpload",
+        tag="uploads",
+        summary="What a file seems to hold, or how each of its series is loaded",
+        parameters=("upload_id",),
+        answers={200: json_answer("The upload.", UploadDocument, _LOADED)},
+        problems={404: ("unknown-upload",), 409: _OFF, 422: ("invalid-parameter",), 503: ("broker-unavailable",)},
+    ),
+    Operation(
+        method="post",
+        path="/api/v1/uploads/{upload_id}/load",
+        id="loadUpload",
+        tag="uploads",
+        summary="Load an upload: one ingest a series",
+        description="What the body leaves out is as guessed. The same again changes nothing.",
+        parameters=("upload_id",),
+        body=LoadBody,
+        examples={"as-guessed": {}, "changed": {"project": "shops", "known_future": ["Promo"], "calendar": "24/7"}},
+        answers={202: json_answer("Asked.", UploadDocument, _LOADED, "Location")},
+        problems={
+            **BODY_PROBLEMS,
+            400: ("empty-body", "malformed-json"),
+            404: ("unknown-upload",),
+            409: ("uploads-off", "upload-loaded"),
+            422: ("invalid-parameter", "invalid-body", "invalid-upload"),
+            503: WRITE_503,
+        },
+    ),
+    Operation(
+        method="delete",
+        path="/api/v1/uploads/{upload_id}",
+        id="removeUpload",
+        tag="uploads",
+        summary="Remove an upload from the disk; what was loaded stays in the log",
+        description="A series that still waits to be loaded then fails.",
+        parameters=("upload_id",),
+        answers={
+            200: json_answer(
+                "Removed.", UploadRemoved, {"upload_id": "5f2b1c9e0d7a46338b1f0a9c2e4d6b70", "state": "removed"}
+            )
+        },
+        problems={404: ("unknown-upload",), 409: _OFF, 422: ("invalid-parameter",)},
+    ),
+)

@@ -1,0 +1,222 @@
+"""Files that people upload: inspected, mapped, loaded as one ingest a series."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import msgspec
+from flask import Blueprint, Response, g, request, url_for
+from msgspec import UNSET, Meta, UnsetType
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+
+from gateway import parameters
+from gateway.answers import json_of
+from gateway.bodies import Body, invalid, read_body
+from gateway.headers import new_id
+from gateway.problems import FieldFault, Problem, unavailable
+from gateway.routes.ingests import document as ingest_document
+from gateway.service import GatewayService
+from gateway.uploads.jobs import Changes, Project
+from gateway.uploads.shelf import Limited, Load, Shelf, Upload
+from schemas.identity import content_id
+from schemas.ingests import IngestRequested
+from schemas.record import Freq, SeriesId
+from schemas.topics import INGEST_REQUESTS
+
+SOURCE = "upload"
+_DEFAULT_PROJECT = "uploads"
+_CHUNK_BYTES = 256 * 1024
+_FORM = "multipart/form-data"
+#: Beside the file a form has its boundaries and headers.
+_FORM_BYTES = 512 * 1024
+_LOCK_SECONDS = 10.0
+_Names = Annotated[tuple[str, ...], Meta(max_length=2000)]
+
+
+class LoadBody(Body, frozen=True, kw_only=True):
+    """How an upload is loaded; what is left out is as guessed."""
+
+    #: First part of the name of each series.
+    project: Project = _DEFAULT_PROJECT
+    #: Name of the only series of a file without a column of names; empty: that of the file.
+    name: Annotated[str, Meta(max_length=80)] = ""
+    time: str | UnsetType = UNSET
+    #: Column that names the series; null: the file holds one.
+    series: str | UnsetType | None = UNSET
+    target: str | UnsetType = UNSET
+    columns: _Names | UnsetType = UNSET
+    #: Columns that rows later than now may have.
+    known_future: _Names | UnsetType = UNSET
+    freq: Freq | UnsetType = UNSET
+    calendar: str | UnsetType = UNSET
+    #: Let in what the quality gate would hold back.
+    force: bool = False
+
+
+_BODY = msgspec.json.Decoder(LoadBody)
+
+
+def blueprint(service: GatewayService) -> Blueprint:
+    """Return the routes below ``/api/v1/uploads``."""
+    routes = Blueprint("uploads", __name__, url_prefix="/api/v1/uploads")
+    shelf = Shelf(service.settings)
+
+    @routes.post("")
+    def post() -> Response:
+        parameters.require_known(("filename", "load"))
+        is_loaded_too = parameters.choice("load", ("false", "true")) == "true"
+        if is_loaded_too:
+            service.require_caught_up()
+        upload = shelf.add(new_id(), _receive)
+        if is_loaded_too:
+            upload = _load(service, shelf, upload, LoadBody())
+        location = url_for("uploads.get", upload_id=upload.upload_id)
+        return json_of(_document(service, upload), 201, {"Location": location})
+
+    @routes.get("/<upload_id>")
+    def get(upload_id: str) -> Response:
+        parameters.require_known(())
+        return json_of(_document(service, shelf.get(upload_id)))
+
+    @routes.post("/<upload_id>/load")
+    def load(upload_id: str) -> Response:
+        parameters.require_known(())
+        service.require_caught_up()
+        upload = _load(service, shelf, shelf.get(upload_id), read_body(_BODY))
+        return json_of(_document(service, upload), 202, {"Location": url_for("uploads.get", upload_id=upload_id)})
+
+    @routes.delete("/<upload_id>")
+    def delete(upload_id: str) -> Response:
+        parameters.require_known(())
+        shelf.remove(upload_id)
+        return json_of({"upload_id": upload_id, "state": "removed"})
+
+    return routes
+
+
+def _receive(target: Limited) -> str:
+    """Write the body, or the one file of a form, to ``target`` as it comes; return the client's name of it."""
+    limit = target.max_bytes
+    request.max_content_length = limit + _FORM_BYTES
+    if (request.content_length or 0) > limit + _FORM_BYTES:
+        raise RequestEntityTooLarge
+    if request.mimetype == _FORM:
+        return _receive_form(target)
+    name = request.args.get("filename", "")
+    if not name:
+        raise parameters.invalid("filename", "the name of the file, or the body a multipart/form-data form", "nothing")
+    while chunk := request.stream.read(_CHUNK_BYTES):
+        target.write(chunk)
+    return name
+
+
+def _receive_form(target: Limited) -> str:
+    names: list[str] = []
+
+    def opened(
+        total_content_length: int | None,  # noqa: ARG001  # as werkzeug calls it
+        content_type: str | None,  # noqa: ARG001
+        filename: str | None,
+        content_length: int | None = None,  # noqa: ARG001
+    ) -> Any:
+        names.append(filename or "")
+        if len(names) > 1:
+            raise _no_file("more than one")
+        return target
+
+    parser = FormDataParser(stream_factory=opened, max_form_memory_size=_FORM_BYTES, max_form_parts=10, silent=False)
+    try:
+        parser.parse(request.stream, request.mimetype, request.content_length, request.mimetype_params)
+    except ValueError as error:
+        raise _no_file(str(error)[:100] or "no form") from error
+    if not names:
+        raise _no_file("none")
+    return names[0]
+
+
+def _no_file(found: str) -> Problem:
+    expected = "one file in a multipart/form-data form, such as `curl -F file=@sales.csv` sends"
+    fault = FieldFault(field="file", expected=expected, found=found)
+    return Problem(422, "invalid-upload", f"{expected} was expected, found {found}", errors=[fault])
+
+
+def _load(service: GatewayService, shelf: Shelf, upload: Upload, body: LoadBody) -> Upload:
+    """Split the upload, and ask for an ingest of each series; a repeat asks for what is not asked for yet."""
+    changes = Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__})
+    name = body.name or PurePosixPath(upload.filename).name.split(".")[0] or "upload"
+    if not service.rare.acquire(timeout=_LOCK_SECONDS):
+        raise unavailable("busy", "other requests of this kind are being written; come again")
+    try:
+        loaded = shelf.load(shelf.get(upload.upload_id), changes, project=body.project, name=name, force=body.force)
+        if loaded.load is None:
+            raise TypeError("a load was expected")
+        _publish(service, _requests(loaded.upload_id, loaded.load))
+    finally:
+        service.rare.release()
+    return loaded
+
+
+def _publish(service: GatewayService, requests: list[IngestRequested]) -> None:
+    new = [wanted for wanted in requests if service.queries.ingest(wanted.ingest_id) is None]
+    timeout = service.settings.delivery_timeout_seconds
+    sent = []
+    for wanted in new:
+        partition = service.partition_of(INGEST_REQUESTS, INGEST_REQUESTS.key(wanted))
+        sent.append(service.publisher.send(INGEST_REQUESTS, wanted, traceparent=g.traceparent, partition=partition))
+    ends: dict[int, int] = {}
+    for delivery in sent:
+        partition, offset = delivery.result(timeout)
+        ends[partition] = max(ends.get(partition, 0), offset + 1)
+    places = {service.projection.place(INGEST_REQUESTS, partition): end for partition, end in ends.items()}
+    service.projection.wait_written(places, timeout)
+
+
+def _requests(upload_id: str, load: Load) -> list[IngestRequested]:
+    mapping = load.mapping
+    requests = []
+    for found in load.series:
+        series_id = f"{load.project}/{found.name}@{mapping.freq}"
+        try:
+            msgspec.convert(series_id, SeriesId)
+        except msgspec.ValidationError as error:
+            fault = FieldFault(field="series", expected="names that ids of series may have", found=series_id)
+            raise invalid(str(error), [fault]) from error
+        requests.append(
+            IngestRequested(
+                ingest_id=_ingest_id(upload_id, found.number),
+                series_id=series_id,
+                sources=(SOURCE,),
+                symbol=f"{upload_id}/{found.number:05}",
+                freq=mapping.freq,
+                calendar=mapping.calendar,
+                known_future=load.known_future,
+                force=load.force,
+                cause="user",
+            )
+        )
+    return requests
+
+
+def _ingest_id(upload_id: str, number: int) -> str:
+    return content_id("upload", upload_id, number)
+
+
+def _document(service: GatewayService, upload: Upload) -> dict[str, Any]:
+    """Return an upload; once it is loaded, with the state of each series."""
+    document = {
+        "upload_id": upload.upload_id,
+        "filename": upload.filename,
+        "size_bytes": upload.size_bytes,
+        "state": "inspected" if upload.load is None else "loaded",
+        "inspection": upload.inspection,
+    }
+    if upload.load is None:
+        return {**document, "mapping": upload.inspection.mapping, "series": []}
+    series = []
+    for wanted, found in zip(_requests(upload.upload_id, upload.load), upload.load.series, strict=True):
+        row = service.queries.ingest(wanted.ingest_id)
+        asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
+        series.append({"rows": found.rows, "ingest": asked if row is None else ingest_document(service, row)})
+    return {**document, "mapping": upload.load.mapping, "series": series}

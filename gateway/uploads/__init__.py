@@ -1,0 +1,1 @@
+"""Files that people upload: received here, read by a child process with limits, split into one file a series."""

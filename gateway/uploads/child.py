@@ -1,0 +1,60 @@
+"""The child process that reads what others wrote: ``python -m gateway.uploads.child ANSWER_FILE`` with a job on stdin.
+
+It limits itself before it imports anything that parses: address space, processor time, size of the files it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from gateway.uploads.jobs import Done, Job, Limits, UploadFault
+
+
+def limit(limits: Limits) -> None:
+    """Give up what a hostile file could ask for."""
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.unpacked_bytes, limits.unpacked_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file too large is an OSError
+
+
+def work(job: Job) -> Done:
+    """Return what came of a job."""
+    from gateway.uploads.guessing import Sheet, inspect  # noqa: PLC0415  # Arrow and NumPy, below the limits
+    from gateway.uploads.reading import read  # noqa: PLC0415
+    from gateway.uploads.splitting import split  # noqa: PLC0415
+
+    try:
+        kind, table = read(Path(job.path), job.limits)
+        sheet = Sheet(kind, table, job.limits)
+        inspection = inspect(sheet, job.changes)
+        if job.directory is None:
+            return Done(inspection=inspection)
+        found = split(sheet, inspection.mapping, Path(job.directory), job.single_name)
+        return Done(inspection=inspection, mapping=inspection.mapping, series=tuple(found))
+    except UploadFault as fault:
+        return Done(fault=(fault.field, fault.expected, fault.found))
+    except MemoryError:  # Arrow's is one too
+        expected = f"a table that fits into {job.limits.memory_bytes} bytes of memory"
+        return Done(fault=("file", expected, "one that takes more"))
+
+
+def main() -> None:
+    """Be the child."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    limit(job.limits)
+    answer = Path(sys.argv[1])
+    answer.write_bytes(msgspec.json.encode(work(job)))
+    # Arrow reads ahead in a thread that calls us for bytes; Python, ending in its usual way, can lock or abort there.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""Uploads on the disk that gateway and ingestor share, and the child processes that read them.
+
+A directory an upload, named by us: `file` as it came until it is loaded, `upload.json` with what is known of it, and
+`series/NNNNN.npz`. It is made under a name that begins with a dot and renamed once it was read, so what is broken or
+left by a crash is never seen as an upload.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, TypeVar
+
+import msgspec
+
+from gateway.problems import FieldFault, Problem, not_found, unavailable
+from gateway.settings import GatewaySettings
+from gateway.uploads.jobs import Changes, ColumnMapping, Done, Inspection, Job, Limits, SplitSeries, column_name
+
+FOLDER = "uploads"
+_ID = re.compile(r"[0-9a-f]{32}")
+_CHILDREN = 2
+_WAIT_SECONDS = 10.0
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+#: A draft that nobody has finished in this time belongs to a gateway that is gone.
+_DRAFT_SECONDS = 3600.0
+_MAX_LABEL = 200
+_T = TypeVar("_T")
+#: Of our own environment, what Python needs to find itself; secrets of the gateway stay here.
+_PASSED = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How an upload was loaded."""
+
+    mapping: ColumnMapping
+    project: str
+    force: bool
+    series: tuple[SplitSeries, ...]
+    #: What was asked; the same again is a repeat.
+    asked: bytes
+
+    @property
+    def known_future(self) -> tuple[str, ...]:
+        """Return the columns that are known in the future, by their names in the log."""
+        return tuple(column_name(name) for name in self.mapping.known_future)
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an upload."""
+
+    upload_id: str
+    #: The client's name of the file: a label, never a path.
+    filename: str
+    size_bytes: int
+    inspection: Inspection
+    load: Load | None = None
+
+
+class Shelf:
+    """The uploads of one gateway; safe to call from several threads."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._children = threading.BoundedSemaphore(_CHILDREN)
+        self.limits = Limits(
+            unpacked_bytes=settings.upload_unpacked_bytes,
+            rows=settings.upload_max_rows,
+            columns=settings.upload_max_columns,
+            series=settings.upload_max_series,
+            memory_bytes=settings.upload_memory_bytes,
+            cpu_seconds=max(int(settings.upload_timeout_seconds), 1),
+        )
+
+    def add(self, upload_id: str, receive: Callable[[Limited], str]) -> Upload:
+        """Take a file in: ``receive`` writes it and returns the client's name of it.
+
+        Raises:
+            Problem: 409 uploads are off; 422 the file cannot be used; 507 no room. Nothing of it is left then.
+        """
+        root = self._root()
+        self._require_room(root)
+        draft = root / f".{upload_id}"
+        draft.mkdir()
+        try:
+            with (draft / "file").open("wb") as raw:
+                name = receive(Limited(raw, self._settings.max_upload_bytes))
+            done = self._run(Job(path=str(draft / "file"), limits=self.limits), draft)
+            size = (draft / "file").stat().st_size
+            upload = Upload(
+                upload_id=upload_id, filename=label(name), size_bytes=size, inspection=_given(done.inspection)
+            )
+            _write(draft, upload)
+            draft.rename(root / upload_id)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return upload
+
+    def get(self, upload_id: str) -> Upload:
+        """Return an upload.
+
+        Raises:
+            Problem: 404; 409 uploads are off.
+        """
+        path = self._root() / upload_id / "upload.json"
+        if _ID.fullmatch(upload_id) is None or not path.is_file():
+            raise not_found("upload", upload_id[:100], "POST /api/v1/uploads makes one")
+        return msgspec.json.decode(path.read_bytes(), type=Upload)
+
+    def load(self, upload: Upload, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
+        """Split an upload into its series; the same again changes nothing.
+
+        Raises:
+            Problem: 409 it was loaded otherwise; 422 the mapping does not fit the file.
+        """
+        asked = msgspec.json.encode((changes, project, name, force))
+        folder = self._root() / upload.upload_id
+        if upload.load is not None:
+            if upload.load.asked != asked:
+                raise Problem(409, "upload-loaded", "it was loaded with another mapping before; upload the file again")
+            return upload
+        series = folder / ".series"
+        try:
+            shutil.rmtree(series, ignore_errors=True)  # of a gateway that died in between
+            job = Job(
+                path=str(folder / "file"), limits=self.limits, changes=changes, directory=str(series), single_name=name
+            )
+            done = self._run(job, folder)
+            shutil.rmtree(folder / "series", ignore_errors=True)
+            series.rename(folder / "series")
+        except BaseException:
+            shutil.rmtree(series, ignore_errors=True)
+            raise
+        found = Load(mapping=_given(done.mapping), project=project, force=force, series=done.series, asked=asked)
+        loaded = msgspec.structs.replace(upload, load=found)
+        _write(folder, loaded)
+        (folder / "file").unlink(missing_ok=True)
+        return loaded
+
+    def remove(self, upload_id: str) -> None:
+        """Remove an upload from the disk; what was loaded stays in the log.
+
+        Raises:
+            Problem: 404.
+        """
+        self.get(upload_id)
+        shutil.rmtree(self._root() / upload_id)
+
+    def _root(self) -> Path:
+        if self._settings.files_directory is None:
+            raise Problem(
+                409,
+                "uploads-off",
+                "uploads need a directory that gateway and ingestor share: set FORETOPIC_GATEWAY_FILES_DIRECTORY and "
+                "FORETOPIC_INGESTOR_FILES_DIRECTORY to it",
+            )
+        root = self._settings.files_directory.absolute() / FOLDER
+        root.mkdir(parents=True, exist_ok=True)
+        return root
+
+    def _require_room(self, root: Path) -> None:
+        used = 0
+        for entry in root.iterdir():
+            if entry.name.startswith(".") and entry.stat().st_mtime < time.time() - _DRAFT_SECONDS:
+                shutil.rmtree(entry, ignore_errors=True)
+                continue
+            used += sum(found.stat().st_size for found in entry.rglob("*") if found.is_file())
+        if used >= self._settings.max_uploads_bytes:
+            raise Problem(
+                507,
+                "uploads-full",
+                f"uploads may take {self._settings.max_uploads_bytes} bytes together, {used} are taken; "
+                "DELETE /api/v1/uploads/{upload_id} removes one",
+            )
+
+    def _run(self, job: Job, folder: Path) -> Done:
+        """Let a child do a job; its answer comes by a file, which has a largest size.
+
+        Raises:
+            Problem: 422 what it found wrong, or that it was ended; 503 too many work already.
+        """
+        answer = folder / "answer.json"
+        with self._turn():
+            try:
+                code = self._child(job, answer)
+                if code == 0 and answer.stat().st_size <= _MAX_ANSWER_BYTES:
+                    done = msgspec.json.decode(answer.read_bytes(), type=Done)
+                else:
+                    expected = f"what can be read in {job.limits.memory_bytes} bytes and {job.limits.cpu_seconds} s"
+                    done = Done(fault=("file", expected, f"a process that ended with exit code {code}"))
+            except subprocess.TimeoutExpired:
+                limit = f"{self._settings.upload_timeout_seconds:g} s"
+                done = Done(fault=("file", f"what can be read in {limit}", "one that takes longer"))
+            finally:
+                answer.unlink(missing_ok=True)
+        if done.fault is not None:
+            field, expected, found = done.fault
+            raise Problem(
+                422,
+                "invalid-upload",
+                f"{field}: {expected} was expected, found {found}",
+                errors=[FieldFault(field=field, expected=expected, found=found)],
+            )
+        return done
+
+    def _child(self, job: Job, answer: Path) -> int:
+        environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        # Threads would each take address space, which is limited.
+        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+        done = subprocess.run(  # noqa: S603  # our own interpreter and module
+            [sys.executable, "-m", "gateway.uploads.child", str(answer)],
+            input=msgspec.json.encode(job),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=self._settings.upload_timeout_seconds,
+            check=False,
+            start_new_session=True,
+        )
+        return done.returncode
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._children.acquire(timeout=_WAIT_SECONDS):
+            raise unavailable("busy", "other uploads are being read; come again")
+        try:
+            yield
+        finally:
+            self._children.release()
+
+
+class Limited:
+    """A file that takes so many bytes and no more."""
+
+    def __init__(self, raw: IO[bytes], max_bytes: int) -> None:
+        self._raw = raw
+        self._left = max_bytes
+        self.max_bytes = max_bytes
+
+    def write(self, data: bytes) -> int:
+        """Write ``data``.
+
+        Raises:
+            Problem: 413.
+        """
+        self._left -= len(data)
+        if self._left < 0:
+            raise Problem(
+                413,
+                "body-too-large",
+                f"a file of at most {self.max_bytes} bytes was expected, found a larger one",
+                headers={"Connection": "close"},  # the rest of the body is not read
+            )
+        return self._raw.write(data)
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return nothing: the file is only written."""
+        return b""
+
+    def seek(self, _offset: int, _whence: int = 0) -> int:
+        """Do nothing: who parses a form rewinds what it has written."""
+        return 0
+
+
+def label(name: str) -> str:
+    r"""Return the last part of a client's file name, for people to read.
+
+    >>> label("../../etc/passwd"), label("C:\\data\\sales.csv"), label("")
+    ('passwd', 'sales.csv', 'upload')
+    """
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return "".join(letter for letter in last if letter.isprintable())[:_MAX_LABEL] or "upload"
+
+
+def _given(found: _T | None) -> _T:
+    if found is None:
+        raise TypeError("an answer was expected of the child, found none")
+    return found
+
+
+def _write(folder: Path, upload: Upload) -> None:
+    draft = folder / ".upload.json"
+    draft.write_bytes(msgspec.json.encode(upload))
+    draft.replace(folder / "upload.json")

@@ -1,0 +1,64 @@
+"""One table to one file a series, as the source `upload` of the ingestor reads them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gateway.uploads.guessing import Sheet, require_number
+from gateway.uploads.jobs import ColumnMapping, SplitSeries, UploadFault, column_name
+
+#: What an id of a series cannot have: spaces, slashes, at signs, control characters.
+_NOT_IN_NAMES = re.compile(r"[\s/@\x00-\x1f\x7f]+")
+_MAX_NAME = 80
+
+
+def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: str) -> list[SplitSeries]:
+    """Write a file for each series into ``directory``; return them, in the order of their names.
+
+    Each is a NumPy archive without pickles: `time` (seconds, int64, shape (n,)), `names`, `values` (float64,
+    shape (columns, n)).
+
+    Raises:
+        UploadFault: The mapping does not fit the table.
+    """
+    for name in mapping.columns:
+        require_number(sheet, name, "columns")
+    codes, names = sheet.codes(mapping.series)
+    if (codes < 0).any():
+        row = int(np.argmax(codes < 0))
+        raise UploadFault("series", f"the name of a series in column {mapping.series}, {sheet.line(row)}", "nothing")
+    if len(names) > sheet.limits.series:
+        raise UploadFault("series", f"at most {sheet.limits.series} series", str(len(names)))
+    ours = _names(names, single_name if mapping.series is None else None)
+    times = sheet.times(mapping.time).of(is_daily=mapping.freq[-1] not in "nh")
+    values = np.vstack([sheet.numbers(name).values for name in mapping.columns])
+    columns = np.array([column_name(name) for name in mapping.columns])
+    order = np.lexsort((times, codes))
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    directory.mkdir()
+    found = []
+    for number, code in enumerate(sorted(range(len(names)), key=lambda code: ours[code])):
+        rows = order[bounds[code] : bounds[code + 1]]
+        with (directory / f"{number:05}.npz").open("wb") as file:
+            np.savez(file, time=times[rows], names=columns, values=values[:, rows])
+        found.append(SplitSeries(number=number, name=ours[code], rows=len(rows)))
+    return found
+
+
+def _names(names: list[str], single_name: str | None) -> list[str]:
+    """Return the names as ids may have them; two that become one are refused."""
+    texts = [single_name] if single_name is not None else names
+    ours: dict[str, str] = {}
+    for text in texts:
+        name = _NOT_IN_NAMES.sub("-", text)[:_MAX_NAME].strip("-")
+        if not name:
+            raise UploadFault("series", "a name of letters or digits for each series", repr(text))
+        if name in ours:
+            raise UploadFault(
+                "series", "names of series that differ in letters and digits", f"{ours[name]!r}, {text!r}"
+            )
+        ours[name] = text
+    return list(ours)
