@@ -20,7 +20,7 @@ _SHOWN_FAILURES = 10
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--project", default="uploads", show_default=True, help="First part of the name of each series.")
 @click.option("--name", default="", help="Name of the only series of a file.  [default: that of the file]")
 @click.option("--time", help="Column with the times.")
@@ -41,6 +41,8 @@ def upload(file: Path, *, yes: bool, no_wait: bool, as_json: bool, **options: An
 
     Example: foretopic upload stores.parquet --project shops --known-future Promo --yes
     """
+    if not file.is_file():
+        raise ForetopicError(f"a CSV or Parquet file is expected, there is none at {file}")
     changes = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     body = {name: value for name, value in changes.items() if value}
     if changes["series"] == "":

@@ -18,6 +18,7 @@ from gateway.bodies import DeployBody, ForecastBody, IngestBody, TrainingBody
 from gateway.openapi_answers import PendingForecast, ProblemDocument
 from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS
+from gateway.routes.uploads import LoadBody
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
 from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands
@@ -116,13 +117,13 @@ def test_curl_asks_what_the_gateway_answers(words: list[str]) -> None:
     body = words[words.index("-d") + 1] if "-d" in words else None
     [url] = [word for word in words if word.startswith(("localhost:5000", "http://127.0.0.1:5000"))]
     path = url[url.index("/", url.index(":5000")) :]
-    method = "GET" if body is None else "POST"
+    method = "GET" if body is None and "-F" not in words else "POST"
 
     URLS.bind("localhost").match(path, method=method)
 
     if body is not None:
         assert any("application/json" in word for word in words)
-        kind = DeployBody if path.endswith("/deploy") else BODIES[path]
+        kind = BODIES.get(path) or {"deploy": DeployBody, "load": LoadBody}[path.rpartition("/")[2]]
         msgspec.json.decode(body, type=kind)
 
 

@@ -41,6 +41,7 @@ def test_all_commands_are_there():
         "sources",
         "raw",
         "quarantine",
+        "upload",
         "audit",
         "dead-letters",
         "version",
