@@ -12,9 +12,10 @@ import click
 
 from foretopic.cli_audit import audit
 from foretopic.cli_log import dead_letters, subscribe, topics
+from foretopic.cli_models import models
 from foretopic.cli_quarantine import quarantine
 from foretopic.cli_raw import raw
-from foretopic.cli_requests import deploy, forecast, ingest, models, train
+from foretopic.cli_requests import deploy, forecast, ingest, train
 from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
 from foretopic.cli_sources import sources

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,19 +16,7 @@ from foretopic.files import files_directory, place_file
 from foretopic.first_run import describe_training
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
-from foretopic.tables import (
-    backtest_table,
-    candidate_name,
-    candidate_state,
-    forecast_table,
-    leaderboard_table,
-    metrics_table,
-    new_table,
-    parts_table,
-    skill_text,
-    steps_table,
-    verdict,
-)
+from foretopic.tables import forecast_table
 from schemas.trainings import FINAL_TRAINING_STATES, GapRule, IntervalKind
 
 _POLL_SECONDS = 0.3
@@ -316,49 +304,6 @@ def deploy(*, model: str, version: str, role: str, reason: str, key: str | None,
     with _client() as client:
         done = client.deploy(model, {"version": version, "role": role, "reason": reason}, key=key)
     _tell(done, f"{model}:{version} is {role} now.", as_json=as_json)
-
-
-@click.command()
-@click.option("--model", help="Only this one, with its whole backtest.")
-@click.option("--leaderboard", "with_leaderboard", is_flag=True, help="What each version was chosen from, if it was.")
-@json_option
-def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
-    """List models, their versions and their skill: how much smaller the error is, and how often chance does as much.
-
-    Example: foretopic models --model market/AAPL-1d
-    """
-    with _client() as client:
-        found = [entry for entry in client.models() if model in (None, entry["model"])]
-    if as_json:
-        print_json(found)
-        return
-    reporter = Reporter(console())
-    baselines = sorted({name for entry in found for version in entry["versions"] for name in version["skill"] or {}})
-    table = new_table("Models", ["model", "version", "role", "algorithm", *(f"skill / {name}" for name in baselines)])
-    for entry in found:
-        for version in entry["versions"]:
-            told = (skill_text(version, name) for name in baselines)
-            table.add_row(entry["model"], version["version"], version["role"] or "", version["algorithm"], *told)
-    reporter.show(table)
-    if model is not None:
-        for version in (version for entry in found for version in entry["versions"]):
-            reporter.line(f"{version['version']}: {verdict(version)}")
-            reporter.show(backtest_table(version))
-            reporter.show(parts_table(version))
-            reporter.show(steps_table(version))
-            reporter.show(metrics_table(version))
-    if with_leaderboard:
-        _show_leaderboards(reporter, [version for entry in found for version in entry["versions"]])
-
-
-def _show_leaderboards(reporter: Reporter, versions: Sequence[Mapping[str, Any]]) -> None:
-    for version in versions:
-        if version.get("leaderboard"):
-            reporter.line(f"{version['version']}:")
-            reporter.show(leaderboard_table(version))
-            for entry in version["leaderboard"]:
-                if entry.get("reason"):
-                    reporter.line(f"{candidate_name(entry)}: {candidate_state(entry)}: {entry['reason']}")
 
 
 def _inputs(features: tuple[str, ...], step_features: tuple[str, ...]) -> dict[str, object]:

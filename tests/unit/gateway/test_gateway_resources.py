@@ -464,7 +464,9 @@ def test_status_tells_backlog_members_and_last_records(world: World) -> None:
     assert by_name["gateway"]["backlog"] == 0
     assert status["is_ready"] is True
     assert status["trainings"][0]["training_id"] == "training-1"
-    assert {topic["topic"] for topic in status["topics"]} == {topic.name for topic in topics.TOPICS if "gateway" in topic.consumers}
+    assert {topic["topic"] for topic in status["topics"]} == {
+        topic.name for topic in topics.TOPICS if "gateway" in topic.consumers
+    }
 
 
 def test_metrics_count_requests_by_route(shared_world: World) -> None:
