@@ -146,12 +146,13 @@ def _load(service: GatewayService, shelf: Shelf, upload: Upload, body: LoadBody)
     """Split the upload, and ask for an ingest of each series; a repeat asks for what is not asked for yet."""
     changes = Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__})
     name = body.name or PurePosixPath(upload.filename).name.split(".")[0] or "upload"
+    loaded = shelf.load(upload.upload_id, changes, project=body.project, name=name, force=body.force)
+    if loaded.load is None:
+        raise TypeError("a load was expected")
+    # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
     if not service.rare.acquire(timeout=_LOCK_SECONDS):
         raise unavailable("busy", "other requests of this kind are being written; come again")
     try:
-        loaded = shelf.load(shelf.get(upload.upload_id), changes, project=body.project, name=name, force=body.force)
-        if loaded.load is None:
-            raise TypeError("a load was expected")
         _publish(service, _requests(loaded.upload_id, loaded.load))
     finally:
         service.rare.release()

@@ -71,6 +71,8 @@ class Shelf:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._children = threading.BoundedSemaphore(_CHILDREN)
+        #: One upload is split at a time: two requests for the same one must not write over each other.
+        self._loading = threading.Lock()
         self.limits = Limits(
             unpacked_bytes=settings.upload_unpacked_bytes,
             rows=settings.upload_max_rows,
@@ -116,12 +118,20 @@ class Shelf:
             raise not_found("upload", upload_id[:100], "POST /api/v1/uploads makes one")
         return msgspec.json.decode(path.read_bytes(), type=Upload)
 
-    def load(self, upload: Upload, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
+    def load(self, upload_id: str, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
         """Split an upload into its series; the same again changes nothing.
 
         Raises:
-            Problem: 409 it was loaded otherwise; 422 the mapping does not fit the file.
+            Problem: 404; 409 it was loaded otherwise; 422 the mapping does not fit the file; 503 another one is split.
         """
+        if not self._loading.acquire(timeout=_WAIT_SECONDS):
+            raise unavailable("busy", "another upload is being loaded; come again")
+        try:
+            return self._load(self.get(upload_id), changes, project=project, name=name, force=force)
+        finally:
+            self._loading.release()
+
+    def _load(self, upload: Upload, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
         asked = msgspec.json.encode((changes, project, name, force))
         folder = self._root() / upload.upload_id
         if upload.load is not None:
