@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from forecasting.panel import FloatArray, IntArray
 
@@ -205,8 +204,3 @@ HOLIDAYS: Mapping[str, Callable[[IntArray, str], FloatArray]] = {
     "days-to-holiday": days_to_holiday,
     "days-since-holiday": days_since_holiday,
 }
-
-
-def as_seconds(time: npt.NDArray[np.float64] | IntArray) -> IntArray:
-    """Return times as whole seconds: as the pseudo column `time` they stand among columns of float64."""
-    return np.asarray(time, dtype=np.int64)

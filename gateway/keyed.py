@@ -7,12 +7,11 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.problems import FieldFault, Problem, unavailable
+from gateway.problems import FieldFault, Problem
 from gateway.service import GatewayService, Placed
 from schemas.record import Record
 from schemas.topics import Topic
 
-_LOCK_SECONDS = 10.0
 R = TypeVar("R", bound=Record)
 
 
@@ -40,9 +39,7 @@ def send_once(
     Raises:
         Problem: 422 the id came before with another content; 503 another request is in the way for too long.
     """
-    if not service.rare.acquire(timeout=_LOCK_SECONDS):
-        raise unavailable("busy", "other requests of this kind are being written; come again")
-    try:
+    with service.one_at_a_time():
         before = first()
         if before is not None:
             _require_same(before, wanted, ignoring)
@@ -50,8 +47,6 @@ def send_once(
         placed = service.publish(topic, wanted, traceparent)
         service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
         return placed
-    finally:
-        service.rare.release()
 
 
 def _require_same(before: Record, wanted: Record, ignoring: Collection[str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -29,6 +30,7 @@ from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, MODELS, OBSERVATIONS, Topi
 
 SERVICE = "gateway"
 _LOG = structlog.get_logger(SERVICE)
+_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,23 @@ class GatewayService:
             on_failure=on_failure,
         )
         self.settled = Settled(self.projection, self.end_offsets)
-        #: Only one request at a time starts a training, an ingest or a deployment: a repeated key must see the first.
-        self.rare = threading.Lock()
+        self._one_at_a_time = threading.Lock()
         self._broker_lock = threading.Lock()
         self._partitions: dict[str, int] = {}
+
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Let one request at a time start a training, an ingest, a deployment: a repeated key must see the first.
+
+        Raises:
+            Problem: 503; others are in the way for too long.
+        """
+        if not self._one_at_a_time.acquire(timeout=_LOCK_SECONDS):
+            raise unavailable("busy", "other requests of this kind are being written; come again")
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     def start(self) -> None:
         """Begin to follow the log and to send."""

@@ -15,7 +15,7 @@ from gateway.answers import json_of
 from gateway.bodies import SourceBody, invalid, read_body, rule_broken
 from gateway.headers import idempotency_key, new_id
 from gateway.keyed import send_once
-from gateway.problems import FieldFault, not_found, unavailable
+from gateway.problems import FieldFault, not_found
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from runtime.cron import cron_times
@@ -29,7 +29,6 @@ _SCHEDULE = msgspec.json.Decoder(SeriesScheduled)
 _PLAN = msgspec.json.Decoder(RunPlanned)
 _EVENT = msgspec.json.Decoder(IngestEvent)
 _REQUEST = msgspec.json.Decoder(IngestRequested)
-_LOCK_SECONDS = 10.0
 
 
 def blueprint(service: GatewayService) -> Blueprint:
@@ -114,17 +113,13 @@ def _write(
 ) -> Response:
     """Write a schedule unless it says what the one before says; answer with what holds then."""
     service.require_caught_up()
-    if not service.rare.acquire(timeout=_LOCK_SECONDS):
-        raise unavailable("busy", "other requests of this kind are being written; come again")
-    try:
+    with service.one_at_a_time():
         row = service.queries.source(series_id)
         before = None if row is None else _SCHEDULE.decode(row["schedule"])
         wanted = wanted_after(before)
         if before is None or structs.replace(wanted, schedule_id=before.schedule_id) != before:
             placed = service.publish(INGEST_SCHEDULES, wanted, g.traceparent)
             service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
-    finally:
-        service.rare.release()
     return _answer(service, series_id)
 
 

@@ -15,7 +15,7 @@ from gateway import parameters
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
 from gateway.headers import new_id
-from gateway.problems import FieldFault, Problem, unavailable
+from gateway.problems import FieldFault, Problem
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
@@ -31,7 +31,6 @@ _CHUNK_BYTES = 256 * 1024
 _FORM = "multipart/form-data"
 #: Beside the file a form has its boundaries and headers.
 _FORM_BYTES = 512 * 1024
-_LOCK_SECONDS = 10.0
 _Names = Annotated[tuple[str, ...], Meta(max_length=2000)]
 
 
@@ -150,12 +149,8 @@ def _load(service: GatewayService, shelf: Shelf, upload: Upload, body: LoadBody)
     if loaded.load is None:
         raise TypeError("a load was expected")
     # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
-    if not service.rare.acquire(timeout=_LOCK_SECONDS):
-        raise unavailable("busy", "other requests of this kind are being written; come again")
-    try:
+    with service.one_at_a_time():
         _publish(service, _requests(loaded.upload_id, loaded.load))
-    finally:
-        service.rare.release()
     return loaded
 
 
