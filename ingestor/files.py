@@ -139,21 +139,16 @@ class _Limited(io.RawIOBase):
 
 
 def _parquet(raw: IO[bytes]) -> tuple[list[str], Rows]:
-    from pyarrow import ArrowException, parquet  # noqa: PLC0415  # 30 MB that only Parquet needs
+    from pyarrow import ArrowException  # noqa: PLC0415  # 30 MB that only Parquet needs
 
+    from runtime.parquet_footer import ParquetFault, ParquetLimits, open_parquet  # noqa: PLC0415
+
+    limits = ParquetLimits(rows=MAX_ROWS, columns=MAX_COLUMNS, unpacked_bytes=MAX_BYTES)
     try:
-        told = parquet.ParquetFile(raw).metadata
-        size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
-        # What the end of the file tells, before anything is unpacked.
-        for found, limit, what in (
-            (told.num_rows, MAX_ROWS, "rows"),
-            (told.num_columns, MAX_COLUMNS, "columns"),
-            (size, MAX_BYTES, "bytes unpacked"),
-        ):
-            if found > limit:
-                raise BadSourceData(NAME, f"at most {limit} {what} are expected, the file has {found}")
-        table = parquet.read_table(raw)
-    except ArrowException as error:
+        table = open_parquet(raw, limits).read(use_threads=False)
+    except ParquetFault as fault:
+        raise BadSourceData(NAME, f"no Parquet that is read here: {fault}") from fault
+    except (ArrowException, OSError) as error:  # Arrow says "corrupt" by an OSError
         raise BadSourceData(NAME, f"no Parquet: {error}") from error
     columns = [column.to_pylist() for column in table.columns]
     return list(table.column_names), enumerate(zip(*columns, strict=True), start=1)

@@ -6,23 +6,13 @@ It limits itself before it imports anything that parses: address space, processo
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import sys
 from pathlib import Path
 
 import msgspec
 
-from gateway.uploads.jobs import Done, Job, Limits, UploadFault
-
-
-def limit(limits: Limits) -> None:
-    """Give up what a hostile file could ask for."""
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.unpacked_bytes, limits.unpacked_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file too large is an OSError
+from gateway.uploads.jobs import Done, Job, UploadFault
+from runtime.process_limits import limit_process
 
 
 def work(job: Job) -> Done:
@@ -49,7 +39,8 @@ def work(job: Job) -> Done:
 def main() -> None:
     """Be the child."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    limit(job.limits)
+    limits = job.limits
+    limit_process(memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds, file_bytes=limits.unpacked_bytes)
     answer = Path(sys.argv[1])
     answer.write_bytes(msgspec.json.encode(work(job)))
     # Arrow reads ahead in a thread that calls us for bytes; Python, ending in its usual way, can lock or abort there.

@@ -6,7 +6,7 @@
 | UTF-16, NUL bytes, text that is not UTF-8 | refused with the place and what it looks like |
 | a CSV line longer than `MAX_LINE_BYTES` | refused: it may never end |
 | rows of different lengths, half a file | refused |
-| a Parquet footer that counts too many columns, rows or bytes | refused before a page is read |
+| a Parquet footer that counts too many columns, rows or bytes, or contradicts itself | refused before a page is read |
 | a Parquet file whose pages hold more than the footer says | ends at the limit of memory |
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import os
 import re
 import zlib
 from pathlib import Path
@@ -26,11 +25,10 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from gateway.uploads.jobs import Limits, UploadFault, column_name
+from runtime.parquet_footer import ParquetFault, ParquetLimits, first_line, open_parquet
 
 Kind = Literal["csv", "csv.gz", "parquet"]
 MAX_LINE_BYTES = 1024 * 1024
-#: Of the part of a Parquet file that describes it: 2,000 columns in some row groups take less.
-MAX_FOOTER_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _DELIMITERS = ",;\t|"
 _PARQUET = b"PAR1"
@@ -72,52 +70,30 @@ def read(path: Path, limits: Limits) -> tuple[Kind, pa.Table]:
 
 
 def _parquet(raw: IO[bytes], limits: Limits) -> pa.Table:
-    _require_footer(raw)
+    footer = ParquetLimits(rows=limits.rows, columns=limits.columns, unpacked_bytes=limits.unpacked_bytes)
     try:
-        file = parquet.ParquetFile(raw, thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=10**6)
-        wanted = _flat_columns(file, limits)
-        if not wanted:
-            raise UploadFault("file", "columns of times and numbers", "none that is not nested")
+        file = open_parquet(raw, footer)
+        wanted = _flat_columns(file)
         table = file.read(columns=wanted, use_threads=False)
+    except pa.ArrowMemoryError:
+        raise
+    except ParquetFault as fault:
+        raise UploadFault("file", fault.expected, fault.found) from fault
     except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, pa.ArrowMemoryError):
-            raise
-        raise UploadFault("file", "a whole Parquet file", f"one that cannot be read: {_first_line(error)}") from error
+        raise UploadFault("file", "a whole Parquet file", f"one that cannot be read: {first_line(error)}") from error
     if not len(table):
         raise UploadFault("file", "at least one row", "none")
     return table
 
 
-def _require_footer(raw: IO[bytes]) -> None:
-    size = raw.seek(0, os.SEEK_END)
-    raw.seek(max(size - 8, 0))
-    tail = raw.read(8)
-    raw.seek(0)
-    if tail[4:] != _PARQUET:
-        raise UploadFault("file", "a whole Parquet file, which ends in PAR1", "half a file")
-    footer = int.from_bytes(tail[:4], "little")
-    if footer + 12 > size:
-        raise UploadFault("file", f"a Parquet footer within the {size} bytes of the file", f"one of {footer} bytes")
-    if footer > MAX_FOOTER_BYTES:
-        raise UploadFault("file", f"a Parquet footer of at most {MAX_FOOTER_BYTES} bytes", f"one of {footer} bytes")
-
-
-def _flat_columns(file: parquet.ParquetFile, limits: Limits) -> list[str]:
-    """Return the columns that are no lists or structures; what the footer counts is judged before."""
-    metadata = file.metadata
-    if metadata.num_columns > limits.columns:
-        raise UploadFault("file", f"at most {limits.columns} columns", str(metadata.num_columns))
-    if not 0 <= metadata.num_rows <= limits.rows:
-        raise UploadFault("file", f"at most {limits.rows} rows", str(metadata.num_rows))
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    unpacked = sum(
-        group.column(number).total_uncompressed_size for group in groups for number in range(group.num_columns)
-    )
-    if not 0 <= unpacked <= limits.unpacked_bytes:
-        raise UploadFault("file", f"at most {limits.unpacked_bytes} bytes unpacked", f"{unpacked} by its footer")
+def _flat_columns(file: parquet.ParquetFile) -> list[str]:
+    """Return the columns that are no lists or structures."""
     schema = file.schema_arrow
     _require_names([field.name for field in schema])
-    return [field.name for field in schema if not pa.types.is_nested(field.type) and field.name]
+    wanted = [field.name for field in schema if not pa.types.is_nested(field.type) and field.name]
+    if not wanted:
+        raise UploadFault("file", "columns of times and numbers", "none that is not nested")
+    return wanted
 
 
 def _csv(raw: IO[bytes] | io.RawIOBase, limits: Limits) -> pa.Table:
@@ -145,7 +121,7 @@ def _csv(raw: IO[bytes] | io.RawIOBase, limits: Limits) -> pa.Table:
     except pa.ArrowException as error:
         if text.fault is not None:
             raise text.fault from error
-        raise UploadFault("file", "a CSV whose rows all have as many cells as the first", _first_line(error)) from error
+        raise UploadFault("file", "a CSV whose rows all have as many cells as the first", first_line(error)) from error
     if not rows:
         raise UploadFault("file", "a line of column names and at least one row", "no row")
     return pa.Table.from_batches(batches)
@@ -276,10 +252,6 @@ class _CheckedText(io.RawIOBase):
             longest = max(longest, self._line_bytes)
         if longest > MAX_LINE_BYTES:
             raise UploadFault("file", f"lines of at most {MAX_LINE_BYTES} bytes", f"one of {longest} bytes or more")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:150]
 
 
 def cell_of(value: Any) -> Any:

@@ -122,9 +122,10 @@ class Client:
 
 
 @contextmanager
-def ingestor_process(client: Client, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def ingestor_process(client: Client, folder: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start an ingestor that cannot reach the world; stop it in the end. What it logs stands in ``folder``."""
     variables = {
+        **{f"FORETOPIC_INGESTOR_{name.upper()}": value for name, value in settings.items()},
         "FORETOPIC_KAFKA_BOOTSTRAP_SERVERS": client.bootstrap_servers,
         "FORETOPIC_TOPIC_PREFIX": client.prefix,
         # A proxy that is not there: Yahoo is away for sure, on every machine.

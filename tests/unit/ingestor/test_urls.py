@@ -107,7 +107,7 @@ def packed_parquet(rows: int, columns: int, groups: int = 1) -> bytes:
 
 WRONG = [
     ("parquet-bomb", said(packed_parquet(100_000, 10, 40)), BadSourceData, "at most 268435456 bytes unpacked"),
-    ("parquet-wide", said(packed_parquet(1, 2001)), BadSourceData, "at most 2000 columns are expected"),
+    ("parquet-wide", said(packed_parquet(1, 2001)), BadSourceData, "at most 2000 columns expected"),
     ("html", said(b"<html>login</html>", content_type="text/html"), BadSourceData, "the answer is an HTML page"),
     ("html-as-csv", said(b"\n<!doctype html>", content_type="text/csv"), BadSourceData, "the answer is an HTML page"),
     ("empty", said(b"", content_type="text/csv"), BadSourceData, "the file is empty"),
