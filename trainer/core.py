@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from runtime.errors import InvalidMessage
 from runtime.incoming import Outgoing
+from runtime.offsets import OffsetTracker
 from schemas.models import ModelReleased
 from schemas.record import Record
 from schemas.topics import DEPLOYMENTS, MODELS, TRAINING_EVENTS, Topic
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested, TrainingState
 from trainer.jobs import Died, Job, JobEvent, Progressed, Recorded, Refused, Trained
 from trainer.ledger import KnownRelease, Ledger
-from trainer.offsets import OffsetTracker
 from trainer.training import Phase, Training
 
 

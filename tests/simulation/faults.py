@@ -21,11 +21,11 @@ from predictor.core import Predictor
 from predictor.releases import Releases
 from runtime.errors import TransientError
 from runtime.incoming import Outgoing
+from runtime.job_worker import JobWorker
+from runtime.offsets import OffsetTracker
 from runtime.worker import Worker
 from schemas.forecasts import AsOf
 from schemas.topics import INGEST_EVENTS
-from trainer.offsets import OffsetTracker
-from trainer.service import TrainerService
 
 Fault = Callable[[], AbstractContextManager[Any]]
 FAULTS: dict[str, Fault] = {}
@@ -183,15 +183,17 @@ def trainer_commits_past_unfinished_trainings() -> Iterator[None]:
 
 @_fault
 def trainer_does_not_await_acknowledgements() -> Iterator[None]:
-    """`TrainerService._send`: ``delivery.result(...)``."""
+    """`JobWorker._send`: ``publisher.flush(...)`` at its end."""
 
-    def send_only(self: Any, outgoing: Any) -> Iterator[str]:
-        delivery = send(self, outgoing)
-        yield next(delivery)  # before the publication
-        yield next(delivery)  # before the acknowledgement, for which it does not wait
+    def send_only(self: Any, group: Any) -> Iterator[str]:
+        sending = send(self, group)
+        for effect in sending:
+            yield effect
+            if effect == "before-acknowledge":
+                return  # it does not wait
 
-    send = TrainerService._send
-    with patch.object(TrainerService, "_send", send_only):
+    send = JobWorker._send
+    with patch.object(JobWorker, "_send", send_only):
         yield
 
 
