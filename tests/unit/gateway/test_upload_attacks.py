@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.gateway.uploaded import MIB, left, parquet_of, send, shops, uploading
 from tests.unit.gateway.world import World
+from tests.unit.runtime import parquet_lies as lies
 
 DAYS = pa.array(np.arange(100).astype("datetime64[D]"))
 
@@ -64,6 +65,26 @@ def fat_dictionary() -> bytes:
     return parquet_of(table, compression="zstd", store_schema=False)
 
 
+def pages_beyond_their_footer() -> bytes:
+    """Return pages of 1.5 GB that pack 1000:1, below a footer that tells of 300 bytes."""
+    texts = pa.array(["x" * 1000] * 500_000)
+    table = pa.table({"date": np.zeros(500_000, "datetime64[s]"), "a": texts, "b": texts, "c": texts})
+    content = parquet_of(table, compression="zstd", use_dictionary=False, store_schema=False, write_statistics=False)
+
+    def little(footer: lies.Struct) -> None:
+        for group in lies.groups(footer):
+            for chunk in lies.chunks(group):
+                lies.put(chunk, lies.UNCOMPRESSED, 100)
+
+    return lies.lying(content, little)
+
+
+def lying(lie: Callable[[lies.Struct], object]) -> bytes:
+    """Return a small honest file with a footer that is not."""
+    table = pa.table({"date": np.arange(100).astype("datetime64[s]"), "sales": np.arange(100.0)})
+    return lies.lying(parquet_of(table, store_schema=False, use_dictionary=False), lie)
+
+
 def many_columns() -> bytes:
     return parquet_of(pa.table({f"c{number}": pa.array([1.0]) for number in range(3000)}))
 
@@ -84,6 +105,23 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "parquet of some bytes with a million rows": (claims_many_rows, "at most 500000 rows"),
     "pages that pack 1000:1": (zstd_bomb, "bytes unpacked"),
     "a dictionary that fills the memory": (fat_dictionary, "memory"),
+    "pages that claim less than they decode to": (pages_beyond_their_footer, "memory"),
+    "fewer rows than its groups have": (
+        lambda: lying(lambda f: lies.put(lies.groups(f)[0], lies.GROUP_ROWS, 10**9)),
+        "the 100 rows of the footer",
+    ),
+    "pages beyond the end of the file": (
+        lambda: lying(lambda f: [lies.put(c, lies.DATA_PAGE_OFFSET, 10**12) for c in lies.chunks(lies.groups(f)[0])]),
+        "whole Parquet file",
+    ),
+    "pages of another column": (
+        lambda: lying(lambda f: [lies.put(c, lies.DATA_PAGE_OFFSET, 5) for c in lies.chunks(lies.groups(f)[0])]),
+        "whole Parquet file",
+    ),
+    "nulls that decode to 400 MB": (
+        lambda: parquet_of(pa.table({f"c{n}": pa.nulls(500_000, pa.float64()) for n in range(100)})),
+        "by its rows and columns",
+    ),
     "thousands of columns in parquet": (many_columns, "at most 2000 columns"),
     "half a parquet file": (lambda: footer_claims(0)[:400], "half a file"),
     "broken footer": (broken_footer, "whole Parquet file"),
