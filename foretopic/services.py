@@ -47,6 +47,7 @@ def service_environment(settings: StackSettings, environment: Mapping[str, str])
         "FORETOPIC_HOME": str(settings.home.absolute()),
         "FORETOPIC_KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{settings.kafka_port}",
         "FORETOPIC_GATEWAY_PORT": str(settings.gateway_port),
+        "FORETOPIC_GATEWAY_ACCOUNTS": environment.get("FORETOPIC_GATEWAY_ACCOUNTS", "local"),
         "FORETOPIC_TRAINER_MLFLOW_TRACKING_URI": settings.mlflow_url,
         DIRECTORY_VARIABLE: str(files_directory(settings.home, environment)),
         "FORETOPIC_GATEWAY_FILES_DIRECTORY": str(files_directory(settings.home, environment)),

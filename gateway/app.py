@@ -8,7 +8,9 @@ from collections.abc import Callable
 import structlog
 from flask import Flask, Response, g, request
 
-from gateway import docs, pages, problems
+from gateway import docs, guard, pages, problems
+from gateway.access import LOCAL
+from gateway.accounts.database import AccountsDatabase
 from gateway.content_security import policy
 from gateway.headers import correlation_id
 from gateway.routes import forecasts, ingests, models, quarantine, series, sources, system, trainings, uploads
@@ -34,6 +36,7 @@ def create_app(
     *,
     broker: Broker,
     store: Store,
+    accounts: AccountsDatabase,
     clock: Clock | None = None,
     on_failure: Callable[[], None] = lambda: None,
 ) -> Flask:
@@ -43,13 +46,21 @@ def create_app(
         settings: What it may do.
         broker: The log.
         store: Its own database, migrated.
+        accounts: The database of accounts, migrated; other gateways may share it.
         clock: ``None`` is the clock of the machine.
         on_failure: Called once when the projection ends on a bug; the process should then end too.
     """
     app = Flask("gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
-    service = GatewayService(settings, broker=broker, store=store, clock=clock or SystemClock(), on_failure=on_failure)
+    service = GatewayService(
+        settings,
+        broker=broker,
+        store=store,
+        accounts=accounts,
+        clock=clock or SystemClock(),
+        on_failure=on_failure,
+    )
     app.extensions[EXTENSION] = service
     problems.install(app)
     _install_correlation(app, service)
@@ -57,6 +68,7 @@ def create_app(
         app.register_blueprint(resource.blueprint(service))
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)
+    guard.install(app, guard.NoAccounts(LOCAL))
     return app
 
 

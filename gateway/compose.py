@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from flask import Flask
 
+from gateway.accounts.database import AccountsDatabase, open_accounts
 from gateway.app import create_app
 from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
 from gateway.store import Store, open_engine
 from runtime.broker import Broker
-from runtime.clock import Clock
+from runtime.clock import Clock, SystemClock
 from runtime.kafka_broker import KafkaBroker
 
 
@@ -29,6 +30,7 @@ def build(
     *,
     broker: Broker | None = None,
     store: Store | None = None,
+    accounts: AccountsDatabase | None = None,
     clock: Clock | None = None,
     on_failure: Callable[[], None] = lambda: None,
 ) -> Flask:
@@ -37,6 +39,7 @@ def build(
         settings,
         broker=broker or KafkaBroker(settings.kafka_bootstrap_servers, client_id="gateway"),
         store=store or open_store(settings),
+        accounts=accounts or open_accounts(settings.accounts_url, clock or SystemClock()),
         clock=clock,
         on_failure=on_failure,
     )

@@ -11,6 +11,7 @@ from gateway import openapi
 from gateway.answers import json_bytes
 from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
+from gateway.guard import open_to_all
 from gateway.problems import not_found
 from schemas import asyncapi, jsonschema
 
@@ -35,36 +36,42 @@ blueprint.after_request(add_headers(policy(worker_src="blob:", script_src="'self
 
 
 @blueprint.get("/docs")
+@open_to_all
 def swagger_ui() -> str:
     """Return the page on which the API can be tried."""
     return render_template("swagger.html")
 
 
 @blueprint.get("/redoc")
+@open_to_all
 def redoc() -> str:
     """Return the page on which the API can be read."""
     return render_template("redoc.html")
 
 
 @blueprint.get("/openapi.json")
+@open_to_all
 def openapi_document() -> Response:
     """Return the HTTP API as OpenAPI 3.1."""
     return json_bytes(_openapi())
 
 
 @blueprint.get("/asyncapi.json")
+@open_to_all
 def asyncapi_document() -> Response:
     """Return the topics as AsyncAPI 3."""
     return json_bytes(_asyncapi())
 
 
 @blueprint.get("/schemas.json")
+@open_to_all
 def all_schemas() -> Response:
     """Return every record as one JSON Schema."""
     return json_bytes(_schemas())
 
 
 @blueprint.get("/schemas/<name>")
+@open_to_all
 def one_schema(name: str) -> Response:
     """Return one record as JSON Schema; what it holds stands below ``$defs``."""
     known = {record.__name__: record for record in jsonschema.record_types().values()}
@@ -93,6 +100,7 @@ def _schemas() -> bytes:
 
 
 @blueprint.get("/docs/files/<name>")
+@open_to_all
 def packaged_file(name: str) -> Response:
     """Return a script or style sheet of the two pages as its package ships it."""
     if name not in _FILES:

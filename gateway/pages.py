@@ -6,6 +6,7 @@ from flask import Blueprint, Response, render_template
 
 from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
+from gateway.guard import open_to_all
 from runtime.version import CODE_VERSION
 
 #: The series that the page shows until the user chooses another one.
@@ -17,12 +18,14 @@ blueprint.after_request(add_headers(policy()))
 
 
 @blueprint.get("/")
+@open_to_all
 def dashboard() -> str:
     """Return the page; its scripts fill it from the API."""
     return render_template("dashboard.html", default_series_id=DEFAULT_SERIES_ID, code_version=CODE_VERSION)
 
 
 @blueprint.get("/assets/plotly.min.js")
+@open_to_all
 def plotly() -> Response:
     """Return the chart library as the installed `plotly` package ships it."""
     return send_package_file(_PLOTLY)

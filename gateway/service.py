@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from gateway.access import Access
+from gateway.accounts.database import AccountsDatabase
+from gateway.accounts.projects import ProjectRegistry
 from gateway.dispatcher import Dispatcher
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
@@ -55,6 +58,7 @@ class GatewayService:
         *,
         broker: Broker,
         store: Store,
+        accounts: AccountsDatabase,
         clock: Clock,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
@@ -64,6 +68,9 @@ class GatewayService:
         self.meters = Meters()
         self.queries = Queries(store)
         self.versions = Versions(store.engine)
+        self.accounts = accounts
+        self.projects = ProjectRegistry(accounts)
+        self.access = Access(self.projects)
         self.open_requests = OpenRequests()
         self.publisher = Publisher(broker.producer(), service=SERVICE, clock=clock, topic_prefix=settings.topic_prefix)
         self.dispatcher = Dispatcher(

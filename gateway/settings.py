@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from runtime.settings import ServiceSettings, settings_config
 
 _MEBIBYTE = 1024 * 1024
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class GatewaySettings(ServiceSettings):
@@ -27,6 +29,15 @@ class GatewaySettings(ServiceSettings):
         default="",
         description="Database of the projection: `sqlite:///FILE` or `postgresql://…`, one a gateway; "
         "empty means SQLite in the home",
+    )
+    accounts: Literal["required", "local"] = Field(
+        default="required",
+        description="`required`: callers sign in; `local`: whoever reaches the loopback address may do everything",
+    )
+    accounts_database_url: str = Field(
+        default="",
+        description="Database of accounts, shared by all gateways; empty means `accounts.db` in the home, or the "
+        "database of the projection where that has a URL",
     )
     files_directory: Path | None = Field(
         default=None,
@@ -72,6 +83,15 @@ class GatewaySettings(ServiceSettings):
     )
     graceful_stop_seconds: int = Field(default=15, ge=1, description="How long open requests may take at a stop")
 
+    @model_validator(mode="after")
+    def _local_stays_local(self) -> Self:
+        """Refuse to let everybody in on an address that others reach."""
+        if self.accounts == "local" and self.host not in _LOOPBACK:
+            raise ValueError(
+                f"accounts must be `required` where others reach the gateway, host was {self.host}, no loopback address"
+            )
+        return self
+
     @field_validator("files_directory", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -82,3 +102,8 @@ class GatewaySettings(ServiceSettings):
     def url(self) -> str:
         """Return the database URL that is in force."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'gateway.db'}"
+
+    @property
+    def accounts_url(self) -> str:
+        """Return the URL of the accounts database that is in force."""
+        return self.accounts_database_url or self.database_url or f"sqlite:///{self.home.absolute() / 'accounts.db'}"

@@ -19,6 +19,7 @@ from schemas.record import (
     ModelReference,
     Offset,
     Record,
+    Requester,
     SeriesId,
     UtcTime,
     require,
@@ -89,6 +90,9 @@ class ForecastRequested(Record, frozen=True, kw_only=True):
     known_at: UtcTime | None = None
     #: Who or what asked: `caller`, `observation`.
     cause: str = "caller"
+    requester: Requester = ""
+    #: Of the requests that one call asked for together.
+    batch_id: Id | None = None
 
     def __post_init__(self) -> None:
         require(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from schemas.record import Freq, Id, Record, SeriesId, UtcTime, require, require_utc
+from schemas.record import Freq, Id, Record, Requester, SeriesId, UtcTime, require, require_utc
 
 IngestState = Literal["running", "succeeded", "failed"]
 
@@ -35,6 +35,7 @@ class IngestRequested(Record, frozen=True, kw_only=True):
     force: bool = False
     #: Who or what asked: `user`, `first-start`, `schedule`.
     cause: str = "user"
+    requester: Requester = ""
 
     def __post_init__(self) -> None:
         require(self.series_id.endswith(f"@{self.freq}"), f"series_id must end in @{self.freq}, was {self.series_id}")

@@ -14,6 +14,7 @@ from schemas.record import (
     ModelName,
     Offset,
     Record,
+    Requester,
     Seed,
     SeriesId,
     require_ascending,
@@ -124,6 +125,7 @@ class Deployment(Record, frozen=True, kw_only=True):
     only_if_first: bool = False
     #: Who or what deployed: `user`, `first-release`, and in words why.
     cause: str = "user"
+    requester: Requester = ""
     reason: str = ""
 
     def identity(self) -> tuple[object, ...]:

@@ -42,6 +42,12 @@ ModelReference = Annotated[
 ]
 UtcTime = Annotated[datetime, Meta(tz=True, description="UTC, e.g. `2025-01-02T00:00:00Z`")]
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]+$(?!\n)", min_length=1, max_length=128)]
+Requester = Annotated[
+    str,
+    Meta(
+        max_length=128, description="Who asked: `organisation/user/ID` or `organisation/key/ID`; empty without accounts"
+    ),
+]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SHA-256 as 64 hexadecimal digits")]
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1, description="A Kafka offset")]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1, description="Seed of every random number generator that is used")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from schemas.record import Freq, Id, ModelName, Record, SeriesId, UtcTime, require, require_utc
+from schemas.record import Freq, Id, ModelName, Record, Requester, SeriesId, UtcTime, require, require_utc
 
 Minutes = Annotated[int, Meta(ge=0, le=7 * 24 * 60)]
 
@@ -54,6 +54,7 @@ class SeriesScheduled(Record, frozen=True, kw_only=True):
     retrain: tuple[RetrainRule, ...] = ()
     #: Who or what scheduled: `user`, `first-start`.
     cause: str = "user"
+    requester: Requester = ""
 
     def __post_init__(self) -> None:
         require(self.series_id.endswith(f"@{self.freq}"), f"series_id must end in @{self.freq}, was {self.series_id}")

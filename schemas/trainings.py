@@ -12,6 +12,7 @@ from schemas.record import (
     ModelName,
     Offset,
     Record,
+    Requester,
     Seed,
     SeriesId,
     UtcTime,
@@ -103,6 +104,7 @@ class TrainingRequested(Record, frozen=True, kw_only=True):
     known_at: UtcTime | None = None
     #: Who or what asked: `user`, `first-start`, `schedule`, `observations`, `drift`.
     cause: str = "user"
+    requester: Requester = ""
 
     def __post_init__(self) -> None:
         require_ascending("levels", self.levels)

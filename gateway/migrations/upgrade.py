@@ -9,10 +9,10 @@ from alembic.config import Config
 from sqlalchemy import Engine
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the tables of ``engine`` to the newest revision; a new database gets all of them."""
+def upgrade(engine: Engine, scripts: Path = Path(__file__).parent) -> None:
+    """Bring the tables of ``engine`` to the newest revision of ``scripts``; a new database gets all of them."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(scripts))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

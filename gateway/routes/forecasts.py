@@ -9,9 +9,11 @@ from http import HTTPStatus
 import msgspec
 from flask import Blueprint, Response, g, request, url_for
 
+from gateway.access import Permission
 from gateway.answers import json_bytes, json_of, refusal
 from gateway.bodies import ForecastBody, read_body, rule_broken
 from gateway.dispatcher import Waiting
+from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id, wait_seconds
 from gateway.known import ends_known_at
 from gateway.open_requests import OpenRequest
@@ -35,15 +37,18 @@ def blueprint(service: GatewayService) -> Blueprint:
     desk = ForecastDesk(service)
 
     @routes.post("")
+    @needs(Permission.FORECAST)
     def post() -> Response:
         with desk.door():
             return desk.ask()
 
     @routes.get("/<forecast_or_request_id>")
+    @needs(Permission.READ)
     def get(forecast_or_request_id: str) -> Response:
         return desk.find(forecast_or_request_id)
 
     @routes.get("/<forecast_or_request_id>/inputs")
+    @needs(Permission.READ)
     def inputs(forecast_or_request_id: str) -> Response:
         found = desk.find(forecast_or_request_id)
         return inputs_of(service, found.data) if found.status_code == HTTPStatus.OK else found

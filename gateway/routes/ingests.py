@@ -9,8 +9,10 @@ import msgspec
 from flask import Blueprint, Response, g, request, url_for
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import IngestBody, invalid, read_body, rule_broken
+from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id
 from gateway.keyed import send_once
 from gateway.problems import FieldFault, not_found
@@ -29,6 +31,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes = Blueprint("ingests", __name__, url_prefix="/api/v1/ingests")
 
     @routes.post("")
+    @needs(Permission.WRITE)
     def post() -> Response:
         service.require_caught_up()
         key = idempotency_key(request.headers.get("Idempotency-Key"))
@@ -43,12 +46,14 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
 
     @routes.get("")
+    @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(("limit",))
         limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
         return json_of({"ingests": [document(service, row) for row in service.queries.ingests(limit)]})
 
     @routes.get("/<ingest_id>")
+    @needs(Permission.READ)
     def get(ingest_id: str) -> Response:
         row = service.queries.ingest(ingest_id)
         if row is None:

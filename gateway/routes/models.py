@@ -9,8 +9,10 @@ import msgspec
 from flask import Blueprint, Response, g, request
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import DeployBody, read_body
+from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id, wait_seconds
 from gateway.keyed import send_once
 from gateway.problems import FieldFault, Problem, not_found
@@ -50,11 +52,13 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes = Blueprint("models", __name__, url_prefix="/api/v1/models")
 
     @routes.get("")
+    @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(())
         return json_of({"models": models(service)})
 
     @routes.get("/<path:model>")
+    @needs(Permission.READ)
     def one(model: str) -> Response:
         parameters.require_known(())
         found = [entry for entry in models(service) if entry["model"] == model]
@@ -63,6 +67,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of(found[0])
 
     @routes.post("/<path:model>/deploy")
+    @needs(Permission.DEPLOY)
     def deploy(model: str) -> Response:
         return _deploy(service, model)
 

@@ -11,8 +11,10 @@ import msgspec
 from flask import Blueprint, Response, g, request, url_for
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import DecisionBody, read_body
+from gateway.guard import needs
 from gateway.keyed import send_once
 from gateway.problems import Problem, not_found
 from gateway.service import GatewayService
@@ -32,6 +34,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes = Blueprint("quarantine", __name__, url_prefix="/api/v1/quarantine")
 
     @routes.get("")
+    @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(("series_id", "state", "after", "limit"))
         limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
@@ -53,6 +56,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of({"quarantine": [_line(row) for row in rows[:limit]], "next": more})
 
     @routes.get("/<quarantine_id>")
+    @needs(Permission.READ)
     def get(quarantine_id: str) -> Response:
         parameters.require_known(())
         row = _stored(service, quarantine_id)
@@ -61,10 +65,12 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of({**_line(row), "kind": batch.kind, "unit": batch.unit, "observations": observations})
 
     @routes.post("/<quarantine_id>/release")
+    @needs(Permission.WRITE)
     def release(quarantine_id: str) -> Response:
         return _decide(service, quarantine_id, "release")
 
     @routes.post("/<quarantine_id>/reject")
+    @needs(Permission.WRITE)
     def reject(quarantine_id: str) -> Response:
         return _decide(service, quarantine_id, "reject")
 

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_bytes, json_of
+from gateway.guard import needs
 from gateway.known import point_of_query
 from gateway.observed import columnar, decoded, received_at, utc, versions_of
 from gateway.problems import Problem, not_found
@@ -25,19 +27,23 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes = Blueprint("series", __name__, url_prefix="/api/v1/series")
 
     @routes.get("")
+    @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(())
         return json_of({"series": [_line(row) for row in service.queries.series()]})
 
     @routes.get("/<path:series_id>/observations")
+    @needs(Permission.READ)
     def observations(series_id: str) -> Response:
         return _observations(service, series_id)
 
     @routes.get("/<path:series_id>/restatements")
+    @needs(Permission.READ)
     def restatements(series_id: str) -> Response:
         return _restatements(service, series_id)
 
     @routes.get("/<path:series_id>/forecasts/latest")
+    @needs(Permission.READ)
     def latest(series_id: str) -> Response:
         parameters.require_known(())
         answer = service.queries.latest_forecast(series_id)
@@ -49,6 +55,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_bytes(answer)
 
     @routes.get("/<path:series_id>")
+    @needs(Permission.READ)
     def one(series_id: str) -> Response:
         parameters.require_known(())
         return json_of(_line(_series(service, series_id)))

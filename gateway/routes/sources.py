@@ -11,8 +11,10 @@ from flask import Blueprint, Response, g, request, url_for
 from msgspec import structs
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import SourceBody, invalid, read_body, rule_broken
+from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id
 from gateway.keyed import send_once
 from gateway.problems import FieldFault, not_found
@@ -36,29 +38,35 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes = Blueprint("sources", __name__, url_prefix="/api/v1/sources")
 
     @routes.get("")
+    @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(())
         return json_of({"sources": _documents(service, service.queries.sources())})
 
     @routes.get("/<path:series_id>")
+    @needs(Permission.READ)
     def one(series_id: str) -> Response:
         parameters.require_known(())
         return _answer(service, series_id)
 
     @routes.put("/<path:series_id>")
+    @needs(Permission.WRITE)
     def put(series_id: str) -> Response:
         wanted = _schedule(series_id, read_body(_BODY))
         return _write(service, series_id, lambda _before: wanted)
 
     @routes.post("/<path:series_id>/pause")
+    @needs(Permission.WRITE)
     def pause(series_id: str) -> Response:
         return _write(service, series_id, lambda before: _paused(series_id, before, is_paused=True))
 
     @routes.post("/<path:series_id>/resume")
+    @needs(Permission.WRITE)
     def resume(series_id: str) -> Response:
         return _write(service, series_id, lambda before: _paused(series_id, before, is_paused=False))
 
     @routes.post("/<path:series_id>/run")
+    @needs(Permission.WRITE)
     def run(series_id: str) -> Response:
         return _run(service, series_id)
 

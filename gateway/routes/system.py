@@ -9,7 +9,9 @@ from typing import Any
 from flask import Blueprint, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from gateway.access import Permission
 from gateway.answers import json_of
+from gateway.guard import needs, open_to_all
 from gateway.projection import FACTS
 from gateway.routes.models import champion_of, roles_of
 from gateway.routes.trainings import document as training_document
@@ -41,6 +43,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     remembered = Remembered(service, _status)
 
     @routes.get("/health")
+    @open_to_all
     def health() -> Response:
         failure = service.projection.failure
         if failure is not None:
@@ -48,6 +51,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of({"status": "ok", "version": CODE_VERSION})
 
     @routes.get("/ready")
+    @open_to_all
     def ready() -> Response:
         missing = _missing(service)
         if missing:
@@ -55,10 +59,12 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of({"status": "ok"})
 
     @routes.get("/status")
+    @needs(Permission.READ)
     def status() -> Response:
         return json_of(remembered.value())
 
     @routes.get("/metrics")
+    @open_to_all
     def metrics() -> Response:
         return Response(service.meters.common.text(), content_type=CONTENT_TYPE_LATEST)
 

@@ -11,8 +11,10 @@ import structlog
 from flask import Blueprint, Response, g, request, stream_with_context, url_for
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
+from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id
 from gateway.keyed import send_once
 from gateway.known import ends_known_at
@@ -44,24 +46,29 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes = Blueprint("trainings", __name__, url_prefix="/api/v1/trainings")
 
     @routes.post("")
+    @needs(Permission.TRAIN)
     def post() -> Response:
         return _post(service)
 
     @routes.get("")
+    @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(("limit",))
         limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
         return json_of({"trainings": [document(service, row) for row in service.queries.trainings(limit)]})
 
     @routes.get("/<training_id>")
+    @needs(Permission.READ)
     def get(training_id: str) -> Response:
         return json_of(document(service, _row(service, training_id)))
 
     @routes.delete("/<training_id>")
+    @needs(Permission.TRAIN)
     def delete(training_id: str) -> Response:
         return _delete(service, training_id)
 
     @routes.get("/<training_id>/events")
+    @needs(Permission.READ)
     def events(training_id: str) -> Response:
         _row(service, training_id)
         stream = stream_with_context(_events(service, training_id, _last_event_id()))

@@ -12,8 +12,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from gateway import parameters
+from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
+from gateway.guard import needs
 from gateway.headers import new_id
 from gateway.problems import FieldFault, Problem
 from gateway.routes.ingests import document as ingest_document
@@ -63,6 +65,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     shelf = Shelf(service.settings)
 
     @routes.post("")
+    @needs(Permission.WRITE)
     def post() -> Response:
         parameters.require_known(("filename", "load"))
         is_loaded_too = parameters.choice("load", ("false", "true")) == "true"
@@ -75,11 +78,13 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of(_document(service, upload), 201, {"Location": location})
 
     @routes.get("/<upload_id>")
+    @needs(Permission.WRITE)
     def get(upload_id: str) -> Response:
         parameters.require_known(())
         return json_of(_document(service, shelf.get(upload_id)))
 
     @routes.post("/<upload_id>/load")
+    @needs(Permission.WRITE)
     def load(upload_id: str) -> Response:
         parameters.require_known(())
         service.require_caught_up()
@@ -87,6 +92,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of(_document(service, upload), 202, {"Location": url_for("uploads.get", upload_id=upload_id)})
 
     @routes.delete("/<upload_id>")
+    @needs(Permission.WRITE)
     def delete(upload_id: str) -> Response:
         parameters.require_known(())
         shelf.remove(upload_id)

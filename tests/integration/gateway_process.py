@@ -56,6 +56,7 @@ class GatewayProcess:
             "FORETOPIC_TOPIC_PREFIX": prefix,
             "FORETOPIC_HOME": str(home),
             "FORETOPIC_GATEWAY_PORT": str(self.port),
+            "FORETOPIC_GATEWAY_ACCOUNTS": "local",
             "FORETOPIC_GATEWAY_GRACEFUL_STOP_SECONDS": "3",
             **{f"FORETOPIC_GATEWAY_{name.upper()}": value for name, value in settings.items()},
         }

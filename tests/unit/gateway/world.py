@@ -15,6 +15,7 @@ from typing import Any, Self
 from flask import Flask
 from sqlalchemy import select
 
+from gateway.accounts.database import open_accounts
 from gateway.app import create_app, service_of
 from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
@@ -191,10 +192,11 @@ class World:
         self.broker = broker or MemoryBroker(SystemClock())
         self.broker.ensure_topics(specs())
         self.folder = folder
-        given = {"min_write_interval_seconds": 0.0, "default_wait_seconds": 5.0, "delivery_timeout_seconds": 5.0}
+        given = {"accounts": "local", "min_write_interval_seconds": 0.0, "default_wait_seconds": 5.0, "delivery_timeout_seconds": 5.0}
         self.settings = GatewaySettings(home=folder, **(given | settings))
         self.store = self.new_store()
-        self.app: Flask = create_app(self.settings, broker=self.broker, store=self.store)
+        self.accounts = open_accounts(self.settings.accounts_url, SystemClock())
+        self.app: Flask = create_app(self.settings, broker=self.broker, store=self.store, accounts=self.accounts)
         self.service = service_of(self.app)
         self.client = self.app.test_client()
 
@@ -237,6 +239,7 @@ def running(folder: Path, *, broker: MemoryBroker | None = None, **settings: Any
     finally:
         world.service.stop()
         world.store.engine.dispose()
+        world.accounts.engine.dispose()
 
 
 def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:

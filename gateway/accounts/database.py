@@ -1,0 +1,53 @@
+"""The accounts database: one engine, short transactions, faults as the rest of the gateway has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+
+from sqlalchemy import Connection, Engine
+
+from gateway.migrations.upgrade import upgrade
+from gateway.rows import microseconds
+from gateway.store import open_engine, translated
+from runtime.clock import Clock
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_accounts(url: str, clock: Clock) -> AccountsDatabase:
+    """Return the accounts database at ``url``, its tables brought up to date."""
+    engine = open_engine(url)
+    upgrade(engine, MIGRATIONS)
+    return AccountsDatabase(engine, clock)
+
+
+class AccountsDatabase:
+    """Gives connections. Everything may raise `gateway.store.StoreUnavailable`."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that changes nothing."""
+        with translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection whose changes are kept together, or not at all."""
+        with translated(), self.engine.begin() as connection:
+            yield connection
+
+    def now_us(self) -> int:
+        """Return the time in microseconds since the epoch."""
+        return microseconds(self.clock.now())
+
+
+def new_row_id(kind: str) -> str:
+    """Return a random id whose prefix says what it names, e.g. ``org_`` and 24 hexadecimal digits."""
+    return f"{kind}_{token_hex(12)}"

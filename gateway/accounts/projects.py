@@ -1,0 +1,80 @@
+"""Projects: which there are, and to whom they belong."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from gateway.accounts.database import AccountsDatabase
+from gateway.accounts.tables import PROJECTS
+
+_FRESH_SECONDS = 5.0
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_SUFFIX = 6
+_LONGEST_SLUG = 40
+
+
+def new_project_id(name: str) -> str:
+    """Return an id for a project: of its name, and random characters, so that nobody learns which names are taken.
+
+    >>> new_project_id("Loja São João")[:13]
+    'loja-sao-joao'
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].strip("-") or "project"
+    return f"{slug}-{''.join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))}"
+
+
+class ProjectRegistry:
+    """Answers who owns a project from memory; what another gateway changed is seen within five seconds."""
+
+    def __init__(self, database: AccountsDatabase) -> None:
+        self._database = database
+        self._owners: dict[str, str] = {}
+        self._by_owner: dict[str, frozenset[str]] = {}
+        self._read_at: float | None = None
+
+    def organisation_of(self, project_id: str) -> str | None:
+        self._refresh()
+        return self._owners.get(project_id)
+
+    def of_organisations(self, organisation_ids: frozenset[str]) -> frozenset[str]:
+        self._refresh()
+        return frozenset().union(*(self._by_owner.get(owner, frozenset()) for owner in organisation_ids))
+
+    def create(self, *, organisation_id: str, name: str, description: str, created_by: str) -> str:
+        """Make a project and return its id; it can be used at once."""
+        row: dict[str, Any] = {
+            "project_id": new_project_id(name),
+            "organisation_id": organisation_id,
+            "name": name,
+            "description": description,
+            "created_by": created_by,
+            "created_us": self._database.now_us(),
+        }
+        with self._database.write() as connection:
+            connection.execute(insert(PROJECTS), row)
+        self.forget()
+        return str(row["project_id"])
+
+    def forget(self) -> None:
+        """Read anew before the next answer: something was changed."""
+        self._read_at = None
+
+    def _refresh(self) -> None:
+        now = self._database.clock.monotonic()
+        if self._read_at is not None and now - self._read_at < _FRESH_SECONDS:
+            return
+        self._read_at = now
+        with self._database.read() as connection:
+            rows = connection.execute(select(PROJECTS.c.project_id, PROJECTS.c.organisation_id)).all()
+        by_owner: defaultdict[str, set[str]] = defaultdict(set)
+        for project_id, owner in rows:
+            by_owner[owner].add(project_id)
+        self._owners = {row.project_id: row.organisation_id for row in rows}
+        self._by_owner = {owner: frozenset(ids) for owner, ids in by_owner.items()}
