@@ -16,10 +16,13 @@ import pyarrow.compute as pc
 _MISSING = ("", "null", "nan", "na", "n/a", "none", "-")
 _FORMULA = re.compile(r"[=@+\-\t\r]")
 _MONTH_LENGTH = len("1949-01")
+_HEAD_ROWS = 1_000
 DAY = 86_400
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+#: Numbers of distinct cells.
+CodeArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +56,32 @@ def is_text(column: pa.ChunkedArray) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
-def missing_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def missing_of(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return where a column has no value."""
     if not is_text(column):
         return pc.is_null(column, nan_is_null=pa.types.is_floating(column.type))
-    text = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
-    return pc.or_(pc.is_null(text), pc.fill_null(pc.is_in(text, value_set=pa.array(_MISSING)), fill_value=False))
+    encoded = _encoded(column.cast(pa.string()))
+    return pc.fill_null(pc.take(_is_missing(encoded.dictionary), encoded.indices), fill_value=True)
 
 
-def coded(column: pa.ChunkedArray) -> tuple[IntArray, list[Any]]:
-    """Return a number for each row and the value of each number; -1 is missing."""
+def _is_missing(cells: pa.StringArray) -> pa.BooleanArray:
+    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(cells)), value_set=pa.array(_MISSING))
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return the different cells of a column, and which of them each row has: work on text is done once a cell."""
     encoded = pc.dictionary_encode(column.combine_chunks())
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, encoded.dictionary.to_pylist()
+    return encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+
+
+def coded(column: pa.ChunkedArray) -> tuple[CodeArray, list[Any]]:
+    """Return a number for each row and the value of each number; -1 is missing."""
+    encoded = _encoded(column)
+    return _codes(encoded), encoded.dictionary.to_pylist()
+
+
+def _codes(encoded: pa.DictionaryArray) -> CodeArray:
+    return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32)
 
 
 def numbers_of(column: pa.ChunkedArray) -> Numbers:
@@ -78,7 +92,7 @@ def numbers_of(column: pa.ChunkedArray) -> Numbers:
     else:
         is_boolean = False
     if is_boolean or pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
-        values = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
+        values = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64, copy=False)
         return Numbers(values=values, has_number=not bool(np.isnan(values).all()), is_boolean=is_boolean)
     if is_text(column):
         return _numbers_of_text(column.cast(pa.string()))
@@ -86,20 +100,21 @@ def numbers_of(column: pa.ChunkedArray) -> Numbers:
 
 
 def _numbers_of_text(column: pa.ChunkedArray) -> Numbers:
-    text = pc.if_else(missing_of(column), pa.scalar(None, pa.string()), pc.utf8_trim_whitespace(column))
-    try:
-        values = pc.cast(text, pa.float64()).to_numpy().astype(np.float64)
+    # A name is found out to be no number by a few of them.
+    if _floats(column.slice(0, _HEAD_ROWS)) is not None and (values := _floats(column)) is not None:
         return Numbers(values=values, has_number=not bool(np.isnan(values).all()))
-    except pa.ArrowInvalid:
-        codes, cells = coded(text)
-    found = [_number(cell) for cell in cells]
-    flags = {str(cell).lower() for cell in cells}
+    encoded = _encoded(column)
+    codes = _codes(encoded)
+    cells = _with_null(encoded.dictionary, _is_missing(encoded.dictionary)).to_pylist()
+    found = [None if cell is None else _number(cell) for cell in cells]
+    flags = {cell.lower() for cell in cells if cell is not None}
     if flags <= {"true", "false"}:
-        found = [float(str(cell).lower() == "true") for cell in cells]
+        found = [None if cell is None else float(cell.lower() == "true") for cell in cells]
+    pairs = list(zip(found, cells, strict=True))
     table = np.array([*(math.nan if value is None else value for value in found), math.nan])
-    bad = np.array([*(value is None for value in found), False])
+    bad = np.array([*(value is None and cell is not None for value, cell in pairs), False])
     formulas = np.array(
-        [*(v is None and _FORMULA.match(str(c)) is not None for v, c in zip(found, cells, strict=True)), False]
+        [*(value is None and cell is not None and _FORMULA.match(cell) is not None for value, cell in pairs), False]
     )
     fault = None
     if bad.any():
@@ -112,6 +127,19 @@ def _numbers_of_text(column: pa.ChunkedArray) -> Numbers:
         fault=fault,
         formulas=int(formulas[codes].sum()),
     )
+
+
+def _floats(column: pa.ChunkedArray) -> FloatArray | None:
+    """Return text as numbers; ``None`` where a cell is none."""
+    try:
+        values = pc.cast(_with_null(column, missing_of(column)), pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    return np.asarray(values, dtype=np.float64)
+
+
+def _with_null(text: pa.Array | pa.ChunkedArray, missing: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    return pc.if_else(missing, pa.scalar(None, pa.string()), pc.utf8_trim_whitespace(text))
 
 
 def _number(cell: str) -> float | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gateway.uploads import columns as cells
-from gateway.uploads.columns import DAY, IntArray, Numbers, Times
+from gateway.uploads.columns import DAY, CodeArray, IntArray, Numbers, Times
 from gateway.uploads.jobs import Changes, ColumnMapping, FoundColumn, Inspection, Limits, UploadFault, column_name
 from gateway.uploads.reading import Kind, cell_of
 
@@ -70,6 +70,7 @@ class Sheet:
     def __post_init__(self) -> None:
         self._numbers: dict[str, Numbers] = {}
         self._times: dict[str, Times] = {}
+        self._codes: dict[str, tuple[CodeArray, list[str]]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -89,12 +90,20 @@ class Sheet:
             self._times[name] = cells.times_of(self.table[name])
         return self._times[name]
 
-    def codes(self, name: str | None) -> tuple[IntArray, list[str]]:
+    def codes(self, name: str | None) -> tuple[CodeArray, list[str]]:
         """Return the number and the names of the series of each row; one series where no column names them."""
         if name is None:
-            return np.zeros(len(self.table), dtype=np.int64), [""]
-        codes, found = cells.coded(self.table[name])
-        return codes, [_series_text(value) for value in found]
+            return np.zeros(len(self.table), dtype=np.int32), [""]
+        if name not in self._codes:
+            codes, found = cells.coded(self.table[name])
+            self._codes[name] = codes, [_series_text(value) for value in found]
+        return self._codes[name]
+
+    def distinct(self, name: str) -> int:
+        """Return how many different cells a column has; of numbers without holding each of them in Arrow."""
+        return (
+            len(self.codes(name)[1]) if cells.is_text(self.table[name]) else len(np.unique(self.numbers(name).values))
+        )
 
     def line(self, row: int) -> str:
         """Return how a person finds a row."""
@@ -199,9 +208,10 @@ def _series_candidates(sheet: Sheet, time: str, times: Times) -> list[str]:
             continue
         if _is_measured(sheet, name):
             continue
-        codes, values = cells.coded(column)
-        if most <= len(values) <= sheet.limits.series and (codes >= 0).all() and _is_once(codes, times.moment):
-            found.append(name)
+        if most <= sheet.distinct(name) <= sheet.limits.series:
+            codes, _ = sheet.codes(name)
+            if (codes >= 0).all() and _is_once(codes, times.moment):
+                found.append(name)
     ranks = {name: rank for rank, name in enumerate(_SERIES_NAMES)}
     return sorted(found, key=lambda name: (ranks.get(column_name(name), 99), sheet.names.index(name)))
 
@@ -212,7 +222,7 @@ def _is_measured(sheet: Sheet, name: str) -> bool:
     return sheet.is_number(name) and bool((values % 1 != 0)[~np.isnan(values)].any())
 
 
-def _is_once(codes: IntArray, moments: IntArray) -> bool:
+def _is_once(codes: CodeArray, moments: IntArray) -> bool:
     order = np.lexsort((moments, codes))
     return not bool(((np.diff(codes[order]) == 0) & (np.diff(moments[order]) == 0)).any())
 
@@ -223,7 +233,7 @@ def _mapping(  # noqa: PLR0917  # what was found, each a part of the mapping
     time: str,
     series: str | None,
     numeric: list[str],
-    codes: IntArray,
+    codes: CodeArray,
     *,
     is_daily: bool,
 ) -> ColumnMapping:
@@ -288,7 +298,7 @@ def _guess_known_future(sheet: Sheet, times: Times, target: str, numeric: list[s
     )
 
 
-def _guess_freq(times: Times, codes: IntArray, *, is_daily: bool) -> str:
+def _guess_freq(times: Times, codes: CodeArray, *, is_daily: bool) -> str:
     ours = times.of(is_daily=is_daily)
     order = np.lexsort((ours, codes))
     steps = np.diff(ours[order])[np.diff(codes[order]) == 0]

@@ -34,7 +34,7 @@ def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: st
         raise UploadFault("series", f"at most {sheet.limits.series} series", str(len(names)))
     ours = _names(names, single_name if mapping.series is None else None)
     times = sheet.times(mapping.time).of(is_daily=mapping.freq[-1] not in "nh")
-    values = np.vstack([sheet.numbers(name).values for name in mapping.columns])
+    values = [sheet.numbers(name).values for name in mapping.columns]
     columns = np.array([column_name(name) for name in mapping.columns])
     order = np.lexsort((times, codes))
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
@@ -43,7 +43,7 @@ def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: st
     for number, code in enumerate(sorted(range(len(names)), key=lambda code: ours[code])):
         rows = order[bounds[code] : bounds[code + 1]]
         with (directory / f"{number:05}.npz").open("wb") as file:
-            np.savez(file, time=times[rows], names=columns, values=values[:, rows])
+            np.savez(file, time=times[rows], names=columns, values=np.stack([column[rows] for column in values]))
         found.append(SplitSeries(number=number, name=ours[code], rows=len(rows)))
     return found
 
