@@ -340,7 +340,7 @@ def _column(sheet: Sheet, name: str, time: str) -> FoundColumn:
     return FoundColumn(name=name, kind="text", missing=missing)
 
 
-def _notes(sheet: Sheet, time: str, mapping: ColumnMapping, codes: IntArray, ours: IntArray) -> tuple[str, ...]:
+def _notes(sheet: Sheet, time: str, mapping: ColumnMapping, codes: CodeArray, ours: IntArray) -> tuple[str, ...]:
     notes = []
     loaded = {time, mapping.series, *mapping.columns}
     left_out = [name for name in sheet.names if name not in loaded]
