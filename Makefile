@@ -30,13 +30,17 @@ down: $(VENV)/.installed-stack ## Stop a stack that runs in the background
 demo: $(VENV)/.installed-stack ## Run the whole loop once in one process: load, train, ask, forecast
 	$(BIN)/python examples/memory_loop.py
 
+# What needs a broker, a browser, a database or patience runs one after the other: each takes what the machine has.
+HEAVY := kafka or e2e or chromium or postgres or slow
+
 # The official AsyncAPI parser, where npm is: without it its test says why it skips.
 NODE_TOOLS := tests/node/node_modules/.package-lock.json
 $(NODE_TOOLS): tests/node/package-lock.json
 	@command -v npm >/dev/null && npm ci --prefix tests/node --silent || echo "AsyncAPI is not checked by its parser: npm ci failed"
 
 test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that needs no Docker engine
-	$(BIN)/pytest -m ""
+	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -m "$(HEAVY)"
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database
 	$(BIN)/pytest
