@@ -1,20 +1,17 @@
-"""Walk-forward backtests: forecasts from cutoffs that roll through the history, each from what was known then.
+"""The folds of a walk-forward backtest: what was forecast from each cutoff, what happened, and the scores of it.
 
-The rolling origin of Tashman, "Out-of-sample tests of forecasting accuracy", Int. J. Forecasting 2000. What is fitted
-may use rows up to an embargo before the first cutoff that it forecasts from, so that no target of the fit
-overlaps the folds (purging and embargo: Lopez de Prado, Advances in Financial Machine Learning, 2018, chapter 7).
+The rolling origin of Tashman, "Out-of-sample tests of forecasting accuracy", Int. J. Forecasting 2000; where the cutoffs
+lie is said by `forecasting.folds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from forecasting import losses
-from forecasting.errors import InvalidTraining
 from forecasting.intervals import quantile_pair
 from forecasting.panel import FloatArray, IntArray
 from forecasting.serving import ForecastNumbers
@@ -23,52 +20,6 @@ from forecasting.serving import ForecastNumbers
 SCORED_LEVELS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
 #: A rise is as likely as a fall.
 _EVEN = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class RollingOrigin:
-    """Which cutoffs a backtest forecasts from.
-
-    Attributes:
-        first_cutoff: Row of the first cutoff.
-        last_cutoff: No cutoff is later.
-        stride: Steps between cutoffs.
-        horizon: Steps that are forecast and scored.
-        embargo: Rows between the last one that a fit may use and the first cutoff that is forecast with it.
-        refit_every: Folds between fits; ``None`` fits once, before the first fold.
-    """
-
-    first_cutoff: int
-    last_cutoff: int
-    stride: int = 1
-    horizon: int
-    embargo: int = 0
-    refit_every: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("stride", self.stride, 1),
-            ("horizon", self.horizon, 1),
-            ("embargo", self.embargo, 0),
-            ("refit_every", self.refit_every or 1, 1),
-            ("last_cutoff", self.last_cutoff, self.first_cutoff),
-        ):
-            if value < least:
-                raise InvalidTraining("invalid-backtest", field=name, expected=f"at least {least}", found=str(value))
-
-    @property
-    def cutoffs(self) -> IntArray:
-        """Rows of the cutoffs, ascending, the last one included."""
-        count = (self.last_cutoff - self.first_cutoff) // self.stride + 1
-        return self.last_cutoff - self.stride * np.arange(count - 1, -1, -1, dtype=np.int64)
-
-
-class FoldForecaster(Protocol):
-    """Forecast from rows up to a cutoff."""
-
-    def __call__(self, history: FloatArray) -> ForecastNumbers:
-        """Return the forecast of all steps after the last row of ``history``, shape (rows, columns)."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,40 +65,6 @@ class FoldForecasts:
         right = np.where(self.y > last, self.rises > _EVEN, self.rises < _EVEN) + 0.5 * (self.rises == _EVEN)
         moved = (self.y != last).astype(np.float64)
         return right * moved, moved
-
-
-def walk_forward(
-    values: FloatArray, target: int, plan: RollingOrigin, fit: Callable[[FloatArray], FoldForecaster]
-) -> FoldForecasts:
-    """Return the forecasts of all folds.
-
-    Neither ``fit`` nor a forecaster ever holds a row that was not known at its cutoff: it is given a copy that ends
-    there.
-
-    Args:
-        values: The whole history, shape (rows, columns).
-        target: Index of the target column.
-        plan: The cutoffs.
-        fit: Rows that may be learnt from -> forecaster.
-
-    Raises:
-        InvalidTraining: The last fold has fewer than ``horizon`` rows after it.
-    """
-    if plan.last_cutoff + plan.horizon >= len(values):
-        raise InvalidTraining(
-            "invalid-backtest",
-            field="last_cutoff",
-            expected=f"at most {len(values) - 1 - plan.horizon}, {plan.horizon} steps before the end",
-            found=str(plan.last_cutoff),
-        )
-    forecaster: FoldForecaster | None = None
-    forecasts = []
-    for fold, cutoff in enumerate(plan.cutoffs):
-        if forecaster is None or (plan.refit_every is not None and fold % plan.refit_every == 0):
-            forecaster = fit(values[: max(int(cutoff) + 1 - plan.embargo, 0)].copy())
-        forecasts.append(forecaster(values[: int(cutoff) + 1].copy()))
-    y = outcomes(values[:, target], plan.cutoffs, plan.horizon)
-    return gather(plan.cutoffs, y, forecasts, last=values[plan.cutoffs, target])
 
 
 def outcomes(target: FloatArray, cutoffs: IntArray, horizon: int) -> FloatArray:

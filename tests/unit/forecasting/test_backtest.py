@@ -1,83 +1,21 @@
-"""Walk-forward backtests and the cutoffs of a training."""
+"""The scores of folds, and the cutoffs of a training."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from forecasting.backtest import RollingOrigin, gather, score, score_by_step, walk_forward
-from forecasting.errors import InvalidTraining, TooLittleHistory
+from forecasting.backtest import gather, score, score_by_step
+from forecasting.errors import TooLittleHistory
 from forecasting.folds import MIN_FIT, MIN_TEST, MIN_VALIDATION, Plan, PlanSize, min_calibration_of, plan_folds
 from forecasting.intervals import probabilities_of
 from forecasting.serving import ForecastNumbers
 from tests.unit.forecasting.series import DAY
 
-VALUES = np.arange(100.0)[:, None]
-
 
 def flat(history: np.ndarray, horizon: int) -> ForecastNumbers:
     median = np.full(horizon, history[-1, 0])
     return ForecastNumbers(median, {p: median + (p - 0.5) for p in probabilities_of([80])}, None)
-
-
-def test_cutoffs_end_with_the_last_and_keep_the_stride() -> None:
-    plan = RollingOrigin(first_cutoff=50, last_cutoff=60, stride=4, horizon=3)
-
-    np.testing.assert_array_equal(plan.cutoffs, [52, 56, 60])
-
-
-def test_each_forecast_sees_the_rows_up_to_its_cutoff_and_no_more() -> None:
-    seen = []
-
-    def forecast(history):
-        seen.append(history.copy())
-        return flat(history, 3)
-
-    folds = walk_forward(VALUES, 0, RollingOrigin(first_cutoff=50, last_cutoff=52, horizon=3), lambda _: forecast)
-
-    assert [len(history) for history in seen] == [51, 52, 53]
-    np.testing.assert_array_equal(folds.y, [[51, 52, 53], [52, 53, 54], [53, 54, 55]])
-    np.testing.assert_array_equal(folds.median[:, 0], [50, 51, 52])
-
-
-@pytest.mark.parametrize(("refit_every", "fits"), [(None, [46]), (1, [46, 47, 48, 49, 50]), (2, [46, 48, 50])])
-def test_fits_end_before_the_embargo_and_come_as_often_as_asked(refit_every: int | None, fits: list[int]) -> None:
-    ends = []
-
-    def fit(known):
-        ends.append(len(known))
-        return lambda history: flat(history, 3)
-
-    plan = RollingOrigin(first_cutoff=50, last_cutoff=54, horizon=3, embargo=5, refit_every=refit_every)
-    walk_forward(VALUES, 0, plan, fit)
-
-    assert ends == fits
-
-
-def test_a_forecaster_cannot_change_the_history_of_the_next() -> None:
-    def forecast(history):
-        history[:] = -1
-        return flat(np.ones((1, 1)), 3)
-
-    values = VALUES.copy()
-    walk_forward(values, 0, RollingOrigin(first_cutoff=50, last_cutoff=52, horizon=3), lambda _: forecast)
-
-    np.testing.assert_array_equal(values, VALUES)
-
-
-def test_cutoff_without_its_outcomes_is_refused() -> None:
-    with pytest.raises(InvalidTraining, match="last_cutoff must be at most 96, 3 steps before the end, was 97"):
-        walk_forward(VALUES, 0, RollingOrigin(first_cutoff=50, last_cutoff=97, horizon=3), lambda _: None)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"stride": 0}, {"horizon": 0}, {"embargo": -1}, {"refit_every": -1}, {"last_cutoff": 9}],
-)
-def test_plan_that_cannot_be_is_refused_by_field(wrong: dict[str, int]) -> None:
-    with pytest.raises(InvalidTraining) as caught:
-        RollingOrigin(**({"first_cutoff": 10, "last_cutoff": 20, "horizon": 3} | wrong))
-    assert caught.value.field == next(iter(wrong))
 
 
 def test_scores_stand_for_all_steps_and_for_each_alone() -> None:
