@@ -1,7 +1,7 @@
 """The folds of a walk-forward backtest: what was forecast from each cutoff, what happened, and the scores of it.
 
-The rolling origin of Tashman, "Out-of-sample tests of forecasting accuracy", Int. J. Forecasting 2000; where the cutoffs
-lie is said by `forecasting.folds`.
+The rolling origin of Tashman, "Out-of-sample tests of forecasting accuracy", Int. J. Forecasting 2000; where the
+cutoffs lie is said by `forecasting.folds`.
 """
 
 from __future__ import annotations
