@@ -57,6 +57,10 @@ _FOLLOWED: tuple[tuple[Topic, ...], ...] = (FACTS, (FORECASTS,))
 OWNED = frozenset(topic.name for topic in (MODELS, DEPLOYMENTS, FORECASTS, TRAINING_EVENTS, INGEST_EVENTS))
 _POLL_SECONDS = 0.1
 _MAX_BUFFERED_MESSAGES = 5_000
+#: A decoded batch of observations, with the rows that are made of it, takes fifteen times its bytes.
+_MAX_BUFFERED_BYTES = 8 * 1024 * 1024
+#: Read and decoded before the limits are looked at.
+_MAX_POLLED_MESSAGES = 100
 _BACK_OFF_SECONDS = 1.0
 
 _LOG = structlog.get_logger("gateway")
@@ -78,6 +82,12 @@ class Buffer:
     messages: list[Incoming] = field(default_factory=list)
     junk: list[Junk] = field(default_factory=list)
     positions: dict[TopicPartition, Position] = field(default_factory=dict)
+    bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the readers have to wait for the writer."""
+        return len(self.messages) > _MAX_BUFFERED_MESSAGES or self.bytes > _MAX_BUFFERED_BYTES
 
 
 class Projection:
@@ -244,7 +254,7 @@ class Projection:
             follower.assign(start)
             self._ends_at_start.setdefault(topics[0].name, self._broker.end_offsets(places))
             while not self._is_stopping:
-                follower.poll(_POLL_SECONDS)
+                follower.poll(_POLL_SECONDS, _MAX_POLLED_MESSAGES)
                 self._take(collected, junk, follower.positions())
         finally:
             follower.close()
@@ -279,12 +289,13 @@ class Projection:
                     last_ms = newest.get(place, 0 if known is None else known.last_record_ms)
                     self._seen[place] = self._buffer.positions[place] = Position(next_offset, last_ms)
             self._buffer.messages += collected
+            self._buffer.bytes += sum(len(incoming.message.value or b"") for incoming in collected)
             self._buffer.junk += junk
             collected.clear()
             junk.clear()
             if self._buffer.positions:
                 self._changed.notify_all()
-            while len(self._buffer.messages) > _MAX_BUFFERED_MESSAGES and not self._is_stopping:
+            while self._buffer.is_full and not self._is_stopping:
                 self._changed.wait(_POLL_SECONDS)
 
     def _write(self) -> None:

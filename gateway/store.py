@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -172,13 +173,18 @@ class Store:
         if rows:
             connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
 
-    def _last_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+    def _last_wins(self, connection: Connection, table: Table, rows: list[Row], *, as_they_are: bool = False) -> None:
+        """Write rows over those that have their keys; ``as_they_are``: all with the same columns, of plain types."""
         if not rows:
             return
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]
         changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+        upsert = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+        if as_they_are:
+            _write_many(connection, upsert, rows)
+        else:
+            connection.execute(upsert, rows)
 
     def _newest_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
         """Write rows that stand in one partition each: what is read again is not the newest."""
@@ -206,7 +212,7 @@ class Store:
         new = self._new(connection, tables.OBSERVATION_BATCHES, batches)
         folded = fold(new, lines=_lines(connection, new), known=partial(_rows_between, connection))
         self._first_wins(connection, tables.OBSERVATION_VERSIONS, folded.replaced)
-        self._last_wins(connection, tables.OBSERVATIONS, folded.latest)
+        self._last_wins(connection, tables.OBSERVATIONS, folded.latest, as_they_are=True)
         self._last_wins(connection, tables.SERIES, [_only(tables.SERIES, line) for line in folded.lines])
 
     def _ingests(self, connection: Connection, rows: Rows) -> None:
@@ -298,6 +304,16 @@ class Store:
         self._first_wins(connection, answers, new_answers)
         self._first_wins(connection, contents, new_contents)
         return alarms
+
+
+def _write_many(connection: Connection, statement: Any, rows: list[Row]) -> None:
+    """Execute a statement for each row by the driver itself: SQLAlchemy's own way takes twice as long a row."""
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    if compiled.positiontup is None:
+        connection.exec_driver_sql(str(compiled), rows)
+    else:
+        values = itemgetter(*compiled.positiontup)
+        connection.exec_driver_sql(str(compiled), [values(row) for row in rows])
 
 
 def _known(connection: Connection, key: Any, value: Any, keys: list[str]) -> dict[str, Any]:
