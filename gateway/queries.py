@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,14 @@ class Queries:
     def ingest(self, ingest_id: str) -> Mapped | None:
         """Return one ingest."""
         return self._one(select(tables.INGESTS).where(tables.INGESTS.c.ingest_id == ingest_id))
+
+    def ingest_events(self, ingest_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the newest event of each of these ingests that has one, by id."""
+        table = tables.INGESTS
+        query = select(table.c.ingest_id, table.c.event).where(
+            table.c.ingest_id.in_(ingest_ids), table.c.event.is_not(None)
+        )
+        return {row["ingest_id"]: row["event"] for row in self._all(query)}
 
     def sources(self) -> list[Mapped]:
         """Return every schedule with what the ingestor plans and the newest row of the series, by series id."""

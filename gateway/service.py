@@ -95,6 +95,11 @@ class GatewayService:
         self._one_at_a_time = threading.Lock()
         self._broker_lock = threading.Lock()
         self._partitions: dict[str, int] = {}
+        self._companions: list[Callable[[], None]] = []
+
+    def accompany(self, run: Callable[[], None]) -> None:
+        """Let ``run`` have a thread from the start on; it must end once the projection is stopping."""
+        self._companions.append(run)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -114,6 +119,8 @@ class GatewayService:
         """Begin to follow the log and to send."""
         self.projection.start()
         self.dispatcher.start()
+        for run in self._companions:
+            threading.Thread(target=run, name="companion", daemon=True).start()
 
     def stop(self) -> None:
         """Send what waits, stop following, let go of the log."""

@@ -59,6 +59,12 @@ class GatewaySettings(ServiceSettings):
     upload_max_rows: int = Field(default=5_000_000, ge=1, description="Most rows of an upload")
     upload_max_columns: int = Field(default=2000, ge=2, description="Most columns of an upload")
     upload_max_series: int = Field(default=10_000, ge=1, le=100_000, description="Most series of an upload")
+    upload_keep_days: float = Field(
+        default=30.0,
+        ge=0,
+        le=3650,
+        description="How long what is known of an upload stays once its rows are in the log and its files gone",
+    )
     default_wait_seconds: float = Field(
         default=10.0, ge=0, description="How long a forecast request waits without `Prefer: wait=SECONDS`"
     )

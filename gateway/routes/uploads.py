@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -22,8 +23,9 @@ from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
 from gateway.uploads.shelf import Limited, Load, Shelf, Upload
+from gateway.uploads.tidying import Tidying
 from schemas.identity import content_id
-from schemas.ingests import IngestRequested
+from schemas.ingests import IngestEvent, IngestRequested
 from schemas.record import Freq, SeriesId
 from schemas.topics import INGEST_REQUESTS
 
@@ -57,12 +59,25 @@ class LoadBody(Body, frozen=True, kw_only=True):
 
 
 _BODY = msgspec.json.Decoder(LoadBody)
+_EVENT = msgspec.json.Decoder(IngestEvent)
 
 
 def blueprint(service: GatewayService) -> Blueprint:
     """Return the routes below ``/api/v1/uploads``."""
     routes = Blueprint("uploads", __name__, url_prefix="/api/v1/uploads")
     shelf = Shelf(service.settings)
+    tidying = Tidying(
+        shelf,
+        ingest_ids=_ingest_ids,
+        states=lambda ids: {
+            ingest_id: _EVENT.decode(event).state for ingest_id, event in service.queries.ingest_events(ids).items()
+        },
+        clock=service.clock,
+        keep=timedelta(days=service.settings.upload_keep_days),
+    )
+    if service.settings.files_directory is not None:
+        projection = service.projection
+        service.accompany(lambda: tidying.run(lambda: projection.is_stopping, projection.wait_for_write))
 
     @routes.post("")
     @needs(Permission.WRITE)
@@ -199,6 +214,11 @@ def _requests(upload_id: str, load: Load) -> list[IngestRequested]:
             )
         )
     return requests
+
+
+def _ingest_ids(upload: Upload) -> list[str]:
+    series = () if upload.load is None else upload.load.series
+    return [_ingest_id(upload.upload_id, found.number) for found in series]
 
 
 def _ingest_id(upload_id: str, number: int) -> str:

@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
@@ -33,6 +34,8 @@ _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 #: A draft that nobody has finished in this time belongs to a gateway that is gone.
 _DRAFT_SECONDS = 3600.0
 _MAX_LABEL = 200
+#: Of each value and time in the file of a series.
+_VALUE_BYTES = 8
 _T = TypeVar("_T")
 #: Of our own environment, what Python needs to find itself; secrets of the gateway stay here.
 _PASSED = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
@@ -63,6 +66,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     inspection: Inspection
     load: Load | None = None
+    #: When every series was found to have ended well; its files are gone then.
+    arrived_at: datetime | None = None
 
 
 class Shelf:
@@ -89,12 +94,12 @@ class Shelf:
             Problem: 409 uploads are off; 422 the file cannot be used; 507 no room. Nothing of it is left then.
         """
         root = self._root()
-        self._require_room(root)
+        room = self._room(root)
         draft = root / f".{upload_id}"
         draft.mkdir()
         try:
             with (draft / "file").open("wb") as raw:
-                name = receive(Limited(raw, self._settings.max_upload_bytes))
+                name = receive(Limited(raw, self._settings.max_upload_bytes, room))
             done = self._run(Job(path=str(draft / "file"), limits=self.limits), draft)
             size = (draft / "file").stat().st_size
             upload = Upload(
@@ -139,6 +144,8 @@ class Shelf:
                 raise Problem(409, "upload-loaded", "it was loaded with another mapping before; upload the file again")
             return upload
         series = folder / ".series"
+        numbers = sum(column.kind in ("number", "boolean") for column in upload.inspection.columns)
+        self._room(self._root(), needed=upload.inspection.rows * _VALUE_BYTES * (numbers + 1))
         try:
             shutil.rmtree(series, ignore_errors=True)  # of a gateway that died in between
             job = Job(
@@ -165,6 +172,32 @@ class Shelf:
         self.get(upload_id)
         shutil.rmtree(self._root() / upload_id)
 
+    def loaded(self) -> Iterator[Upload]:
+        """Yield every upload that was loaded; one that is removed meanwhile is passed over."""
+        if self._settings.files_directory is None:
+            return
+        for folder in sorted(self._root().iterdir()):
+            if _ID.fullmatch(folder.name) is None:
+                continue
+            with suppress(Problem, FileNotFoundError):
+                upload = self.get(folder.name)
+                if upload.load is not None:
+                    yield upload
+
+    def put_away(self, upload_id: str, time: datetime) -> None:
+        """Remove the files of an upload that is in the log; what is known of it stays."""
+        with suppress(Problem, FileNotFoundError):  # somebody has removed all of it
+            folder = self._root() / upload_id
+            upload = self.get(upload_id)
+            # In this order: what a crash leaves over is found again while the time is not written.
+            for name in ("series", "file"):
+                _remove(folder / name)
+            _write(folder, msgspec.structs.replace(upload, arrived_at=time))
+
+    def forget(self, upload_id: str) -> None:
+        """Remove an upload, if it is there."""
+        shutil.rmtree(self._root() / upload_id, ignore_errors=True)
+
     def _root(self) -> Path:
         if self._settings.files_directory is None:
             raise Problem(
@@ -177,20 +210,23 @@ class Shelf:
         root.mkdir(parents=True, exist_ok=True)
         return root
 
-    def _require_room(self, root: Path) -> None:
+    def _room(self, root: Path, needed: int = 1) -> int:
+        """Return how many bytes uploads may still take on the disk.
+
+        Raises:
+            Problem: 507; less than what is needed.
+        """
         used = 0
         for entry in root.iterdir():
-            if entry.name.startswith(".") and entry.stat().st_mtime < time.time() - _DRAFT_SECONDS:
-                shutil.rmtree(entry, ignore_errors=True)
-                continue
-            used += sum(found.stat().st_size for found in entry.rglob("*") if found.is_file())
-        if used >= self._settings.max_uploads_bytes:
-            raise Problem(
-                507,
-                "uploads-full",
-                f"uploads may take {self._settings.max_uploads_bytes} bytes together, {used} are taken; "
-                "DELETE /api/v1/uploads/{upload_id} removes one",
-            )
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if entry.name.startswith(".") and entry.stat().st_mtime < time.time() - _DRAFT_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)
+                    continue
+                used += sum(found.stat().st_size for found in entry.rglob("*") if found.is_file())
+        left = self._settings.max_uploads_bytes - used
+        if left < needed:
+            raise _full(f"{used} are taken, and {needed} more are needed")
+        return left
 
     def _run(self, job: Job, folder: Path) -> Done:
         """Let a child do a job; its answer comes by a file, which has a largest size.
@@ -251,19 +287,22 @@ class Shelf:
 class Limited:
     """A file that takes so many bytes and no more."""
 
-    def __init__(self, raw: IO[bytes], max_bytes: int) -> None:
+    def __init__(self, raw: IO[bytes], max_bytes: int, room: int) -> None:
         self._raw = raw
-        self._left = max_bytes
+        self._written = 0
+        self._room = room
         self.max_bytes = max_bytes
 
     def write(self, data: bytes) -> int:
         """Write ``data``.
 
         Raises:
-            Problem: 413.
+            Problem: 413 it is too large for any upload; 507 for what is left of the disk.
         """
-        self._left -= len(data)
-        if self._left < 0:
+        self._written += len(data)
+        if self._written > self._room:
+            raise _full(f"a file of more than the {self._room} that are left came")
+        if self._written > self.max_bytes:
             raise Problem(
                 413,
                 "body-too-large",
@@ -291,10 +330,27 @@ def label(name: str) -> str:
     return "".join(letter for letter in last if letter.isprintable())[:_MAX_LABEL] or "upload"
 
 
+def _full(why: str) -> Problem:
+    return Problem(
+        507,
+        "uploads-full",
+        f"uploads may take FORETOPIC_GATEWAY_MAX_UPLOADS_BYTES together; {why}; what is loaded goes once it is in the "
+        "log, and DELETE /api/v1/uploads/{upload_id} removes an upload",
+        headers={"Connection": "close"},  # the rest of a body is not read
+    )
+
+
 def _given(found: _T | None) -> _T:
     if found is None:
         raise TypeError("an answer was expected of the child, found none")
     return found
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(folder: Path, upload: Upload) -> None:

@@ -235,7 +235,11 @@ def test_reading_takes_no_longer_than_it_may(tmp_path: Path) -> None:
 
 
 def test_uploads_take_no_more_room_than_they_may(tmp_path: Path) -> None:
-    with uploading(tmp_path, max_uploads_bytes=1024) as small:
+    content = shops()
+    with uploading(tmp_path, max_uploads_bytes=len(content) + 100) as small:
+        too_large = send(small, content + b"Berlin,2024-02-01,1,0,fine\n" * 10)
+        assert (too_large.status_code, too_large.get_json()["type"]) == (507, "/problems/uploads-full")
+        assert left(small) == []
         assert send(small, shops()).status_code == 201
         answer = send(small, shops())
         assert (answer.status_code, answer.get_json()["type"]) == (507, "/problems/uploads-full")

@@ -1,0 +1,169 @@
+"""Uploads leave the disk once they have arrived in the log, never before, whatever is cut off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import GatewaySettings
+from gateway.uploads import shelf as shelves
+from gateway.uploads import tidying
+from gateway.uploads.jobs import Changes
+from gateway.uploads.shelf import Limited, Shelf
+from gateway.uploads.tidying import Tidying
+from tests.fakes import ManualClock
+from tests.unit.gateway.test_uploads import ended, ingest_all
+from tests.unit.gateway.uploaded import left, send, shops, uploading
+from tests.unit.gateway.world import wait_until
+
+UPLOAD = "0" * 32
+SERIES = ["0", "1"]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """A shelf with one upload of two series that was loaded, and one that was not."""
+    shelf = Shelf(GatewaySettings(accounts="local", home=tmp_path, files_directory=tmp_path / "files"))
+
+    def receive(target: Limited) -> str:
+        target.write(shops())
+        return "shops.csv"
+
+    for upload_id in (UPLOAD, "1" * 32):
+        shelf.add(upload_id, receive)
+    load(shelf)
+    return shelf
+
+
+def load(shelf: Shelf) -> None:
+    shelf.load(UPLOAD, Changes(), project="shops", name="", force=False)
+
+
+@pytest.fixture
+def tidy(shelf: Shelf, clock: ManualClock) -> Callable[..., None]:
+    """Look through the shelf once, with these states of the two series in the log."""
+    states: dict[str, str] = {}
+    tidying = Tidying(
+        shelf,
+        ingest_ids=lambda _: SERIES,
+        states=lambda ids: {one: states[one] for one in ids if one in states},
+        clock=clock,
+        keep=timedelta(days=30),
+    )
+
+    def tidy(*now: str) -> None:
+        states.clear()
+        states.update(zip(SERIES, now, strict=False))
+        tidying.turn()
+
+    return tidy
+
+
+def files(tmp_path: Path, upload_id: str = UPLOAD) -> list[str]:
+    folder = tmp_path / "files" / "uploads" / upload_id
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+WHOLE = ["series/00000.npz", "series/00001.npz", "upload.json"]
+
+
+@pytest.mark.parametrize(
+    "states",
+    [(), ("running",), ("succeeded",), ("succeeded", "running"), ("succeeded", "failed"), ("failed", "succeeded")],
+)
+def test_nothing_goes_before_every_series_has_ended_well(shelf, tidy, tmp_path, states) -> None:
+    """Red when `_has_arrived` takes a part for the whole, or a failure for an end."""
+    tidy(*states)
+    tidy(*states)
+    assert files(tmp_path) == WHOLE
+
+
+def test_files_go_and_what_is_known_stays(shelf, tidy, tmp_path, clock) -> None:
+    tidy("succeeded", "running")
+    tidy("succeeded", "succeeded")
+
+    assert files(tmp_path) == ["upload.json"]
+    assert files(tmp_path, "1" * 32) == ["file", "upload.json"]
+    upload = shelf.get(UPLOAD)
+    assert (upload.arrived_at, upload.load.series[0].rows) == (clock.now(), 20)
+    load(shelf)  # a repeat needs no files
+    assert files(tmp_path) == ["upload.json"]
+
+
+def test_what_is_known_goes_some_days_later(shelf, tidy, tmp_path, clock) -> None:
+    tidy("succeeded", "succeeded")
+    clock.advance(timedelta(days=30).total_seconds() - 1)
+    tidy("succeeded", "succeeded")
+    assert files(tmp_path) == ["upload.json"]
+
+    clock.advance(1)
+    tidy("succeeded", "succeeded")
+    assert [upload.name for upload in (tmp_path / "files" / "uploads").iterdir()] == ["1" * 32]
+
+
+@pytest.mark.parametrize("cut", ["_write", "_remove"])
+def test_tidying_that_was_cut_off_is_done_again(shelf, tidy, tmp_path, monkeypatch, cut: str) -> None:
+    original = getattr(shelves, cut)
+
+    def crash(path: Path, *rest: object) -> None:
+        if cut == "_remove":
+            (path / "00000.npz").unlink()  # half of it is done
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shelves, cut, crash)
+    with pytest.raises(KeyboardInterrupt):
+        tidy("succeeded", "succeeded")
+    assert shelf.get(UPLOAD).arrived_at is None
+    monkeypatch.setattr(shelves, cut, original)
+
+    tidy("succeeded", "succeeded")
+    assert files(tmp_path) == ["upload.json"]
+    assert shelf.get(UPLOAD).arrived_at is not None
+
+
+def test_upload_that_is_removed_meanwhile_is_no_matter(shelf, tidy, monkeypatch) -> None:
+    found = list(shelf.loaded())
+    shelf.remove(UPLOAD)
+    monkeypatch.setattr(shelf, "loaded", lambda: iter(found))
+    tidy("succeeded", "succeeded")
+
+
+def test_disk_is_free_again_once_all_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room on the shelf is that of one upload: the second fits when the first has arrived, and not before."""
+    monkeypatch.setattr(tidying, "PAUSE_SECONDS", 0.02)
+    content = shops()
+    with uploading(tmp_path, max_uploads_bytes=5000) as world:
+        world.settle()
+        upload = send(world, content, "shops.csv", "?load=true").get_json()
+        path = f"/api/v1/uploads/{upload['upload_id']}"
+        refused = send(world, content)
+        assert (refused.status_code, refused.get_json()["type"]) == (507, "/problems/uploads-full")
+        assert re.search("that are left came|more are needed", refused.get_json()["detail"])
+        assert left(world) == [upload["upload_id"]]
+
+        ingest_all(world)
+        series = wait_until(lambda: ended(world, path), "the end of every ingest")
+        assert {line["ingest"]["state"] for line in series} == {"succeeded"}
+        wait_until(lambda: files(tmp_path, upload["upload_id"]) == ["upload.json"], "the disk")
+        assert send(world, content).status_code == 201
+        assert ended(world, path) == series
+        rows = world.client.get("/api/v1/series/uploads/Berlin@1d/observations").get_json()
+        assert len(rows["observations"]["columns"]["sales"]) == 20
+
+
+def test_series_of_an_upload_need_room_too(tmp_path: Path) -> None:
+    """Red without the look at the room in `Shelf._load`: the file itself fits, its series do not."""
+    with uploading(tmp_path / "measured") as world:
+        send(world, shops())
+        used = sum(path.stat().st_size for path in (tmp_path / "measured" / "files").rglob("*") if path.is_file())
+    with uploading(tmp_path, max_uploads_bytes=used + 900) as world:
+        world.settle()
+        upload_id = send(world, shops()).get_json()["upload_id"]
+        answer = world.client.post(f"/api/v1/uploads/{upload_id}/load", json={})
+        assert (answer.status_code, answer.get_json()["type"]) == (507, "/problems/uploads-full")
+        assert "960 more are needed" in answer.get_json()["detail"]  # 40 rows of a time, sales and a promotion
+        assert files(tmp_path, upload_id) == ["file", "upload.json"]
