@@ -13,9 +13,9 @@ import requests
 import stamina
 import urllib3
 
-from ingestor.addresses import ForbiddenAddress
 from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.raw_responses import RawResponse, RawResponses, validators
+from runtime.addresses import ForbiddenAddress
 from runtime.clock import SystemClock
 
 MAX_REDIRECTS = 5

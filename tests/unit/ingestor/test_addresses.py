@@ -7,9 +7,10 @@ import socket
 import pytest
 import stamina
 
-from ingestor.addresses import PublicSession, is_public
+from ingestor.addresses import PublicSession
 from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.web import WebClient
+from runtime.addresses import is_public
 from tests.unit.ingestor.answers import said, served
 
 PUBLIC = "93.184.215.14"
