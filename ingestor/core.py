@@ -217,7 +217,8 @@ class _Writer:
 
 
 def _values(column: FloatArray) -> tuple[float | None, ...]:
-    return tuple(None if math.isnan(value) else value for value in column.tolist())
+    values = column.tolist()
+    return tuple(None if math.isnan(value) else value for value in values) if np.isnan(column).any() else tuple(values)
 
 
 def _day(time: int) -> str:

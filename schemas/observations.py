@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import lt
 from typing import Annotated, Literal, Self
 
 from msgspec import Meta
@@ -72,6 +73,11 @@ class ObservationBatch(Record, frozen=True, kw_only=True):
 
     def _require_consistent_bars(self) -> None:
         """Refuse a bar whose high is below its low; other faults are the quality gate's."""
+        try:
+            if not any(map(lt, self.columns.get("high", ()), self.columns.get("low", ()))):  # type: ignore[arg-type]
+                return
+        except TypeError:  # a value is missing
+            pass
         for index, (high, low) in enumerate(
             zip(self.columns.get("high", ()), self.columns.get("low", ()), strict=False)
         ):

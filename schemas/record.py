@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from operator import lt
 from typing import Annotated
 
 import msgspec
@@ -82,6 +84,8 @@ def require_utc(field: str, time: datetime | None) -> None:
 
 def require_ascending(field: str, values: Sequence[datetime] | Sequence[float]) -> None:
     """Refuse values that do not strictly ascend."""
+    if all(map(lt, values, islice(values, 1, None))):  # type: ignore[arg-type]  # one type a call, as below
+        return
     for index in range(1, len(values)):
         if not values[index - 1] < values[index]:  # type: ignore[operator]  # one type a call: both times or both numbers
             raise ValueError(
@@ -91,6 +95,13 @@ def require_ascending(field: str, values: Sequence[datetime] | Sequence[float]) 
 
 def require_finite(field: str, values: Iterable[float | None]) -> None:
     """Refuse NaN and the infinities; ``None`` is a missing value and passes."""
-    for index, value in enumerate(values):
+    given = list(values)
+    try:
+        # One of them makes the sum one too: asked for every number that travels.
+        if math.isfinite(sum(given)):  # type: ignore[arg-type]  # a missing value is a `TypeError`
+            return
+    except TypeError:
+        pass
+    for index, value in enumerate(given):
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{field} must be finite, but [{index}] = {value}")
