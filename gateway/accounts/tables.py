@@ -92,7 +92,7 @@ PROJECTS = Table(
     _id("created_by", nullable=False),
     Column("created_us", BigInteger, nullable=False),
     #: How the columns of the file that it was made from were read, a JSON object; null where it was made without one.
-    Column("table", Text),
+    Column("mapping", Text),
     #: Requests a minute, forecasts and trainings a day; null: as the settings say.
     Column("requests_a_minute", Integer),
     Column("forecasts_a_day", Integer),

@@ -185,7 +185,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("created_by", sa.String(length=40), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
-        sa.Column("table", sa.Text(), nullable=True),
+        sa.Column("mapping", sa.Text(), nullable=True),
         sa.Column("requests_a_minute", sa.Integer(), nullable=True),
         sa.Column("forecasts_a_day", sa.Integer(), nullable=True),
         sa.Column("trainings_a_day", sa.Integer(), nullable=True),
