@@ -38,6 +38,7 @@ class ProjectRegistry:
         self._owners: dict[str, str] = {}
         self._by_owner: dict[str, frozenset[str]] = {}
         self._read_at: float | None = None
+        self._generation = -1
 
     def organisation_of(self, project_id: str) -> str | None:
         self._refresh()
@@ -57,20 +58,15 @@ class ProjectRegistry:
             "created_by": created_by,
             "created_us": self._database.now_us(),
         }
-        with self._database.write() as connection:
+        with self._database.change() as connection:
             connection.execute(insert(PROJECTS), row)
-        self.forget()
         return str(row["project_id"])
 
-    def forget(self) -> None:
-        """Read anew before the next answer: something was changed."""
-        self._read_at = None
-
     def _refresh(self) -> None:
-        now = self._database.clock.monotonic()
-        if self._read_at is not None and now - self._read_at < _FRESH_SECONDS:
+        now, generation = self._database.clock.monotonic(), self._database.generation
+        is_fresh = self._read_at is not None and now - self._read_at < _FRESH_SECONDS
+        if is_fresh and generation == self._generation:
             return
-        self._read_at = now
         with self._database.read() as connection:
             rows = connection.execute(select(PROJECTS.c.project_id, PROJECTS.c.organisation_id)).all()
         by_owner: defaultdict[str, set[str]] = defaultdict(set)
@@ -78,3 +74,5 @@ class ProjectRegistry:
             by_owner[owner].add(project_id)
         self._owners = {row.project_id: row.organisation_id for row in rows}
         self._by_owner = {owner: frozenset(ids) for owner, ids in by_owner.items()}
+        # Only now: who asks meanwhile reads for themselves, and does not get what is not there yet.
+        self._read_at, self._generation = now, generation
