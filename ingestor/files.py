@@ -27,7 +27,7 @@ from ingestor.sources import FloatArray, SourceFrame, Wanted, within_days
 
 NAME = "file"
 MAX_BYTES = 256 * 1024 * 1024
-#: Of Parquet, whose few bytes may hold very many equal rows.
+#: Of Parquet, whose few bytes may hold very many equal rows; a row of CSV has bytes of its own.
 MAX_ROWS = 5_000_000
 MAX_COLUMNS = 2000
 _TIME_NAMES = ("date", "datetime", "time", "timestamp", "month", "ds")
@@ -108,7 +108,11 @@ def read_table(raw: IO[bytes], name: str, freq: str, max_bytes: int = MAX_BYTES)
 def _csv(raw: IO[bytes], suffix: Sequence[str], max_bytes: int) -> tuple[list[str], Rows]:
     binary = _Limited(gzip.GzipFile(fileobj=raw) if ".gz" in suffix else raw, max_bytes)
     reader = csv.reader(io.TextIOWrapper(io.BufferedReader(binary), encoding="utf-8-sig", newline=""))
-    return next(reader, []), ((reader.line_num, row) for row in _parsed(reader) if row)
+    parsed = _parsed(reader)
+    names = next(parsed, [])
+    if len(names) > MAX_COLUMNS:
+        raise BadSourceData(NAME, f"at most {MAX_COLUMNS} columns expected, found {len(names)}")
+    return names, ((reader.line_num, row) for row in parsed if row)
 
 
 def _parsed(reader: Iterator[list[str]]) -> Iterator[list[str]]:
