@@ -21,6 +21,7 @@ from gateway.queries import Queries
 from gateway.settings import GatewaySettings
 from gateway.settled import Settled
 from gateway.store import Alarm, Store
+from gateway.uploads.shelf import Shelf
 from gateway.versions import Versions
 from runtime.broker import Broker, TopicPartition, partition_for
 from runtime.clock import Clock
@@ -71,6 +72,7 @@ class GatewayService:
         self.accounts = accounts
         self.projects = ProjectRegistry(accounts)
         self.access = Access(self.projects)
+        self.shelf = Shelf(settings)
         self.open_requests = OpenRequests()
         self.publisher = Publisher(broker.producer(), service=SERVICE, clock=clock, topic_prefix=settings.topic_prefix)
         self.dispatcher = Dispatcher(

@@ -7,10 +7,8 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, g, url_for
 from msgspec import UNSET, Meta, UnsetType
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
 
 from gateway import parameters
 from gateway.access import Permission
@@ -18,11 +16,12 @@ from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
 from gateway.guard import needs
 from gateway.headers import new_id
-from gateway.problems import FieldFault, Problem
+from gateway.problems import FieldFault
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
-from gateway.uploads.shelf import Limited, Load, Shelf, Upload
+from gateway.uploads.receiving import Receiver
+from gateway.uploads.shelf import Load, Upload
 from gateway.uploads.tidying import Tidying
 from schemas.identity import content_id
 from schemas.ingests import IngestEvent, IngestRequested
@@ -31,10 +30,6 @@ from schemas.topics import INGEST_REQUESTS
 
 SOURCE = "upload"
 _DEFAULT_PROJECT = "uploads"
-_CHUNK_BYTES = 256 * 1024
-_FORM = "multipart/form-data"
-#: Beside the file a form has its boundaries and headers.
-_FORM_BYTES = 512 * 1024
 _Names = Annotated[tuple[str, ...], Meta(max_length=2000)]
 
 
@@ -65,7 +60,7 @@ _EVENT = msgspec.json.Decoder(IngestEvent)
 def blueprint(service: GatewayService) -> Blueprint:
     """Return the routes below ``/api/v1/uploads``."""
     routes = Blueprint("uploads", __name__, url_prefix="/api/v1/uploads")
-    shelf = Shelf(service.settings)
+    shelf = service.shelf
     tidying = Tidying(
         shelf,
         ingest_ids=_ingest_ids,
@@ -86,25 +81,25 @@ def blueprint(service: GatewayService) -> Blueprint:
         is_loaded_too = parameters.choice("load", ("false", "true")) == "true"
         if is_loaded_too:
             service.require_caught_up()
-        upload = shelf.add(new_id(), _receive)
+        upload = shelf.add(new_id(), Receiver())
         if is_loaded_too:
-            upload = _load(service, shelf, upload, LoadBody())
+            upload = load_upload(service, upload, LoadBody())
         location = url_for("uploads.get", upload_id=upload.upload_id)
-        return json_of(_document(service, upload), 201, {"Location": location})
+        return json_of(document(service, upload), 201, {"Location": location})
 
     @routes.get("/<upload_id>")
     @needs(Permission.WRITE)
     def get(upload_id: str) -> Response:
         parameters.require_known(())
-        return json_of(_document(service, shelf.get(upload_id)))
+        return json_of(document(service, shelf.get(upload_id)))
 
     @routes.post("/<upload_id>/load")
     @needs(Permission.WRITE)
     def load(upload_id: str) -> Response:
         parameters.require_known(())
         service.require_caught_up()
-        upload = _load(service, shelf, shelf.get(upload_id), read_body(_BODY))
-        return json_of(_document(service, upload), 202, {"Location": url_for("uploads.get", upload_id=upload_id)})
+        upload = load_upload(service, shelf.get(upload_id), read_body(_BODY))
+        return json_of(document(service, upload), 202, {"Location": url_for("uploads.get", upload_id=upload_id)})
 
     @routes.delete("/<upload_id>")
     @needs(Permission.WRITE)
@@ -116,57 +111,11 @@ def blueprint(service: GatewayService) -> Blueprint:
     return routes
 
 
-def _receive(target: Limited) -> str:
-    """Write the body, or the one file of a form, to ``target`` as it comes; return the client's name of it."""
-    limit = target.max_bytes
-    request.max_content_length = limit + _FORM_BYTES
-    if (request.content_length or 0) > limit + _FORM_BYTES:
-        raise RequestEntityTooLarge
-    if request.mimetype == _FORM:
-        return _receive_form(target)
-    name = request.args.get("filename", "")
-    if not name:
-        raise parameters.invalid("filename", "the name of the file, or the body a multipart/form-data form", "nothing")
-    while chunk := request.stream.read(_CHUNK_BYTES):
-        target.write(chunk)
-    return name
-
-
-def _receive_form(target: Limited) -> str:
-    names: list[str] = []
-
-    def opened(
-        total_content_length: int | None,  # noqa: ARG001  # as werkzeug calls it
-        content_type: str | None,  # noqa: ARG001
-        filename: str | None,
-        content_length: int | None = None,  # noqa: ARG001
-    ) -> Any:
-        names.append(filename or "")
-        if len(names) > 1:
-            raise _no_file("more than one")
-        return target
-
-    parser = FormDataParser(stream_factory=opened, max_form_memory_size=_FORM_BYTES, max_form_parts=10, silent=False)
-    try:
-        parser.parse(request.stream, request.mimetype, request.content_length, request.mimetype_params)
-    except ValueError as error:
-        raise _no_file(str(error)[:100] or "no form") from error
-    if not names:
-        raise _no_file("none")
-    return names[0]
-
-
-def _no_file(found: str) -> Problem:
-    expected = "one file in a multipart/form-data form, such as `curl -F file=@sales.csv` sends"
-    fault = FieldFault(field="file", expected=expected, found=found)
-    return Problem(422, "invalid-upload", f"{expected} was expected, found {found}", errors=[fault])
-
-
-def _load(service: GatewayService, shelf: Shelf, upload: Upload, body: LoadBody) -> Upload:
+def load_upload(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
     """Split the upload, and ask for an ingest of each series; a repeat asks for what is not asked for yet."""
     changes = Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__})
     name = body.name or PurePosixPath(upload.filename).name.split(".")[0] or "upload"
-    loaded = shelf.load(upload.upload_id, changes, project=body.project, name=name, force=body.force)
+    loaded = service.shelf.load(upload.upload_id, changes, project=body.project, name=name, force=body.force)
     if loaded.load is None:
         raise TypeError("a load was expected")
     # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
@@ -225,9 +174,9 @@ def _ingest_id(upload_id: str, number: int) -> str:
     return content_id("upload", upload_id, number)
 
 
-def _document(service: GatewayService, upload: Upload) -> dict[str, Any]:
+def document(service: GatewayService, upload: Upload) -> dict[str, Any]:
     """Return an upload; once it is loaded, with the state of each series."""
-    document = {
+    told = {
         "upload_id": upload.upload_id,
         "filename": upload.filename,
         "size_bytes": upload.size_bytes,
@@ -235,10 +184,10 @@ def _document(service: GatewayService, upload: Upload) -> dict[str, Any]:
         "inspection": upload.inspection,
     }
     if upload.load is None:
-        return {**document, "mapping": upload.inspection.mapping, "series": []}
+        return {**told, "mapping": upload.inspection.mapping, "series": []}
     series = []
     for wanted, found in zip(_requests(upload.upload_id, upload.load), upload.load.series, strict=True):
         row = service.queries.ingest(wanted.ingest_id)
         asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
         series.append({"rows": found.rows, "ingest": asked if row is None else ingest_document(service, row)})
-    return {**document, "mapping": upload.load.mapping, "series": series}
+    return {**told, "mapping": upload.load.mapping, "series": series}
