@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import requests
 
-from ingestor.errors import BadSourceData, SourceFault, SourceUnreachable, UnknownSymbol
+from ingestor.errors import BadSourceData, NothingOlder, SourceFault, SourceUnreachable, UnknownSymbol
 from ingestor.raw_responses import RawResponses
 from ingestor.sources import SourceFrame, Wanted, within_days
 from ingestor.web import Answer, Sessions, WebClient
@@ -48,6 +48,8 @@ _COLUMNS = {
 }  # fmt: skip
 _REQUIRED = ("open", "high", "low", "close")
 _RATE_LIMIT_CODE = 99
+#: Its shortest limits are counted a minute.
+_RATE_LIMIT_SECONDS = 60.0
 #: Of the year 9999.
 _LAST_SECOND = 253_402_300_799
 _TOLD_CHARACTERS = 300
@@ -96,7 +98,7 @@ class CryptoCompareSource:
         else:
             raise BadSourceData(NAME, f"at most {MAX_PAGES} pages are read, there were more; ask for a later start")
         if not bars:
-            raise BadSourceData(NAME, f"no bars of {asset}-{currency} from {first} to {wanted.end or 'today'}")
+            raise NothingOlder(NAME, f"no bars of {asset}-{currency} from {first} to {wanted.end or 'today'}")
         frame = _frame([bars[moment] for moment in sorted(bars)], currency)
         return _within(frame, wanted, first)
 
@@ -122,7 +124,9 @@ class CryptoCompareSource:
         document = _document(answer)
         fault = _fault(document, answer.status, f"{asset}-{currency}")
         if fault is not None:
-            if not is_first and _is_before_the_first(document):
+            if _is_before_the_first(document):
+                if is_first:
+                    raise NothingOlder(NAME, fault.reason)
                 return []
             raise fault
         return list(_bars(document))
@@ -139,6 +143,11 @@ def _asked(wanted: Wanted) -> tuple[str, str]:
             f"freq must be one of {', '.join(FREQS)} and calendar {CALENDAR}, were {wanted.freq} and {wanted.calendar}",
         )
     return found[1].upper(), (found[2] or "USD").upper()
+
+
+def first_day(freq: str, today: date) -> date | None:
+    """Return the first day of a series without a start; ``None`` for a freq that it does not have."""
+    return today - timedelta(days=FREQS[freq][2]) if freq in FREQS else None
 
 
 def _first_day(wanted: Wanted, days: int) -> date:
@@ -194,7 +203,7 @@ def _fault(document: dict[str, Any], status: int, symbol: str) -> SourceFault | 
     told = str(message)[:_TOLD_CHARACTERS] or f"HTTP status {status}"
     lower = told.lower()
     if code == _RATE_LIMIT_CODE or "rate limit" in lower:
-        return SourceUnreachable(NAME, f"asks for fewer requests: {told}")
+        return SourceUnreachable(NAME, f"asks for fewer requests: {told}", _RATE_LIMIT_SECONDS)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or "api key" in lower or "auth key" in lower:
         return SourceUnreachable(NAME, f"wants another key ({told}): set FORETOPIC_INGESTOR_CRYPTOCOMPARE_API_KEY")
     parameter = _other(error).get("param")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from ingestor.cryptocompare import CryptoCompareSource
+from ingestor.cryptocompare import PAGE_BARS, CryptoCompareSource, first_day
 from ingestor.fetching import fetch, fetch_in_child
 from ingestor.files import FileSource
-from ingestor.handlers import Fetchers
-from ingestor.mock import MockSource
+from ingestor.jobs import Fetchers
+from ingestor.mock import FIRST_HOUR, MockSource
+from ingestor.providers import Policy
 from ingestor.raw_responses import RawResponses
 from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
@@ -21,6 +22,10 @@ from ingestor.yahoo import YahooSource, browser_session
 _PAGES_TIMEOUT_SECONDS = 300.0
 #: Beyond the source's own deadline: for starting, parsing and cleaning.
 _MORE_SECONDS = 60.0
+#: The page that ends within the newest day begins so many bars earlier: each part of a range then fits into one page.
+_SHORTER_BARS = 24
+#: Of simulated prices in one part of a long range.
+MOCK_ROWS = 5000
 
 
 def fetchers(settings: IngestorSettings) -> Fetchers:
@@ -41,6 +46,26 @@ def fetchers(settings: IngestorSettings) -> Fetchers:
         ),
         "upload": partial(fetch, UploadSource(directory=settings.files_directory, max_bytes=settings.max_file_bytes)),
         "file": partial(fetch_in_child, FileSource(settings.files_directory, settings.max_file_bytes)),
+    }
+
+
+def policies(settings: IngestorSettings) -> dict[str, Policy]:
+    """Return how much is asked of each source; those that are not named have no budget."""
+    parallel = settings.parallel_fetches
+    return {
+        "yahoo": Policy(parallel=parallel, per_minute=settings.yahoo_requests_per_minute, is_remote=True),
+        "cryptocompare": Policy(
+            parallel=parallel,
+            per_minute=settings.cryptocompare_requests_per_minute,
+            is_remote=True,
+            chunk_rows=PAGE_BARS - _SHORTER_BARS,
+            first_day=first_day,
+            is_incremental=True,
+        ),
+        "url": Policy(parallel=parallel, per_minute=settings.url_requests_per_minute, is_remote=True, by_host=True),
+        "sql": Policy(parallel=parallel, is_remote=True),
+        "mock": Policy(parallel=parallel, chunk_rows=MOCK_ROWS, first_day=lambda _freq, _today: FIRST_HOUR.date()),
+        **{name: Policy(parallel=parallel) for name in ("sample", "file", "upload")},
     }
 
 

@@ -100,6 +100,12 @@ class Scheduler:
                 plan.retry()
                 raise
 
+    def close(self) -> None:
+        """Let go of the broker."""
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+
     def _current(self, numbers: Sequence[int]) -> list[int]:
         """Return the partitions that are read to their end, our own writes included; others could be begun twice."""
         if not numbers:

@@ -17,6 +17,24 @@ class IngestorSettings(ServiceSettings):
 
     model_config = settings_config(SERVICE)
 
+    parallel_fetches: int = Field(
+        default=2, ge=1, le=64, description="Fetches of one provider (a source, or a host of `url`) at once"
+    )
+    retry_seconds: float = Field(
+        default=30.0, ge=0, description="How long a request is tried again while none of its sources answers"
+    )
+    scheduled_retry_seconds: float = Field(
+        default=900.0, ge=0, description="How long a scheduled run is tried again while none of its sources answers"
+    )
+    fetch_memory_bytes: int = Field(
+        default=4 * 1024**3,
+        ge=512 * 1024**2,
+        description="Address space of the child process of one fetch, libraries included",
+    )
+
+    yahoo_requests_per_minute: float = Field(
+        default=60.0, gt=0, description="Fetches from Yahoo a minute, of each instance of the service"
+    )
     yahoo_timeout_seconds: float = Field(
         default=5.0, gt=0, le=60, description="How long Yahoo may take to answer before the next source is asked"
     )
@@ -36,6 +54,9 @@ class IngestorSettings(ServiceSettings):
     cryptocompare_market: str = Field(
         default="cadli", pattern=r"^[A-Za-z0-9_]+$", description="Market or index whose prices `data-api` gives"
     )
+    cryptocompare_requests_per_minute: float = Field(
+        default=120.0, gt=0, description="Pages of bars from CryptoCompare a minute, of each instance of the service"
+    )
     cryptocompare_timeout_seconds: float = Field(
         default=10.0,
         gt=0,
@@ -51,6 +72,9 @@ class IngestorSettings(ServiceSettings):
         description="Most bytes of kept answers a source, packed; the oldest go first, 0 keeps none",
     )
 
+    url_requests_per_minute: float = Field(
+        default=60.0, gt=0, description="Files by URL a minute from one host, of each instance of the service"
+    )
     url_timeout_seconds: float = Field(
         default=30.0, gt=0, le=300, description="How long a file by URL may take, redirects and all tries included"
     )

@@ -21,6 +21,7 @@ class IngestLog:
     def __init__(self) -> None:
         self._series: dict[int, dict[str, SeriesHistory]] = {}
         self._ended: dict[int, set[str]] = {}
+        self._progress: dict[int, dict[str, IngestEvent]] = {}
         self._held: dict[int, dict[str, Held]] = {}
 
     def learn(self, incoming: Incoming) -> None:
@@ -31,8 +32,12 @@ class IngestLog:
             history = histories.setdefault(record.series_id, SeriesHistory(record.series_id))
             history.append(incoming.message.offset, record)
         elif isinstance(record, IngestEvent):
+            progress = self._progress.setdefault(partition, {})
             if record.state != "running":
                 self._ended.setdefault(partition, set()).add(record.ingest_id)
+                progress.pop(record.ingest_id, None)
+            elif record.fraction > 0 and not self.has_ended(partition, record.ingest_id):
+                progress[record.ingest_id] = record
         elif isinstance(record, ObservationsQuarantined | QuarantineDecided):
             of_partition = self._held.setdefault(partition, {})
             of_partition.setdefault(record.series_id, Held()).learn(record)
@@ -42,11 +47,16 @@ class IngestLog:
         for partition in partitions:
             self._series.pop(partition, None)
             self._ended.pop(partition, None)
+            self._progress.pop(partition, None)
             self._held.pop(partition, None)
 
     def has_ended(self, partition: int, ingest_id: str) -> bool:
         """Return whether the log has the final event of an ingest."""
         return ingest_id in self._ended.get(partition, ())
+
+    def progress(self, partition: int, ingest_id: str) -> IngestEvent | None:
+        """Return how far an ingest that has not ended has come; ``None`` when nothing of it stands in the log."""
+        return self._progress.get(partition, {}).get(ingest_id)
 
     def known(self, partition: int, series_id: str) -> Observations | None:
         """Return the latest view of a series; ``None`` when the log has none."""

@@ -6,6 +6,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +24,8 @@ MAX_REDIRECTS = 5
 #: Tries of one request; the deadline holds for all of them together.
 ATTEMPTS = 3
 _WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 5.0
+#: Whoever asks for more is asked again all the same.
+_LONGEST_RETRY_AFTER_SECONDS = 24 * 3600.0
 _CHUNK = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NO_ADDRESS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
@@ -99,7 +103,7 @@ class WebClient:
                 with attempt:
                     return self._follow(address, dict(headers or {}), deadline)
         except _NoAnswer as error:
-            raise SourceUnreachable(self.source, str(error)) from error
+            raise SourceUnreachable(self.source, str(error), error.wait_seconds) from error
         except ForbiddenAddress as error:
             raise BadSourceData(
                 self.source,
@@ -199,8 +203,19 @@ def _backoff(error: Exception) -> bool | float:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "").strip()
-    return float(text) if text.isdecimal() else None
+    return retry_after_seconds(headers.get("Retry-After") or "")
+
+
+def retry_after_seconds(text: str) -> float | None:
+    """Return the wait that a header ``Retry-After`` asks for, given as seconds or as a date; ``None`` if none."""
+    if text.strip().isdecimal():
+        return min(float(text), _LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+    return min(max(0.0, (until - SystemClock().now()).total_seconds()), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _why(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from forecasting.errors import CalendarError
 from ingestor.errors import BadSourceData, SourceFault, SourceUnreachable, UnknownSymbol
 from ingestor.raw_responses import RawResponse, RawResponses
 from ingestor.sources import FloatArray, SourceFrame, Wanted
+from ingestor.web import retry_after_seconds
 from runtime.clock import SystemClock
 
 NAME = "yahoo"
@@ -62,11 +63,14 @@ class Seen:
         self.statuses: list[int] = []
         #: Why requests had no answer.
         self.failures: list[str] = []
+        #: How long the last answer asked to be left alone.
+        self.retry_after_seconds: float | None = None
 
-    def answer(self, url: str, status: int) -> None:
+    def answer(self, url: str, status: int, retry_after: str = "") -> None:
         """Note an answer."""
         if _CHART in url:
             self.statuses.append(status)
+            self.retry_after_seconds = retry_after_seconds(retry_after)
 
     def failure(self, url: str, reason: str) -> None:
         """Note that a request had no answer."""
@@ -92,7 +96,7 @@ def browser_session(timeout_seconds: float, raw: RawResponses | None = None) -> 
             except requests.exceptions.RequestException as error:
                 seen.failure(url, str(error).partition(". See ")[0])
                 raise
-            seen.answer(url, response.status_code)
+            seen.answer(url, response.status_code, response.headers.get("Retry-After") or "")
             if raw is not None and _CHART in url:
                 headers = {name.lower(): value or "" for name, value in response.headers.items()}
                 kept = RawResponse(
@@ -195,7 +199,7 @@ class YahooSource:
             return UnknownSymbol(NAME, f"there is no symbol {symbol!r}")
         bad = [status for status in seen.statuses if status >= 400]  # noqa: PLR2004  # HTTP: errors begin here
         if bad:
-            return SourceUnreachable(NAME, f"answered with HTTP status {bad[-1]}")
+            return SourceUnreachable(NAME, f"answered with HTTP status {bad[-1]}", seen.retry_after_seconds)
         if not seen.statuses:
             why = seen.failures[-1] if seen.failures else f"{type(error).__name__}: {error}"
             return self._unreachable(why)

@@ -199,8 +199,8 @@ def trainer_does_not_await_acknowledgements() -> Iterator[None]:
 
 @_fault
 def ingest_is_told_before_it_is_kept() -> Iterator[None]:
-    """`ingestor.handlers._event`: ``after_acknowledged=True``."""
-    with patch.object(handlers, "_event", event_at_once):
+    """`ingestor.handlers.event_to_send`: ``after_acknowledged=True``."""
+    with patch.object(handlers, "event_to_send", event_at_once):
         yield
 
 

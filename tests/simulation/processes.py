@@ -7,33 +7,31 @@ from typing import Protocol
 
 from forecasting.panel import Observations
 from forecasting.training import Progress, TrainedModel, TrainingSpec, train
-from ingestor.handlers import IngestHandler
-from ingestor.state import IngestLog
+from ingestor.compose import build as build_ingestor
+from ingestor.jobs import InProcessRunner
+from ingestor.settings import IngestorSettings
 from predictor.core import Predictor
 from runtime.broker import TopicPartition
 from runtime.clock import Clock
 from runtime.follower import Follower
 from runtime.health import Health
 from runtime.incoming import Incoming
+from runtime.job_worker import JobWorker
 from runtime.metrics import Metrics
-from runtime.publisher import Publisher
 from runtime.worker import Worker
 from schemas.topics import (
     DEPLOYMENTS,
     FORECAST_REQUESTS,
     FORECASTS,
-    INGEST_EVENTS,
-    INGEST_REQUESTS,
     MODELS,
     OBSERVATIONS,
-    QUARANTINE,
 )
 from tests.simulation.cluster import ProcessBroker
 from tests.simulation.market import Market
 from tests.simulation.series import PARTITIONS
 from trainer.core import Trainer
 from trainer.execution import Execution
-from trainer.in_process import InProcessRunner
+from trainer.in_process import InProcessRunner as TrainingsInProcess
 from trainer.metrics import TrainerMetrics
 from trainer.releases import data_digest_of
 from trainer.service import TrainerService
@@ -70,7 +68,7 @@ def trainer(broker: ProcessBroker, clock: Clock) -> TrainerService:
     return TrainerService(
         broker=broker,
         core=Trainer(parallel_trainings=1, max_attempts=3, read_ahead=8, records_runs=False),
-        runner=InProcessRunner(execution),
+        runner=TrainingsInProcess(execution),
         metrics=_TRAINER_METRICS,
         health=Health(clock),
         clock=clock,
@@ -78,52 +76,16 @@ def trainer(broker: ProcessBroker, clock: Clock) -> TrainerService:
     )
 
 
-def ingestor(market: Market, broker: ProcessBroker, clock: Clock) -> Worker:
-    """Return an ingestor that asks ``market``."""
-    log = IngestLog()
-    follower = Follower(
-        broker,
-        topics=(OBSERVATIONS, INGEST_EVENTS, QUARANTINE),
-        topic_prefix="",
-        apply=log.learn,
-        on_invalid=lambda message, error: None,
-        clock=clock,
-    )
-
-    def followed(partitions: Collection[TopicPartition]) -> list[TopicPartition]:
-        numbers = {partition.partition for partition in partitions}
-        return [
-            TopicPartition(topic.name, number)
-            for number in numbers
-            for topic in (OBSERVATIONS, INGEST_EVENTS, QUARANTINE)
-        ]
-
-    def on_revoked(partitions: Collection[TopicPartition]) -> None:
-        follower.remove(followed(partitions))
-        log.forget({partition.partition for partition in partitions})
-
-    publisher = Publisher(broker.producer(), service="ingestor", clock=clock)
-    handler = IngestHandler(
-        fetchers={"market": market.fetch},
-        log=log,
-        announce=lambda outgoing: publisher.send(outgoing.topic, outgoing.record),
-        clock=clock,
-        partitions=lambda: PARTITIONS,
-    )
-    return Worker(
-        service="ingestor",
+def ingestor(market: Market, broker: ProcessBroker, clock: Clock) -> JobWorker:
+    """Return an ingestor that asks ``market`` within its loop."""
+    return build_ingestor(
+        IngestorSettings(retry_seconds=0),
         broker=broker,
-        topics=(INGEST_REQUESTS,),
-        handler=handler,
-        prepare=handler.prepare,
         clock=clock,
-        follower=follower,
-        on_assigned=lambda partitions: follower.add(dict.fromkeys(followed(partitions), 0)),
-        on_revoked=on_revoked,
+        sources={"market": market.fetch},
+        runner=InProcessRunner,
         metrics=_WORKER_METRICS,
-        max_messages=1,
-        poll_timeout_seconds=0.0,
-        delivery_timeout_seconds=1.0,
+        poll_seconds=0.0,
     )
 
 

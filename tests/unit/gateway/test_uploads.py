@@ -17,6 +17,7 @@ from gateway.uploads.jobs import column_name
 from ingestor.compose import build
 from ingestor.errors import BadSourceData, UnknownSymbol
 from ingestor.files import _column_name
+from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
 from ingestor.uploads import UploadSource
 from tests.fakes import ManualClock
@@ -122,7 +123,8 @@ def requests_of(world: World) -> list[Any]:
 def ingest_all(world: World) -> None:
     """Let an ingestor that shares the directory do what is asked."""
     clock = ManualClock(datetime(2024, 1, 17, 12, tzinfo=UTC))
-    worker = build(IngestorSettings(files_directory=world.folder / "files"), broker=world.broker, clock=clock)
+    settings = IngestorSettings(files_directory=world.folder / "files")
+    worker = build(settings, broker=world.broker, clock=clock, runner=InProcessRunner)
     deadline = time.monotonic() + 20.0
     while not all(row["event"] is not None and b'"running"' not in row["event"] for row in requests_of(world)):
         assert time.monotonic() < deadline

@@ -15,15 +15,16 @@ from ingestor.compose import build
 from ingestor.errors import BadSourceData, SourceUnreachable, UnknownSymbol
 from ingestor.fetching import Fetched, fetch
 from ingestor.files import FileSource
+from ingestor.jobs import InProcessRunner
 from ingestor.mock import MockSource
 from ingestor.sample import SampleSource
 from ingestor.settings import IngestorSettings
 from ingestor.sources import SourceFrame, Wanted
 from runtime.broker import OutgoingMessage, TopicPartition, partition_for
 from runtime.errors import SettingsError
+from runtime.job_worker import JobWorker
 from runtime.memory_broker import MemoryBroker
 from runtime.topic_specs import specs
-from runtime.worker import Worker
 from schemas.codec import decode
 from schemas.dead_letters import DeadLetter
 from schemas.ingests import IngestEvent
@@ -58,14 +59,22 @@ def source() -> Source:
 
 
 @pytest.fixture
-def start(broker: MemoryBroker, clock: ManualClock, source: Source) -> Callable[..., Worker]:
+def start(broker: MemoryBroker, clock: ManualClock, source: Source) -> Callable[..., JobWorker]:
     """Start the service, in place of the one that ran before."""
-    running: list[Worker] = []
+    running: list[JobWorker] = []
 
-    def start(**sources: Callable[[Wanted], Fetched]) -> Worker:
+    def start(**sources: Callable[[Wanted], Fetched]) -> JobWorker:
         for worker in running:
             worker.close()
-        running.append(build(IngestorSettings(), broker=broker, clock=clock, sources={"one": source, **sources}))
+        running.append(
+            build(
+                IngestorSettings(retry_seconds=0),
+                runner=InProcessRunner,
+                broker=broker,
+                clock=clock,
+                sources={"one": source, **sources},
+            )
+        )
         return running[-1]
 
     return start
@@ -78,7 +87,7 @@ def ask(broker: MemoryBroker, ingest_id: str = "ingest-1", partition: int | None
     )
 
 
-def work(worker: Worker, broker: MemoryBroker) -> None:
+def work(worker: JobWorker, broker: MemoryBroker) -> None:
     """Work until nothing is waiting."""
     partitions = [TopicPartition("ingest-requests", number) for number in range(12)]
     for _ in range(50):
@@ -286,7 +295,9 @@ def test_topics_with_other_partitions_stop_the_service(clock, source):
     broker = MemoryBroker(clock)
     broker.ensure_topics([spec for spec in specs() if spec.name != "observations"])
     broker.ensure_topics([type(spec)(name=spec.name, partitions=6) for spec in specs() if spec.name == "observations"])
-    worker = build(IngestorSettings(), broker=broker, clock=clock, sources={"one": source})
+    worker = build(
+        IngestorSettings(retry_seconds=0), runner=InProcessRunner, broker=broker, clock=clock, sources={"one": source}
+    )
 
     with pytest.raises(SettingsError, match="topic observations must have 12 partitions, has 6"):
         work(worker, broker)
@@ -298,8 +309,11 @@ def test_number_of_partitions_is_that_of_the_topics(clock, source):
     broker.ensure_topics(replace(spec, partitions=5) if spec.partitions == 12 else spec for spec in specs())
     assert partition_for(SERIES.encode(), 5) != partition_for(SERIES.encode(), 12)
     ask(broker)
-    worker = build(IngestorSettings(), broker=broker, clock=clock, sources={"one": source})
-    list(worker.steps())
+    worker = build(
+        IngestorSettings(retry_seconds=0), runner=InProcessRunner, broker=broker, clock=clock, sources={"one": source}
+    )
+    for _ in range(2):  # it is begun in the first turn, and ends in the second
+        list(worker.steps())
 
     assert final(broker).state == "succeeded"
 
@@ -336,7 +350,10 @@ def test_whatever_is_asked_ends(tmp_path, values, range_):
     fetchers = {name: partial(fetch, source) for name, source in asked.items()}
     ask(broker, series_id=f"market/X@{values['freq']}", start=start, end=end, **values)
 
-    work(build(IngestorSettings(), broker=broker, clock=clock, sources=fetchers), broker)
+    work(
+        build(IngestorSettings(retry_seconds=0), runner=InProcessRunner, broker=broker, clock=clock, sources=fetchers),
+        broker,
+    )
 
     event = final(broker)
     assert event.state == "succeeded" or event.reason
@@ -352,14 +369,19 @@ def test_a_crash_between_any_two_effects_loses_and_repeats_no_row(effects):
     large = partial(fetch, MockSource())
     sources = {"mock": large}
     ask(broker, series_id="market/HET@1h", freq="1h", sources=("mock",), symbol="HET")
-    worker = build(IngestorSettings(), broker=broker, clock=clock, sources=sources)
+    worker = build(
+        IngestorSettings(retry_seconds=0), runner=InProcessRunner, broker=broker, clock=clock, sources=sources
+    )
     steps = worker.steps()
     for _ in range(effects):
         next(steps, None)
     steps.close()
     worker.close()
 
-    work(build(IngestorSettings(), broker=broker, clock=clock, sources=sources), broker)
+    work(
+        build(IngestorSettings(retry_seconds=0), runner=InProcessRunner, broker=broker, clock=clock, sources=sources),
+        broker,
+    )
 
     times = [time for batch in batches(broker) for time in batch.time]
     assert len(times) == len(set(times)) == rows

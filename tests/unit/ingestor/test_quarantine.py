@@ -10,11 +10,12 @@ import pytest
 
 from ingestor.compose import build
 from ingestor.fetching import Fetched
+from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
 from ingestor.sources import SourceFrame
+from runtime.job_worker import JobWorker
 from runtime.memory_broker import MemoryBroker
 from runtime.topic_specs import specs
-from runtime.worker import Worker
 from schemas.dead_letters import DeadLetter
 from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
@@ -27,7 +28,7 @@ from tests.unit.ingestor.test_handlers import SERIES, TRACE, ask, batches, final
 
 ROWS = 60
 BAD = 40
-Start = Callable[[], Worker]
+Start = Callable[[], JobWorker]
 
 
 class Source:
@@ -50,8 +51,14 @@ class Town:
         self.good = walk(rows=ROWS)
         self.source = Source(scaled(self.good, slice(BAD, BAD + 1), 100.0))
 
-    def worker(self) -> Worker:
-        return build(IngestorSettings(), broker=self.broker, clock=self.clock, sources={"one": self.source})
+    def worker(self) -> JobWorker:
+        return build(
+            IngestorSettings(retry_seconds=0),
+            runner=InProcessRunner,
+            broker=self.broker,
+            clock=self.clock,
+            sources={"one": self.source},
+        )
 
     def work(self) -> None:
         """Start a new process and let it work until all is handled."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from ingestor.compose import build
 from ingestor.fetching import Fetched
+from ingestor.jobs import InProcessRunner
+from ingestor.owned import OwnedPartitions
 from ingestor.scheduler import READ, Scheduler
 from ingestor.settings import IngestorSettings
 from ingestor.sources import Wanted
@@ -18,10 +20,10 @@ from ingestor.state import IngestLog
 from runtime.broker import TopicPartition, partition_for
 from runtime.errors import TransientError
 from runtime.follower import Follower
+from runtime.job_worker import JobWorker
 from runtime.memory_broker import MemoryBroker
 from runtime.memory_delivery import PromptNetwork, SentMessage
 from runtime.topic_specs import specs
-from runtime.worker import Worker
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.record import Record
 from schemas.schedules import RetrainRule, RunPlanned
@@ -68,18 +70,26 @@ class Installation:
         self.network = Failing()
         self.broker = MemoryBroker(self.clock, network=self.network)
         self.broker.ensure_topics(specs())
-        self.workers: list[Worker] = []
+        self.workers: list[JobWorker] = []
 
-    def start(self) -> Worker:
+    def start(self) -> JobWorker:
         sources = {"mock": one_row}
-        self.workers.append(build(IngestorSettings(), broker=self.broker, clock=self.clock, sources=sources))
+        self.workers.append(
+            build(
+                IngestorSettings(retry_seconds=0),
+                runner=InProcessRunner,
+                broker=self.broker,
+                clock=self.clock,
+                sources=sources,
+            )
+        )
         return self.workers[-1]
 
-    def stop(self, worker: Worker) -> None:
+    def stop(self, worker: JobWorker) -> None:
         self.workers.remove(worker)
         worker.close()
 
-    def vanish(self, worker: Worker) -> None:
+    def vanish(self, worker: JobWorker) -> None:
         """End an instance as `kill -9` does; the group is told, as after its session ran out."""
         self.workers.remove(worker)
         if worker.consumer is not None:
@@ -110,6 +120,11 @@ class Installation:
 
     def trainings(self) -> list[TrainingRequested]:
         return [r for r in records(self.broker, TRAINING_REQUESTS) if r.cause in ("schedule", "observations")]
+
+
+def owned(worker: JobWorker) -> OwnedPartitions:
+    """Return what an instance knows of its partitions."""
+    return worker._core._owned
 
 
 @pytest.fixture
@@ -233,8 +248,8 @@ def test_what_comes_due_while_a_run_goes_on_waits_for_its_end(world):
     [run] = world.runs()
     world.move(hours=5)
     for _ in range(3):
-        worker._follower.poll(0)
-        worker._on_turn()
+        owned(worker).follower.poll(0)
+        owned(worker).scheduler.turn()
     assert len(world.runs()) == 1  # goes red without the look at `_last_run`
 
     for _ in steps:
@@ -252,9 +267,9 @@ def test_a_run_that_could_not_be_written_is_tried_again(world):
     world.work()
     world.move(days=1)
     world.network.is_failing = True
-    worker._follower.poll(0)
+    owned(worker).follower.poll(0)
     with pytest.raises(TransientError):
-        worker._on_turn()
+        owned(worker).scheduler.turn()
     world.network.is_failing = False
     world.work()
 
@@ -369,7 +384,7 @@ def test_two_that_begin_the_same_run_write_the_same_id_and_it_is_done_once(world
     zombie = world.start()
     world.work()
     world.move(days=1)
-    scheduler = zombie._on_turn.__self__
+    scheduler = owned(zombie).scheduler
     late = scheduler._plans[PARTITION].due(world.clock.now())
     world.vanish(zombie)
     world.start()
