@@ -38,6 +38,10 @@ DIALECTS = ("postgresql", "sqlite")
 _FIRST_DAY, _LAST_DAY = date(1700, 1, 1), date(2199, 12, 31)
 _PARSERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "text": str, "date": date.fromisoformat}
 _RANGE = ("start", "end")
+#: Codes of PostgreSQL and SQLite: the limit of time was reached.
+_TOO_LONG = ("57014", "SQLITE_INTERRUPT")
+#: Beginnings of codes: the connection was lost or the server stops; a table is locked.
+_AWAY = ("08", "57P", "53", "55P03", "SQLITE_BUSY", "SQLITE_LOCKED")
 #: Instructions of SQLite between two looks at the clock.
 _SQLITE_STEPS = 10_000
 
@@ -151,15 +155,22 @@ class SqlSource:
                     names, rows = list(result.keys()), result.fetchmany(self.max_rows + 1)
                 connection.rollback()
         except exc.SQLAlchemyError as error:
-            why = _why(error)
-            if "timeout" in why or "interrupted" in why:
-                raise SourceUnreachable(NAME, f"the query took longer than {self.timeout_seconds:g} s") from error
-            raise BadSourceData(NAME, f"the query failed: {why}") from error
+            raise self._fault(error) from error
         finally:
             engine.dispose()
         if len(rows) > self.max_rows:
             raise BadSourceData(NAME, f"at most {self.max_rows} rows are expected, the query gives more")
         return names, [[_cell(value) for value in row] for row in rows]
+
+    def _fault(self, error: BaseException) -> SourceFault:
+        """Return what a query that failed means: only what another try may mend is unreachable."""
+        origin = getattr(error, "orig", None)
+        code = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None) or ""
+        if code in _TOO_LONG:
+            return SourceUnreachable(NAME, f"the query took longer than {self.timeout_seconds:g} s")
+        if code.startswith(_AWAY) or getattr(error, "connection_invalidated", False):
+            return SourceUnreachable(NAME, f"the database does not answer now: {_why(error)}")
+        return BadSourceData(NAME, f"the query failed: {_why(error)}")
 
     def _engine(self, sqlalchemy: Any, url: Any) -> Any:
         if url.get_backend_name() == "sqlite":

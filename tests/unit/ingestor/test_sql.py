@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sqlite3
+import threading
+import time
 from datetime import UTC, date, datetime
 
 import pytest
@@ -45,6 +48,15 @@ sql = "SELECT day AS date, amount FROM no_such_table"
 
 [endless]
 sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT '2024-01-01' AS date, count(*) AS c FROM n"
+
+[sleeps]
+sql = "SELECT DATE '2024-03-01' AS date, 1 AS sales FROM pg_sleep(60)"
+
+[sleeps_a_little_each_row]
+sql = "SELECT DATE '2024-03-01' + i AS date, length(pg_sleep(0.1)::text) AS sales FROM generate_series(1, 600) AS i"
+
+[timeout]
+sql = "SELECT day AS date, timeout AS sales FROM sales"
 
 [timeless]
 sql = "SELECT amount FROM sales"
@@ -134,6 +146,73 @@ def test_a_query_that_does_not_end_is_ended(fetch):
     """It would count for seconds: red without SqlSource._limit."""
     with pytest.raises(SourceUnreachable, match=r"the query took longer than 0\.3 s"):
         fetch("endless", source={"timeout_seconds": 0.3})
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("symbol", ["sleeps", "sleeps_a_little_each_row"])
+def test_a_query_that_waits_is_ended_too(postgres_url, queries, symbol):
+    """Both would take a minute; PostgreSQL counts for each piece of an answer: red without statement_timeout."""
+    source = SqlSource(url=postgres_url, queries=queries, timeout_seconds=0.3)
+    begun = time.monotonic()
+    with pytest.raises(SourceUnreachable, match=r"the query took longer than 0\.3 s"):
+        source.fetch(wanted(symbol=symbol))
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.postgres
+def test_a_table_that_somebody_has_locked_is_waited_for_no_longer(postgres_url, queries):
+    import psycopg
+
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE sales IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(SourceUnreachable, match=r"the query took longer than 0\.3 s"):
+            SqlSource(url=postgres_url, queries=queries, timeout_seconds=0.3).fetch(wanted(symbol="all"))
+        other.rollback()
+
+
+# A cursor of the server cannot be closed over a connection that is gone, and psycopg says so.
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+@pytest.mark.postgres
+def test_a_connection_that_is_cut_is_no_fault_of_the_query(postgres_url, queries):
+    import psycopg
+
+    source = SqlSource(url=postgres_url, queries=queries, timeout_seconds=20)
+    found: list[str] = []
+
+    def fetch() -> None:
+        try:
+            source.fetch(wanted(symbol="sleeps"))
+        except SourceUnreachable as error:
+            found.append(str(error))
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        deadline = time.monotonic() + 10
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        while not other.execute(cut).fetchall():
+            assert time.monotonic() < deadline
+    thread.join(10)
+    gc.collect()
+    assert [error[:39] for error in found] == ["sql: the database does not answer now: "]
+
+
+def test_a_database_that_somebody_writes_is_waited_for_no_longer(tmp_path, queries):
+    path = tmp_path / "locked.db"
+    with sqlite3.connect(path) as other:
+        other.executescript(TABLE)
+        other.execute("BEGIN EXCLUSIVE")
+        begun = time.monotonic()
+        with pytest.raises(SourceUnreachable, match="the database does not answer now: database is locked"):
+            SqlSource(url=f"sqlite:///{path}", queries=queries, timeout_seconds=0.3).fetch(wanted(symbol="all"))
+        assert time.monotonic() - begun < 5
+    other.close()
+
+
+def test_a_word_in_an_error_is_no_limit_of_time(fetch):
+    """A column called timeout that is not there: red when the words of the error decide."""
+    with pytest.raises(BadSourceData, match=r"the query failed: .*timeout"):
+        fetch("timeout")
 
 
 def test_more_rows_than_allowed(fetch):
