@@ -8,11 +8,14 @@ import unicodedata
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
+from gateway.accounts.audit import audit
 from gateway.accounts.database import AccountsDatabase
-from gateway.accounts.tables import PROJECTS
+from gateway.accounts.tables import ORGANISATIONS, PROJECTS
 
+#: Owns what is made on a machine of one's own.
+LOCAL_ORGANISATION = "local"
 _FRESH_SECONDS = 5.0
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _SUFFIX = 6
@@ -48,18 +51,40 @@ class ProjectRegistry:
         self._refresh()
         return frozenset().union(*(self._by_owner.get(owner, frozenset()) for owner in organisation_ids))
 
-    def create(self, *, organisation_id: str, name: str, description: str, created_by: str) -> str:
-        """Make a project and return its id; it can be used at once."""
+    def create(
+        self,
+        *,
+        organisation_id: str,
+        name: str,
+        description: str,
+        created_by: str,
+        project_id: str | None = None,
+        mapping: bytes | None = None,
+    ) -> str:
+        """Make a project and return its id; it can be used at once.
+
+        Args:
+            organisation_id: Whose it is; empty is the one of a machine of one's own, which is made where it is missing.
+            name: For people.
+            description: Likewise.
+            created_by: Id of the user.
+            project_id: From `new_project_id`; ``None`` makes one.
+            mapping: How its file was read, as JSON.
+        """
         row: dict[str, Any] = {
-            "project_id": new_project_id(name),
-            "organisation_id": organisation_id,
+            "project_id": project_id or new_project_id(name),
+            "organisation_id": organisation_id or LOCAL_ORGANISATION,
             "name": name,
             "description": description,
             "created_by": created_by,
             "created_us": self._database.now_us(),
+            "mapping": None if mapping is None else mapping.decode(),
         }
         with self._database.change() as connection:
+            if not organisation_id:
+                _ensure_local(connection, row["created_us"])
             connection.execute(insert(PROJECTS), row)
+            audit(connection, "project.created", row["project_id"], organisation_id=row["organisation_id"], name=name)
         return str(row["project_id"])
 
     def _refresh(self) -> None:
@@ -76,3 +101,12 @@ class ProjectRegistry:
         self._by_owner = {owner: frozenset(ids) for owner, ids in by_owner.items()}
         # Only now: who asks meanwhile reads for themselves, and does not get what is not there yet.
         self._read_at, self._generation = now, generation
+
+
+def _ensure_local(connection: Connection, now_us: int) -> None:
+    known = connection.scalar(
+        select(ORGANISATIONS.c.organisation_id).where(ORGANISATIONS.c.organisation_id == LOCAL_ORGANISATION)
+    )
+    if known is None:
+        local = {"organisation_id": LOCAL_ORGANISATION, "name": "This machine", "created_us": now_us}
+        connection.execute(insert(ORGANISATIONS), local)
