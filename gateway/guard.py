@@ -33,16 +33,6 @@ class Authenticator(Protocol):
         ...
 
 
-class NoAccounts:
-    """Takes everybody for one principal: for a machine of one's own."""
-
-    def __init__(self, principal: Principal) -> None:
-        self._principal = principal
-
-    def authenticate(self, request: Request) -> Principal:  # noqa: ARG002  # whoever it is
-        return self._principal
-
-
 def needs(permission: Permission) -> Callable[[View], View]:
     """Mark a view: whoever calls it must hold ``permission``."""
 

@@ -11,7 +11,10 @@ import structlog
 
 from gateway.access import Access
 from gateway.accounts.database import AccountsDatabase
+from gateway.accounts.keyring import Keyring
+from gateway.accounts.people import People
 from gateway.accounts.projects import ProjectRegistry
+from gateway.accounts.tokens import Tokens
 from gateway.dispatcher import Dispatcher
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
@@ -72,6 +75,14 @@ class GatewayService:
         self.accounts = accounts
         self.projects = ProjectRegistry(accounts)
         self.access = Access(self.projects)
+        self.people = People(accounts)
+        self.keyring = Keyring(accounts, token_seconds=settings.access_token_seconds)
+        self.tokens = Tokens(
+            accounts,
+            self.keyring,
+            issuer=settings.public_url or SERVICE,
+            lifetime_seconds=settings.access_token_seconds,
+        )
         self.shelf = Shelf(settings)
         self.open_requests = OpenRequests()
         self.publisher = Publisher(broker.producer(), service=SERVICE, clock=clock, topic_prefix=settings.topic_prefix)

@@ -39,6 +39,29 @@ class GatewaySettings(ServiceSettings):
         description="Database of accounts, shared by all gateways; empty means `accounts.db` in the home, or the "
         "database of the projection where that has a URL",
     )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s?#]+)?$",
+        description="Address by which people and programs reach the gateway, e.g. `https://forecasts.example.org`: it "
+        "issues the access tokens, and with `https` cookies are `Secure`",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description='With `local`, further names under which the gateway may be asked, e.g. `["forecasts.lan"]`: other '
+        "names may be an attack by a web page (DNS rebinding)",
+    )
+    signup: Literal["invitation", "open"] = Field(
+        default="invitation",
+        description="Who may sign up: whoever was invited, or everybody, with an organisation of their own",
+    )
+    access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="How long an access token is good")
+    refresh_token_days: int = Field(default=30, ge=1, le=400, description="How long somebody stays signed in")
+    browser_hours: int = Field(default=12, ge=1, le=720, description="How long a browser stays signed in")
+    invitation_days: int = Field(default=7, ge=1, le=60, description="How long an invitation can be accepted")
+    password_memory_kibibytes: int = Field(
+        default=65_536, ge=8, le=1_048_576, description="Memory that hashing a password takes (argon2id)"
+    )
+    password_rounds: int = Field(default=3, ge=1, le=20, description="Passes over that memory")
     files_directory: Path | None = Field(
         default=None,
         description="Directory that gateway and ingestor share; uploads lie below it; unset, none are taken",

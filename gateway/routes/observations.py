@@ -1,0 +1,110 @@
+"""Live rows: a few new rows of many series, written to the log as one append a partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, g, request
+from msgspec import Meta, structs
+
+from gateway import parameters
+from gateway.access import Permission
+from gateway.answers import json_of
+from gateway.bodies import Body, invalid, read_body
+from gateway.guard import needs
+from gateway.headers import idempotency_key, new_id
+from gateway.problems import FieldFault
+from gateway.service import GatewayService
+from schemas.appends import MAX_SERIES_AN_APPEND, AppendRequested, SeriesRows
+from schemas.identity import content_id
+from schemas.topics import INGEST_REQUESTS
+
+#: An append and what stands around it stay below the topic's largest message; text in another script takes more.
+_MAX_BYTES_AN_APPEND = INGEST_REQUESTS.max_message_bytes * 3 // 4
+_MAX_SERIES = 10_000
+
+
+class AppendedRows(SeriesRows, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """New rows of one series, column by column; `time` and each column have as many values."""
+
+
+class AppendBody(Body, frozen=True, kw_only=True):
+    """New rows of many series, each named once."""
+
+    series: Annotated[tuple[AppendedRows, ...], Meta(min_length=1, max_length=_MAX_SERIES)]
+
+
+_BODY = msgspec.json.Decoder(AppendBody)
+
+
+def blueprint(service: GatewayService) -> Blueprint:
+    """Return the route ``/api/v1/observations``."""
+    routes = Blueprint("observations", __name__, url_prefix="/api/v1/observations")
+
+    @routes.post("")
+    @needs(Permission.WRITE)
+    def post() -> Response:
+        parameters.require_known(())
+        key = idempotency_key(request.headers.get("Idempotency-Key")) or new_id()
+        appends = list(_appends(service, key, read_body(_BODY).series))
+        timeout = service.settings.delivery_timeout_seconds
+        sent = [
+            service.publisher.send(INGEST_REQUESTS, append, traceparent=g.traceparent, partition=partition)
+            for partition, append in appends
+        ]
+        for delivery in sent:
+            delivery.result(timeout)
+        asked = [
+            {
+                "ingest_id": append.ingest_id,
+                "series_id": append.series_id,
+                "state": "queued",
+                "series": len(append.series),
+                "rows": sum(len(rows.time) for rows in append.series),
+            }
+            for _, append in appends
+        ]
+        return json_of({"ingests": asked}, 202)
+
+    return routes
+
+
+def _appends(service: GatewayService, key: str, series: Sequence[SeriesRows]) -> Iterator[tuple[int, AppendRequested]]:
+    """Yield what is to be written to which partition; the same key with the same rows gives the same ids."""
+    seen: set[str] = set()
+    by_partition: dict[int, list[SeriesRows]] = {}
+    for index, rows in enumerate(series):
+        if rows.series_id in seen:
+            expected = "each series once, with all its rows"
+            fault = FieldFault(field=f"series[{index}].series_id", expected=expected, found=rows.series_id)
+            raise invalid(f"{expected} was expected, found {rows.series_id} again", [fault])
+        seen.add(rows.series_id)
+        by_partition.setdefault(service.partition_of(INGEST_REQUESTS, rows.series_id), []).append(rows)
+    for partition, of_partition in sorted(by_partition.items()):
+        for part in _parts(of_partition):
+            yield partition, AppendRequested(ingest_id=content_id("append", key, part), series=part)
+
+
+def _parts(series: Sequence[SeriesRows]) -> Iterator[tuple[SeriesRows, ...]]:
+    """Yield series in parts that a message can hold.
+
+    Raises:
+        Problem: 422 the rows of one series take more than that.
+    """
+    part: list[SeriesRows] = []
+    size = 0
+    for rows in series:
+        plain = SeriesRows(**structs.asdict(rows))
+        added = len(msgspec.json.encode(plain))
+        if added > _MAX_BYTES_AN_APPEND:
+            expected = f"at most {_MAX_BYTES_AN_APPEND} bytes of one series in a request; upload a file instead"
+            fault = FieldFault(field="series", expected=expected, found=f"{added} bytes of {rows.series_id}")
+            raise invalid(f"{expected}, found {added} bytes of {rows.series_id}", [fault])
+        if part and (size + added > _MAX_BYTES_AN_APPEND or len(part) == MAX_SERIES_AN_APPEND):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(plain)
+        size += added
+    yield tuple(part)
