@@ -9,11 +9,23 @@ import structlog
 from flask import Flask, Response, g, request
 
 from gateway import docs, guard, pages, problems
-from gateway.access import LOCAL
+from gateway.accounts.authenticator import authenticator_of
 from gateway.accounts.database import AccountsDatabase
+from gateway.accounts.keyring import cookie_secret
 from gateway.content_security import policy
 from gateway.headers import correlation_id
-from gateway.routes import forecasts, ingests, models, quarantine, series, sources, system, trainings, uploads
+from gateway.routes import (
+    forecasts,
+    ingests,
+    models,
+    observations,
+    quarantine,
+    series,
+    sources,
+    system,
+    trainings,
+    uploads,
+)
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
 from gateway.store import Store
@@ -53,6 +65,7 @@ def create_app(
     app = Flask("gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
+    _set_cookies(app, settings, cookie_secret(accounts))
     service = GatewayService(
         settings,
         broker=broker,
@@ -64,12 +77,26 @@ def create_app(
     app.extensions[EXTENSION] = service
     problems.install(app)
     _install_correlation(app, service)
-    for resource in (forecasts, series, trainings, models, ingests, sources, uploads, quarantine, system):
+    for resource in (forecasts, series, trainings, models, ingests, observations, sources, uploads, quarantine, system):
         app.register_blueprint(resource.blueprint(service))
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)
-    guard.install(app, guard.NoAccounts(LOCAL))
+    guard.install(app, authenticator_of(service))
     return app
+
+
+def _set_cookies(app: Flask, settings: GatewaySettings, secret: str) -> None:
+    is_https = settings.public_url.startswith("https://")
+    app.config.update(
+        SECRET_KEY=secret,
+        # Browsers take the prefix only from this very host, over TLS.
+        SESSION_COOKIE_NAME="__Host-foretopic" if is_https else "foretopic",
+        SESSION_COOKIE_SECURE=is_https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        # The token is as good as the session that it stands in.
+        WTF_CSRF_TIME_LIMIT=None,
+    )
 
 
 def service_of(app: Flask) -> GatewayService:
