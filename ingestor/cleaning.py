@@ -49,7 +49,7 @@ _STEP_SECONDS = {
 _SURELY_COMPLETE = timedelta(days=3)
 _TOLD_ROWS = 3
 #: What calendars and nanoseconds can hold, with room for a horizon.
-_FIRST_TIME, _LAST_TIME = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1700, 2200))
+FIRST_TIME, LAST_TIME = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1700, 2200))
 
 Mask = npt.NDArray[np.bool_]
 
@@ -72,7 +72,7 @@ def clean(frame: SourceFrame, wanted: Wanted) -> SourceFrame:
 
 
 def _require_times(frame: SourceFrame) -> None:
-    is_beyond = (frame.time < _FIRST_TIME) | (frame.time >= _LAST_TIME)
+    is_beyond = (frame.time < FIRST_TIME) | (frame.time >= LAST_TIME)
     if is_beyond.any():
         raise BadSourceData(
             frame.source, f"times must lie between the years 1700 and 2200, found {told_times(frame, is_beyond)}"

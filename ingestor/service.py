@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import structlog
 
+from ingestor.appends import Appends, DecidedAppend
 from ingestor.handlers import released_by, request_of
 from ingestor.ingest import Ingest, Phase, waiting
 from ingestor.jobs import FetchEnded, FetchJob, FetchRunner
@@ -27,6 +28,7 @@ from runtime.incoming import Incoming, Outgoing
 from runtime.job_worker import Partitions
 from runtime.offsets import OffsetTracker
 from runtime.worker import close_all
+from schemas.appends import AppendRequested
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, release_id
 
@@ -79,7 +81,10 @@ class Ingests:
         self._jobs: dict[int, tuple[Ingest, Provider]] = {}
         self._job = 0
         self._begun: list[Ingest] = []
-        self._outbox: list[tuple[Ingest, Outgoing]] = []
+        self._appends = Appends(log)
+        #: Those whose rows and ends are to be acknowledged before more is decided of their series.
+        self._appended: list[DecidedAppend] = []
+        self._outbox: list[tuple[Ingest | DecidedAppend, Outgoing]] = []
         #: Those whose rows or end stand in the outbox.
         self._publishing: list[Ingest] = []
 
@@ -102,6 +107,8 @@ class Ingests:
         self._begun = [one for one in self._begun if one.partition not in gone]
         self._outbox = [(one, outgoing) for one, outgoing in self._outbox if one.partition not in gone]
         self._publishing = [one for one in self._publishing if one.partition not in gone]
+        self._appended = [one for one in self._appended if one.partition not in gone]
+        self._appends.drop(gone)
 
     @property
     def full(self) -> frozenset[TopicPartition]:
@@ -113,7 +120,7 @@ class Ingests:
     # --- messages ----------------------------------------------------------------------------------------------
 
     def patience_seconds(self) -> float:
-        return 0.0 if self._jobs or self._is_busy(self._clock.monotonic()) else self._poll_seconds
+        return 0.0 if self._jobs or self._appends or self._is_busy(self._clock.monotonic()) else self._poll_seconds
 
     def learn(self, messages: Sequence[Message]) -> Iterator[str]:
         until = self._clock.monotonic() + self._poll_seconds
@@ -129,6 +136,10 @@ class Ingests:
         if tracker.knows(offset):
             return
         record = incoming.record
+        if isinstance(record, AppendRequested):
+            self._appends.receive(incoming, record, self._owned.partitions())
+            tracker.received(offset)
+            return
         if not isinstance(record, IngestRequested | ObservationsQuarantined | QuarantineDecided):
             raise InvalidMessage(f"a request or a decision was expected, found a {type(record).__name__}")
         self._require_home(incoming, record.series_id)
@@ -167,14 +178,16 @@ class Ingests:
         ended = self._runner.poll(self._poll_seconds if must_wait else 0.0)
         for each in ended:
             self._take(each)
-        heads = [queue[0] for queue in self._series.values()]
+        appending = {name for one in self._appended for name in one.series_ids}
+        heads = [queue[0] for name, queue in self._series.items() if name not in appending]
         fetched = [one for one in heads if one.phase is Phase.FETCHED]
         at = self._clock.monotonic()
         resting = [one for one in heads if self._may_go_on(one, at)]
-        if not fetched and not resting:
+        if not fetched and not resting and not self._appends:
             return
         yield "before-catch-up"
-        self._owned.know_all(one.partition for one in (*fetched, *resting))
+        numbers = {one.partition for one in (*fetched, *resting)} | self._appends.partitions()
+        self._owned.know_all(numbers)
         yield "after-catch-up"
         for one in fetched:
             one.decide(self._log)
@@ -183,6 +196,16 @@ class Ingests:
                 self._release(one, one.incoming.record)
             elif self._begin(one):
                 yield from self._fetch(one)
+        self._append()
+
+    def _append(self) -> None:
+        """Decide the appends whose turn it is, unless others are on their way."""
+        if self._outbox or self._appended:
+            return
+        busy = {name for name, queue in self._series.items() if queue[0].phase is Phase.PUBLISHING}
+        self._appended, ended = self._appends.decide(busy, self._clock.now())
+        for incoming in ended:
+            self._trackers[partition_of(incoming.message)].finished(incoming.message.offset)
 
     def _is_busy(self, at: float) -> bool:
         """Return whether there is something to do before anything new comes."""
@@ -258,12 +281,15 @@ class Ingests:
         if not self._outbox:
             self._publishing = [queue[0] for queue in self._series.values() if queue[0].phase is Phase.PUBLISHING]
             self._outbox = [(one, one.announcement()) for one in self._begun]
-            told: list[tuple[Ingest, Outgoing]] = []
+            told: list[tuple[Ingest | DecidedAppend, Outgoing]] = []
             for one in self._publishing:
                 rows, event = one.group()
                 self._outbox += [(one, outgoing) for outgoing in rows]
                 # One wait for all rows: what is told of one need not wait for what is told of another.
                 told.append((one, replace(event, after_acknowledged=event.after_acknowledged and not told)))
+            for append in self._appended:
+                self._outbox += [(append, outgoing) for outgoing in append.rows]
+                told.append((append, replace(append.told, after_acknowledged=not told)))
             self._outbox += told
         return [outgoing for _, outgoing in self._outbox]
 
@@ -273,6 +299,10 @@ class Ingests:
             if one.sent():
                 self._tell(one.told)
                 self._finish(one)
+        appended, self._appended = self._appended, []
+        for append in appended:
+            self._tell(append.event)
+            self._trackers[partition_of(append.incoming.message)].finished(append.incoming.message.offset)
 
     def _tell(self, told: IngestEvent) -> None:
         _LOG.info(
@@ -288,7 +318,10 @@ class Ingests:
     def rejected(self, outgoing: Outgoing, reason: str) -> None:
         """Fail the ingest that one of its records is too large for."""
         one = next(one for one, each in self._outbox if each is outgoing)
-        one.fail([reason])
+        if isinstance(one, DecidedAppend):
+            self._appended = [each.failed(reason) if each is one else each for each in self._appended]
+        else:
+            one.fail([reason])
         self._outbox, self._publishing = [], []
 
     def measure(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from schemas.appends import AppendRequested
 from schemas.dead_letters import DeadLetter
 from schemas.forecasts import ForecastIssued, ForecastRefused, ForecastRequestBatch, ForecastRequested
 from schemas.ingests import IngestEvent, IngestRequested
@@ -77,12 +78,13 @@ OBSERVATIONS = Topic(
 )
 INGEST_REQUESTS = Topic(
     name="ingest-requests",
-    records={IngestRequested: 1},
+    records={IngestRequested: 1, AppendRequested: 1},
     key=lambda request: request.series_id,
+    key_description="series_id, of an append that of its first series",
     producers=("gateway", "ingestor"),
     consumers=("ingestor", "gateway"),
     retention=timedelta(days=7),
-    description="Wishes for data.",
+    description="Wishes for data, and live rows.",
 )
 INGEST_SCHEDULES = Topic(
     name="ingest-schedules",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.appends import AppendRequested, SeriesRows
 from schemas.codec import decode, encode, record_id, record_type_name
 from schemas.dead_letters import DeadLetter
 from schemas.errors import IdentityMismatch, InvalidRecord, MalformedRecord, UnknownRecordType
@@ -97,6 +98,17 @@ def ingest_requests(draw):
 
 
 @st.composite
+def appends(draw):
+    series = []
+    for series_id in draw(st.lists(series_ids, min_size=1, max_size=3, unique=True)):
+        time = tuple(sorted(draw(st.lists(times, min_size=1, max_size=3, unique=True))))
+        values = st.tuples(*[st.none() | finite] * len(time))
+        columns = draw(st.dictionaries(text.map("c".__add__), values, min_size=1, max_size=2))
+        series.append(SeriesRows(series_id=series_id, unit=draw(text), time=time, columns=columns))
+    return AppendRequested(ingest_id=draw(ids), series=tuple(series), cause=draw(text))
+
+
+@st.composite
 def requests(draw):
     rest = {
         "request_id": draw(ids),
@@ -157,6 +169,7 @@ metrics = st.dictionaries(text, finite, max_size=3)
 STRATEGIES = {
     ObservationBatch: batches(),
     IngestRequested: ingest_requests(),
+    AppendRequested: appends(),
     RunPlanned: st.builds(
         RunPlanned,
         schedule_id=ids,
