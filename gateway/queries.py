@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from gateway import tables
+from gateway.projects_of import Projects, of_projects
 from gateway.store import Store, translated
 
 Mapped = Mapping[str, Any]
@@ -80,9 +81,10 @@ class Queries:
         )
         return None if row is None else row["answer"]
 
-    def series(self) -> list[Mapped]:
-        """Return every series, by name."""
-        return self._all(select(tables.SERIES).order_by(tables.SERIES.c.series_id))
+    def series(self, projects: Projects) -> list[Mapped]:
+        """Return every series of these projects, by name."""
+        table = tables.SERIES
+        return self._all(of_projects(select(table), table.c.series_id, projects).order_by(table.c.series_id))
 
     def one_series(self, series_id: str) -> Mapped | None:
         """Return one series."""
@@ -117,12 +119,11 @@ class Queries:
         order = table.c.time.desc() if is_newest_first else table.c.time
         return self._all(query.order_by(order).limit(limit))
 
-    def ingests(self, limit: int) -> list[Mapped]:
-        """Return the newest ingests first."""
+    def ingests(self, limit: int, projects: Projects) -> list[Mapped]:
+        """Return the newest ingests of these projects first."""
         table = tables.INGESTS
-        return self._all(
-            select(table).order_by(table.c.requested_ms.desc().nulls_last(), table.c.ingest_id).limit(limit)
-        )
+        query = of_projects(select(table), table.c.series_id, projects)
+        return self._all(query.order_by(table.c.requested_ms.desc().nulls_last(), table.c.ingest_id).limit(limit))
 
     def ingest(self, ingest_id: str) -> Mapped | None:
         """Return one ingest."""
@@ -136,9 +137,10 @@ class Queries:
         )
         return {row["ingest_id"]: row["event"] for row in self._all(query)}
 
-    def sources(self) -> list[Mapped]:
+    def sources(self, projects: Projects) -> list[Mapped]:
         """Return every schedule with what the ingestor plans and the newest row of the series, by series id."""
-        return self._all(self._sources().order_by(tables.SCHEDULES.c.series_id))
+        series_id = tables.SCHEDULES.c.series_id
+        return self._all(of_projects(self._sources(), series_id, projects).order_by(series_id))
 
     def source(self, series_id: str) -> Mapped | None:
         """Return one of them."""
@@ -151,28 +153,31 @@ class Queries:
         columns = (schedules.c.series_id, schedules.c.schedule, plans.c.plan, series.c.last_time)
         return select(*columns).select_from(joined)
 
-    def ingests_of_sources(self, series_id: str | None = None) -> list[Mapped]:
-        """Return the last ingests of each scheduled series, or of one, the newest first."""
+    def ingests_of_sources(self, projects: Projects, series_id: str | None = None) -> list[Mapped]:
+        """Return the last ingests of each scheduled series of these projects, or of one, the newest first."""
         table = tables.INGESTS
         newest = table.c.requested_ms.desc().nulls_last()
         place = func.row_number().over(partition_by=table.c.series_id, order_by=(newest, table.c.ingest_id))
         of_sources = table.c.series_id.in_(select(tables.SCHEDULES.c.series_id))
         wanted = of_sources if series_id is None else table.c.series_id == series_id
-        ranked = select(table, place.label("place")).where(wanted).subquery()
+        ranked = of_projects(select(table, place.label("place")), table.c.series_id, projects).where(wanted).subquery()
         query = select(ranked).where(ranked.c.place <= _SHOWN_INGESTS)
         return self._all(query.order_by(ranked.c.series_id, ranked.c.place))
 
-    def quarantine(self, *, series_id: str | None, state: str | None, after: str | None, limit: int) -> list[Mapped]:
+    def quarantine(
+        self, *, projects: Projects, series_id: str | None, state: str | None, after: str | None, limit: int
+    ) -> list[Mapped]:
         """Return held batches without their rows, the newest first.
 
         Args:
+            projects: Only of these.
             series_id: Only of this series.
             state: Only those that are ``held``, ``released`` or ``rejected``.
             after: Only those behind this one.
             limit: At most so many.
         """
         held, decided = tables.QUARANTINE, tables.QUARANTINE_DECISIONS
-        query = self._quarantine(with_rows=False)
+        query = of_projects(self._quarantine(with_rows=False), held.c.series_id, projects)
         if series_id is not None:
             query = query.where(held.c.series_id == series_id)
         if state is not None:
@@ -198,12 +203,11 @@ class Queries:
             held.outerjoin(decided, decided.c.quarantine_id == held.c.quarantine_id)
         )
 
-    def trainings(self, limit: int) -> list[Mapped]:
-        """Return the newest trainings first."""
+    def trainings(self, limit: int, projects: Projects) -> list[Mapped]:
+        """Return the newest trainings of models of these projects first."""
         table = tables.TRAININGS
-        return self._all(
-            select(table).order_by(table.c.requested_ms.desc().nulls_last(), table.c.training_id).limit(limit)
-        )
+        query = of_projects(select(table), table.c.model, projects)
+        return self._all(query.order_by(table.c.requested_ms.desc().nulls_last(), table.c.training_id).limit(limit))
 
     def training(self, training_id: str) -> Mapped | None:
         """Return one training."""
@@ -218,10 +222,11 @@ class Queries:
             .order_by(table.c.log_offset)
         )
 
-    def releases(self) -> list[Mapped]:
-        """Return every model version without its graph, by model and log order."""
+    def releases(self, projects: Projects, model: str | None = None) -> list[Mapped]:
+        """Return the versions of every model of these projects, or of one, without graphs, by model and log order."""
         table = tables.MODEL_VERSIONS
-        return self._all(select(table).order_by(table.c.model, table.c.log_offset))
+        query = of_projects(select(table), table.c.model, projects).order_by(table.c.model, table.c.log_offset)
+        return self._all(query if model is None else query.where(table.c.model == model))
 
     def release(self, model: str, version: str) -> Mapped | None:
         """Return one model version without its graph."""

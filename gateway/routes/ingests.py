@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, g, url_for
 
-from gateway import parameters
+from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import IngestBody, invalid, read_body, rule_broken
-from gateway.guard import needs
-from gateway.headers import idempotency_key, new_id
+from gateway.guard import needs, principal
 from gateway.keyed import send_once
 from gateway.problems import FieldFault, not_found
 from gateway.service import GatewayService
@@ -34,14 +33,15 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.WRITE)
     def post() -> Response:
         service.require_caught_up()
-        key = idempotency_key(request.headers.get("Idempotency-Key"))
-        wanted = _request(key or new_id(), read_body(_BODY))
+        wanted = _request(tenancy.record_id(), read_body(_BODY))
+        tenancy.require_project(service, Permission.WRITE, wanted.series_id)
+        tenancy.require_sources(wanted.sources)
 
         def first() -> IngestRequested | None:
             row = service.queries.ingest(wanted.ingest_id)
             return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
-        send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=())
+        send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=("requester",))
         asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
         return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
 
@@ -50,13 +50,14 @@ def blueprint(service: GatewayService) -> Blueprint:
     def every() -> Response:
         parameters.require_known(("limit",))
         limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
-        return json_of({"ingests": [document(service, row) for row in service.queries.ingests(limit)]})
+        rows = service.queries.ingests(limit, tenancy.visible(service))
+        return json_of({"ingests": [document(service, row) for row in rows]})
 
     @routes.get("/<ingest_id>")
     @needs(Permission.READ)
     def get(ingest_id: str) -> Response:
         row = service.queries.ingest(ingest_id)
-        if row is None:
+        if row is None or not tenancy.may_read(service, row["series_id"]):
             service.require_caught_up()
             raise not_found("ingest", ingest_id, "GET /api/v1/ingests lists them")
         return json_of(document(service, row))
@@ -84,6 +85,7 @@ def _request(ingest_id: str, body: IngestBody) -> IngestRequested:
             known_future=body.known_future,
             force=body.force,
             cause=body.cause,
+            requester=principal().requester,
         )
     except ValueError as error:
         raise rule_broken(error, body) from error

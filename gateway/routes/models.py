@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, g, request
 
-from gateway import parameters
+from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import DeployBody, read_body
-from gateway.guard import needs
-from gateway.headers import idempotency_key, new_id, wait_seconds
+from gateway.guard import needs, principal
+from gateway.headers import wait_seconds
 from gateway.keyed import send_once
 from gateway.problems import FieldFault, Problem, not_found
+from gateway.projects_of import Projects
 from gateway.service import GatewayService
 from schemas.models import Deployment
 from schemas.topics import DEPLOYMENTS
@@ -55,15 +56,16 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(())
-        return json_of({"models": models(service)})
+        return json_of({"models": models(service, tenancy.visible(service))})
 
     @routes.get("/<path:model>")
     @needs(Permission.READ)
     def one(model: str) -> Response:
         parameters.require_known(())
-        found = [entry for entry in models(service) if entry["model"] == model]
+        tenancy.require(service, Permission.READ, model, _unknown(model))
+        found = models(service, None, model)
         if not found:
-            raise not_found("model", model, "GET /api/v1/models lists them")
+            raise _unknown(model)
         return json_of(found[0])
 
     @routes.post("/<path:model>/deploy")
@@ -97,11 +99,11 @@ def champion_of(roles: Mapping[str, str]) -> str | None:
     return next((version for version, role in roles.items() if role == "champion"), None)
 
 
-def models(service: GatewayService) -> list[dict[str, Any]]:
-    """Return every model with its versions, newest first."""
-    roles = roles_of(service.queries.deployments())
+def models(service: GatewayService, projects: Projects, model: str | None = None) -> list[dict[str, Any]]:
+    """Return every model of these projects, or one, with its versions, newest first."""
+    roles = roles_of(service.queries.deployments(model))
     by_model: dict[str, dict[str, Any]] = {}
-    for row in service.queries.releases():
+    for row in service.queries.releases(projects, model):
         release = msgspec.json.decode(row["release"])
         of_model = roles.get(row["model"], {})
         entry = by_model.setdefault(
@@ -112,13 +114,18 @@ def models(service: GatewayService) -> list[dict[str, Any]]:
     return list(by_model.values())
 
 
+def _unknown(model: str) -> Problem:
+    return not_found("model", model, "GET /api/v1/models lists them")
+
+
 def _deploy(service: GatewayService, model: str) -> Response:
     service.require_caught_up()
-    key = idempotency_key(request.headers.get("Idempotency-Key"))
+    deployment_id = tenancy.record_id()
     body = read_body(_BODY)
+    tenancy.require(service, Permission.DEPLOY, model, _unknown(model))
     versions = service.queries.versions(model)
     if not versions:
-        raise not_found("model", model, "GET /api/v1/models lists them")
+        raise _unknown(model)
     if body.version not in versions:
         expected = f"one of {', '.join(versions[-10:])}"
         raise Problem(
@@ -129,19 +136,20 @@ def _deploy(service: GatewayService, model: str) -> Response:
         )
     previous = champion_of(roles_of(service.queries.deployments(model)).get(model, {}))
     wanted = Deployment(
-        deployment_id=key or new_id(),
+        deployment_id=deployment_id,
         model=model,
         version=body.version,
         role=body.role,
         previous=previous,
         reason=body.reason,
+        requester=principal().requester,
     )
 
     def first() -> Deployment | None:
         row = service.queries.deployment(wanted.deployment_id)
         return None if row is None else _DEPLOYMENT.decode(row["deployment"])
 
-    placed = send_once(service, DEPLOYMENTS, wanted, g.traceparent, first=first, ignoring=("previous",))
+    placed = send_once(service, DEPLOYMENTS, wanted, g.traceparent, first=first, ignoring=("previous", "requester"))
     is_seen = placed is None or service.projection.wait_written(placed.ends, _patience(service))
     return json_of(first() or wanted, 200 if is_seen else 202)
 

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 import msgspec
 from flask import Blueprint, Response, g, request, url_for
 
-from gateway import parameters
+from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import DecisionBody, read_body
-from gateway.guard import needs
+from gateway.guard import needs, principal
 from gateway.keyed import send_once
 from gateway.problems import Problem, not_found
 from gateway.service import GatewayService
@@ -43,6 +43,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         if after is not None:
             _stored(service, after)
         rows = service.queries.quarantine(
+            projects=tenancy.visible(service),
             series_id=request.args.get("series_id"),
             state=None if state == "any" else state,
             after=after,
@@ -81,12 +82,14 @@ def _decide(service: GatewayService, quarantine_id: str, decision: Literal["rele
     service.require_caught_up()
     body = read_body(_BODY)
     row = _stored(service, quarantine_id)
+    tenancy.require(service, Permission.WRITE, row["series_id"], _unknown(quarantine_id))
     wanted = QuarantineDecided(
         decision_id=content_id("decision", quarantine_id, decision),
         quarantine_id=quarantine_id,
         series_id=row["series_id"],
         decision=decision,
-        decided_by=body.decided_by,
+        # Who has signed in speaks for nobody else.
+        decided_by=principal().name or body.decided_by,
         reason=body.reason,
     )
 
@@ -110,10 +113,14 @@ def _decide(service: GatewayService, quarantine_id: str, decision: Literal["rele
 
 def _stored(service: GatewayService, quarantine_id: str) -> Mapping[str, Any]:
     row = service.queries.quarantined(quarantine_id)
-    if row is None:
+    if row is None or not tenancy.may_read(service, row["series_id"]):
         service.require_caught_up()
-        raise not_found("quarantine", quarantine_id, "GET /api/v1/quarantine lists them")
+        raise _unknown(quarantine_id)
     return row
+
+
+def _unknown(quarantine_id: str) -> Problem:
+    return not_found("quarantine", quarantine_id, "GET /api/v1/quarantine lists them")
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:

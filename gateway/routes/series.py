@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from gateway import parameters
+from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_bytes, json_of
 from gateway.guard import needs
 from gateway.known import point_of_query
 from gateway.observed import columnar, decoded, received_at, utc, versions_of
-from gateway.problems import Problem, not_found
+from gateway.problems import Problem
 from gateway.service import GatewayService
 
 MAX_ROWS = 10_000
@@ -30,7 +30,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(())
-        return json_of({"series": [_line(row) for row in service.queries.series()]})
+        return json_of({"series": [_line(row) for row in service.queries.series(tenancy.visible(service))]})
 
     @routes.get("/<path:series_id>/observations")
     @needs(Permission.READ)
@@ -46,6 +46,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.READ)
     def latest(series_id: str) -> Response:
         parameters.require_known(())
+        _require(service, series_id)
         answer = service.queries.latest_forecast(series_id)
         if answer is None:
             _series(service, series_id)
@@ -64,10 +65,15 @@ def blueprint(service: GatewayService) -> Blueprint:
 
 
 def _series(service: GatewayService, series_id: str) -> Mapping[str, Any]:
+    _require(service, series_id)
     row = service.queries.one_series(series_id)
     if row is None:
-        raise not_found("series", series_id, "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one")
+        raise tenancy.unknown_series(series_id)
     return row
+
+
+def _require(service: GatewayService, series_id: str) -> None:
+    tenancy.require(service, Permission.READ, series_id, tenancy.unknown_series(series_id))
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:

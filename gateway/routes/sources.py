@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, g, url_for
 from msgspec import structs
 
-from gateway import parameters
+from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import SourceBody, invalid, read_body, rule_broken
-from gateway.guard import needs
-from gateway.headers import idempotency_key, new_id
+from gateway.guard import needs, principal
+from gateway.headers import new_id
 from gateway.keyed import send_once
-from gateway.problems import FieldFault, not_found
+from gateway.problems import FieldFault, Problem, not_found
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from runtime.cron import cron_times
@@ -31,6 +31,8 @@ _SCHEDULE = msgspec.json.Decoder(SeriesScheduled)
 _PLAN = msgspec.json.Decoder(RunPlanned)
 _EVENT = msgspec.json.Decoder(IngestEvent)
 _REQUEST = msgspec.json.Decoder(IngestRequested)
+#: Of a schedule, what stands beside it, and what is nobody else's.
+_BESIDE = ("series_id", "requester")
 
 
 def blueprint(service: GatewayService) -> Blueprint:
@@ -41,18 +43,23 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.READ)
     def every() -> Response:
         parameters.require_known(())
-        return json_of({"sources": _documents(service, service.queries.sources())})
+        return json_of({"sources": _documents(service, service.queries.sources(tenancy.visible(service)))})
 
     @routes.get("/<path:series_id>")
     @needs(Permission.READ)
     def one(series_id: str) -> Response:
         parameters.require_known(())
+        tenancy.require(service, Permission.READ, series_id, _unknown(series_id))
         return _answer(service, series_id)
 
     @routes.put("/<path:series_id>")
     @needs(Permission.WRITE)
     def put(series_id: str) -> Response:
         wanted = _schedule(series_id, read_body(_BODY))
+        tenancy.require_project(service, Permission.WRITE, series_id)
+        tenancy.require_sources(wanted.sources)
+        for index, rule in enumerate(wanted.retrain):
+            tenancy.require_within(f"retrain[{index}].model", series_id, rule.model, with_public=False)
         return _write(service, series_id, lambda _before: wanted)
 
     @routes.post("/<path:series_id>/pause")
@@ -105,6 +112,7 @@ def _schedule(series_id: str, body: SourceBody) -> SeriesScheduled:
             is_paused=body.is_paused,
             retrain=tuple(RetrainRule(**structs.asdict(rule)) for rule in body.retrain),
             cause=body.cause,
+            requester=principal().requester,
         )
     except ValueError as error:
         raise rule_broken(error, body) from error
@@ -113,32 +121,38 @@ def _schedule(series_id: str, body: SourceBody) -> SeriesScheduled:
 def _paused(series_id: str, before: SeriesScheduled | None, *, is_paused: bool) -> SeriesScheduled:
     if before is None:
         raise _unknown(series_id)
-    return structs.replace(before, schedule_id=new_id(), is_paused=is_paused)
+    return structs.replace(before, schedule_id=new_id(), is_paused=is_paused, requester=principal().requester)
 
 
 def _write(
     service: GatewayService, series_id: str, wanted_after: Callable[[SeriesScheduled | None], SeriesScheduled]
 ) -> Response:
     """Write a schedule unless it says what the one before says; answer with what holds then."""
+    tenancy.require(service, Permission.WRITE, series_id, _unknown(series_id))
     service.require_caught_up()
     with service.one_at_a_time():
         row = service.queries.source(series_id)
         before = None if row is None else _SCHEDULE.decode(row["schedule"])
         wanted = wanted_after(before)
-        if before is None or structs.replace(wanted, schedule_id=before.schedule_id) != before:
+        if before is None or not _says_the_same(wanted, before):
             placed = service.publish(INGEST_SCHEDULES, wanted, g.traceparent)
             service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
     return _answer(service, series_id)
 
 
+def _says_the_same(wanted: SeriesScheduled, before: SeriesScheduled) -> bool:
+    return structs.replace(wanted, schedule_id=before.schedule_id, requester=before.requester) == before
+
+
 def _run(service: GatewayService, series_id: str) -> Response:
+    tenancy.require(service, Permission.WRITE, series_id, _unknown(series_id))
     service.require_caught_up()
     row = service.queries.source(series_id)
     if row is None:
         raise _unknown(series_id)
     schedule = _SCHEDULE.decode(row["schedule"])
     wanted = IngestRequested(
-        ingest_id=idempotency_key(request.headers.get("Idempotency-Key")) or new_id(),
+        ingest_id=tenancy.record_id(),
         series_id=series_id,
         sources=schedule.sources,
         symbol=schedule.symbol,
@@ -146,13 +160,14 @@ def _run(service: GatewayService, series_id: str) -> Response:
         calendar=schedule.calendar,
         adjust=schedule.adjust,
         known_future=schedule.known_future,
+        requester=principal().requester,
     )
 
     def first() -> IngestRequested | None:
         stored = service.queries.ingest(wanted.ingest_id)
         return None if stored is None or stored["request"] is None else _REQUEST.decode(stored["request"])
 
-    send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=())
+    send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=("requester",))
     document = {"ingest_id": wanted.ingest_id, "series_id": series_id, "state": "queued"}
     return json_of(document, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
 
@@ -165,14 +180,14 @@ def _answer(service: GatewayService, series_id: str) -> Response:
     return json_of(_documents(service, [row])[0])
 
 
-def _unknown(series_id: str) -> Exception:
+def _unknown(series_id: str) -> Problem:
     return not_found("source", series_id, "PUT /api/v1/sources/SERIES_ID schedules one, GET /api/v1/sources lists them")
 
 
 def _documents(service: GatewayService, rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ingests: dict[str, list[Mapping[str, Any]]] = {}
     one = rows[0]["series_id"] if len(rows) == 1 else None
-    for ingest in service.queries.ingests_of_sources(one):
+    for ingest in service.queries.ingests_of_sources(tenancy.visible(service), one):
         ingests.setdefault(ingest["series_id"], []).append(ingest)
     return [_document(service, row, ingests.get(row["series_id"], [])) for row in rows]
 
@@ -191,7 +206,7 @@ def _document(service: GatewayService, row: Mapping[str, Any], ingests: list[Map
         "series_id": schedule.series_id,
         "state": "paused" if schedule.is_paused else "refused" if reason else "active",
         "reason": reason,
-        "schedule": {name: value for name, value in structs.asdict(schedule).items() if name != "series_id"},
+        "schedule": {name: value for name, value in structs.asdict(schedule).items() if name not in _BESIDE},
         "next_run": None if plan is None else plan.next_run,
         "last_ingest": ingest_document(service, ingests[0]) if ingests else None,
         "last_error": failed,

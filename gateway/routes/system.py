@@ -109,7 +109,7 @@ def _status(service: GatewayService) -> dict[str, Any]:
         "waiting_for": missing,
         "services": [_gateway(service), *(_service(service, name) for name in WORK)],
         "topics": _topics(service),
-        "trainings": [training_document(service, row) for row in service.queries.trainings(_SHOWN_TRAININGS)],
+        "trainings": [training_document(service, row) for row in service.queries.trainings(_SHOWN_TRAININGS, None)],
         "alarms": alarms,
     }
 

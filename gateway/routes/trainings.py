@@ -10,12 +10,11 @@ import msgspec
 import structlog
 from flask import Blueprint, Response, g, request, stream_with_context, url_for
 
-from gateway import parameters
-from gateway.access import Permission
+from gateway import parameters, tenancy
+from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
-from gateway.guard import needs
-from gateway.headers import idempotency_key, new_id
+from gateway.guard import needs, principal
 from gateway.keyed import send_once
 from gateway.known import ends_known_at
 from gateway.problems import FieldFault, Problem, not_found
@@ -55,7 +54,8 @@ def blueprint(service: GatewayService) -> Blueprint:
     def every() -> Response:
         parameters.require_known(("limit",))
         limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
-        return json_of({"trainings": [document(service, row) for row in service.queries.trainings(limit)]})
+        rows = service.queries.trainings(limit, tenancy.visible(service))
+        return json_of({"trainings": [document(service, row) for row in rows]})
 
     @routes.get("/<training_id>")
     @needs(Permission.READ)
@@ -98,22 +98,25 @@ def document(service: GatewayService, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _row(service: GatewayService, training_id: str) -> Mapping[str, Any]:
     row = service.queries.training(training_id)
-    if row is None:
+    if row is None or not tenancy.may_read(service, row["model"]):
         service.require_caught_up()
-        raise not_found("training", training_id, "GET /api/v1/trainings lists them")
+        raise _unknown(training_id)
     return row
+
+
+def _unknown(training_id: str) -> Problem:
+    return not_found("training", training_id, "GET /api/v1/trainings lists them")
 
 
 def _post(service: GatewayService) -> Response:
     service.require_caught_up()
-    key = idempotency_key(request.headers.get("Idempotency-Key"))
-    wanted = _request(service, key or new_id(), read_body(_BODY))
+    wanted = _request(service, tenancy.record_id(), read_body(_BODY))
 
     def first() -> TrainingRequested | None:
         row = service.queries.training(wanted.training_id)
         return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
-    send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=("as_of",))
+    send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=("as_of", "requester"))
     document = {"training_id": wanted.training_id, "state": "queued", "model": wanted.model}
     return json_of(document, 202, {"Location": url_for("trainings.get", training_id=wanted.training_id)})
 
@@ -124,15 +127,19 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
         fault = FieldFault(field="series_ids", expected="series_ids or series_id, one of them", found="none or both")
         raise invalid("exactly one of series_ids and series_id must be given", [fault])
     for series_id in series_ids:
+        tenancy.require(service, Permission.READ, series_id, tenancy.unknown_series(series_id))
         if not service.projection.knows_series(series_id):
-            advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
-            raise not_found("series", series_id, advice)
+            raise tenancy.unknown_series(series_id)
+    model = body.model or default_model_name(series_ids[0])
+    tenancy.require_project(service, Permission.TRAIN, model)
+    for index, series_id in enumerate(series_ids):
+        tenancy.require_within(f"series_ids[{index}]", project_of(model), series_id, with_public=True)
     require_trainable(service, body, series_ids)
     ends = _ends(service, body, series_ids)
     try:
         return TrainingRequested(
             training_id=training_id,
-            model=body.model or default_model_name(series_ids[0]),
+            model=model,
             series_ids=series_ids,
             target=body.target,
             columns=body.columns,
@@ -155,6 +162,7 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
             as_of={str(number): end for number, end in sorted(ends.items())},
             known_at=None if body.known_at is None else body.known_at.astimezone(UTC),
             cause=body.cause,
+            requester=principal().requester,
         )
     except ValueError as error:
         raise rule_broken(error, body) from error
@@ -170,6 +178,7 @@ def _ends(service: GatewayService, body: TrainingBody, series_ids: Sequence[str]
 
 def _delete(service: GatewayService, training_id: str) -> Response:
     row = _row(service, training_id)
+    tenancy.require(service, Permission.TRAIN, row["model"], _unknown(training_id))
     if row["event"] is not None and (event := _EVENT.decode(row["event"])).state in FINAL_TRAINING_STATES:
         raise Problem(409, "training-ended", f"a running training was expected, {training_id!r} has {event.state}")
     cancellation = TrainingCancelRequested(

@@ -1,0 +1,114 @@
+"""Whose things are: what the routes ask before they read or write an object of somebody's project.
+
+What somebody may not see is answered as what does not exist: by the same code, so in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import request
+
+from gateway.access import PUBLIC_PROJECTS, Permission, project_of
+from gateway.bodies import invalid
+from gateway.guard import principal
+from gateway.headers import idempotency_key, new_id
+from gateway.problems import FieldFault, Problem, not_found
+from gateway.service import GatewayService
+from schemas.identity import content_id
+
+#: They read what the machine or the network of the operator holds.
+SOURCES_OF_OPERATORS = frozenset({"file", "sql", "s3"})
+
+
+def require(service: GatewayService, permission: Permission, named: str, missing: Problem) -> None:
+    """Let through who may do this to the project of a series or a model.
+
+    Args:
+        service: Knows whose the project is.
+        permission: What for.
+        named: A series id, the name of a model, or a project id.
+        missing: The answer for a thing that does not exist.
+
+    Raises:
+        Problem: ``missing``, or 403 for a member whose role is too low.
+    """
+    service.access.require(principal(), permission, project_of(named), missing)
+
+
+def may_read(service: GatewayService, named: str) -> bool:
+    """Return whether the caller may look at the project of a series or a model."""
+    return service.access.may(principal(), Permission.READ, project_of(named))
+
+
+def visible(service: GatewayService) -> frozenset[str] | None:
+    """Return the projects that the caller may read; ``None``: all there are."""
+    return service.access.visible(principal())
+
+
+def unknown_series(series_id: str) -> Problem:
+    """Return the answer for a series that does not exist, or not for the caller."""
+    return not_found("series", series_id, "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one")
+
+
+def require_project(service: GatewayService, permission: Permission, named: str) -> None:
+    """Let through who may bring something new into the project of a series or a model.
+
+    Raises:
+        Problem: 404 for a project that is not the caller's, 403 for a member whose role is too low.
+    """
+    project = project_of(named)
+    advice = "ids begin with a project of yours, GET /api/v1/projects lists them"
+    require(service, permission, project, not_found("project", project, advice))
+
+
+def record_id() -> str:
+    """Return the id of what the current request writes to the log.
+
+    A key of the caller names one thing of its organisation, so that two organisations can have the same key; on a
+    machine of one's own the id is the key.
+
+    Raises:
+        Problem: 400; the key has characters that it may not have.
+    """
+    return own_id(idempotency_key(request.headers.get("Idempotency-Key")) or new_id())
+
+
+def own_id(key: str) -> str:
+    """Return the id in the log of what the caller names by ``key``."""
+    asking = principal()
+    return content_id("key", asking.organisation_id, key) if asking.name else key
+
+
+def require_sources(sources: Iterable[str]) -> None:
+    """Keep sources that read what is the operator's to operators.
+
+    Raises:
+        Problem: 422.
+    """
+    if principal().is_operator:
+        return
+    for source in sources:
+        if source in SOURCES_OF_OPERATORS:
+            expected = "a source that reads nothing of this installation, such as upload or url"
+            fault = FieldFault(field="sources", expected=expected, found=source)
+            raise invalid(f"the source {source} is for operators: {expected} was expected", [fault])
+
+
+def require_within(field: str, project: str, named: str, *, with_public: bool) -> None:
+    """Keep what works together within one project; operators may combine anything.
+
+    Args:
+        field: Where the name stands.
+        project: That of the thing that is made.
+        named: A series or a model that the caller may look at.
+        with_public: Whether it may be in a public project.
+
+    Raises:
+        Problem: 422.
+    """
+    found = project_of(named)
+    if principal().is_operator or found == project or (with_public and found in PUBLIC_PROJECTS):
+        return
+    expected = f"a name in the project {project}" + (" or in a public one" if with_public else "")
+    raise invalid(f"{field} must be {expected}, was {named}", [FieldFault(field=field, expected=expected, found=named)])
