@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.access import project_of
+from gateway.history import ISSUED, REFUSED, Row, organisation_of, subject, word
 from runtime.incoming import Incoming
+from schemas.appends import AppendRequested
 from schemas.forecasts import ForecastIssued, ForecastRefused, ForecastRequestBatch, ForecastRequested
 from schemas.identity import digest_of
 from schemas.ingests import IngestEvent, IngestRequested
@@ -20,7 +23,8 @@ from schemas.record import Record
 from schemas.schedules import RunPlanned, SeriesScheduled
 from schemas.trainings import TrainingCancelRequested, TrainingEvent, TrainingRequested
 
-Row = dict[str, Any]
+#: The state of what nobody has told of yet.
+QUEUED = "queued"
 _ENCODER = msgspec.json.Encoder()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -105,13 +109,39 @@ def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> No
     )
 
 
+def _asked(incoming: Incoming, of: str, requester: str, cause: str) -> Row:
+    """Return the columns that say who asked for something of the series or model ``of``, when and why."""
+    asked = {"time_ms": incoming.message.timestamp_ms, "project": project_of(of), "cause": word(cause)}
+    return asked | _asker(requester)
+
+
+def _asker(requester: str) -> Row:
+    return {"requester": word(requester), "organisation_id": organisation_of(word(requester))}
+
+
 def _ingest_request(rows: Rows, incoming: Incoming, request: IngestRequested) -> None:
     rows.ingest_requests.append(
         {
+            **_asked(incoming, request.series_id, request.requester, request.cause),
             "ingest_id": request.ingest_id,
             "series_id": request.series_id,
             "requested_ms": incoming.message.timestamp_ms,
             "request": incoming.message.value,
+            "state": QUEUED,
+        }
+    )
+
+
+def _append(rows: Rows, incoming: Incoming, append: AppendRequested) -> None:
+    # What was asked stands in the log; kept here it would only be the rows once more.
+    rows.ingest_requests.append(
+        {
+            **_asked(incoming, append.series_id, "", append.cause),
+            "ingest_id": append.ingest_id,
+            "series_id": append.series_id,
+            "requested_ms": incoming.message.timestamp_ms,
+            "request": None,
+            "state": QUEUED,
         }
     )
 
@@ -119,9 +149,11 @@ def _ingest_request(rows: Rows, incoming: Incoming, request: IngestRequested) ->
 def _ingest_event(rows: Rows, incoming: Incoming, event: IngestEvent) -> None:
     rows.ingest_events.append(
         {
+            **_asked(incoming, event.series_id, "", ""),
             "event_id": incoming.envelope.id,
             "log_offset": incoming.message.offset,
             "ingest_id": event.ingest_id,
+            "state": event.state,
             "series_id": event.series_id,
             "event": incoming.message.value,
             "event_ms": incoming.message.timestamp_ms,
@@ -176,12 +208,14 @@ def _run_plan(rows: Rows, incoming: Incoming, plan: RunPlanned) -> None:
 def _training_request(rows: Rows, incoming: Incoming, request: TrainingRequested) -> None:
     rows.training_requests.append(
         {
+            **_asked(incoming, request.model, request.requester, request.cause),
             "training_id": request.training_id,
             "model": request.model,
             "series_id": request.series_ids[0],
             "requested_ms": incoming.message.timestamp_ms,
             "request": incoming.message.value,
             "is_cancel_requested": False,
+            "state": QUEUED,
         }
     )
 
@@ -193,8 +227,11 @@ def _training_cancellation(rows: Rows, _incoming: Incoming, cancellation: Traini
 def _training_event(rows: Rows, incoming: Incoming, event: TrainingEvent) -> None:
     rows.training_events.append(
         {
+            **_asked(incoming, event.model, "", ""),
             "event_id": incoming.envelope.id,
             "training_id": event.training_id,
+            "state": event.state,
+            "version": event.version,
             "model": event.model,
             "series_id": event.series_id,
             "log_offset": incoming.message.offset,
@@ -232,10 +269,19 @@ def _deployment(rows: Rows, incoming: Incoming, deployment: Deployment) -> None:
 
 
 def _forecast_request(rows: Rows, incoming: Incoming, request: ForecastRequested) -> None:
+    project, model = subject(request.series_id, request.model)
     rows.forecast_requests.append(
         {
             "request_id": request.request_id,
             "series_id": request.series_id,
+            "time_ms": incoming.message.timestamp_ms,
+            "project": project,
+            **_asker(request.requester),
+            "cause": word(request.cause),
+            "model": model,
+            "version": (request.model or "").partition(":")[2] or None,
+            "horizon": request.horizon,
+            "batch_id": request.batch_id,
             "wish": wish_of(request),
             "is_pinned": request.as_of is not None,
             "log_partition": incoming.message.partition,
@@ -253,19 +299,50 @@ def _forecast(rows: Rows, incoming: Incoming, answer: ForecastIssued | ForecastR
     rows.forecasts.append(
         {
             "request_id": answer.request_id,
-            "forecast_id": answer.forecast_id if isinstance(answer, ForecastIssued) else None,
             "series_id": answer.series_id,
             "log_partition": incoming.message.partition,
             "log_offset": incoming.message.offset,
             "answer": incoming.message.value,
-            "digest": digest_of(answer.content()) if isinstance(answer, ForecastIssued) else "",
+            "answered_ms": incoming.message.timestamp_ms,
+            "cause": word(answer.cause),
+            **(_issue(answer) if isinstance(answer, ForecastIssued) else _refusal(answer)),
         }
     )
+
+
+def _issue(answer: ForecastIssued) -> Row:
+    return {
+        "status": ISSUED,
+        "forecast_id": answer.forecast_id,
+        "digest": digest_of(answer.content()),
+        "project": subject(answer.series_id, answer.model.name)[0],
+        "model": answer.model.name,
+        "version": answer.model.version,
+        "horizon": len(answer.steps),
+        "cutoff": None if answer.cutoff is None else int(answer.cutoff.timestamp()),
+        "code": None,
+    }
+
+
+def _refusal(answer: ForecastRefused) -> Row:
+    project, model = subject(answer.series_id, None)
+    return {
+        "status": REFUSED,
+        "forecast_id": None,
+        "digest": "",
+        "project": project,
+        "model": model,
+        "version": None,
+        "horizon": None,
+        "cutoff": None,
+        "code": word(answer.code),
+    }
 
 
 _ADDERS: dict[type[Record], Callable[[Rows, Incoming, Any], None]] = {
     ObservationBatch: _observations,
     IngestRequested: _ingest_request,
+    AppendRequested: _append,
     IngestEvent: _ingest_event,
     SeriesScheduled: _schedule,
     RunPlanned: _run_plan,

@@ -17,7 +17,9 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from gateway import tables
 from gateway.folding import fold
-from gateway.rows import Row, Rows
+from gateway.history import Row
+from gateway.history_writer import write_history
+from gateway.rows import Rows
 from runtime.broker import TopicPartition
 from runtime.errors import RuntimeFault, TransientError
 
@@ -123,14 +125,14 @@ class Store:
         """
         with translated(), self.engine.begin() as connection:
             self._move(connection, before, after)
-            alarms = self._forecasts(connection, rows.forecasts, topics["forecasts"])
+            alarms, answers = self._forecasts(connection, rows.forecasts, topics["forecasts"])
             alarms += self._models(connection, rows, topics)
             self._observations(connection, rows.observation_batches)
             self._ingests(connection, rows)
             self._first_wins(connection, tables.QUARANTINE, rows.quarantine)
             self._first_wins(connection, tables.QUARANTINE_DECISIONS, rows.quarantine_decisions)
             self._trainings(connection, rows)
-            self._requests(connection, rows.forecast_requests)
+            self._history(connection, rows.forecast_requests, answers)
             self._first_wins(connection, tables.ALARMS, [vars(alarm) for alarm in alarms])
             return alarms
 
@@ -216,31 +218,46 @@ class Store:
         self._last_wins(connection, tables.SERIES, [_only(tables.SERIES, line) for line in folded.lines])
 
     def _ingests(self, connection: Connection, rows: Rows) -> None:
-        self._last_wins(connection, tables.INGESTS, rows.ingest_requests)
+        self._requested(connection, tables.INGESTS, rows.ingest_requests)
         events = self._new(connection, tables.INGEST_EVENTS, rows.ingest_events)
-        self._last_wins(connection, tables.INGESTS, [_only(tables.INGESTS, row) for row in events])
+        self._told(connection, tables.INGESTS, events)
         self._newest_wins(connection, tables.SCHEDULES, rows.schedules)
         self._newest_wins(connection, tables.RUN_PLANS, rows.run_plans)
 
     def _trainings(self, connection: Connection, rows: Rows) -> None:
         table = tables.TRAININGS
-        if rows.training_requests:
-            # The first request of an id counts; an event may have been projected before it.
-            statement = self._insert(table)
-            changed = {name: statement.excluded[name] for name in ("model", "series_id", "requested_ms", "request")}
-            first = statement.on_conflict_do_update(
-                index_elements=["training_id"], set_=changed, where=table.c.request.is_(None)
-            )
-            connection.execute(first, rows.training_requests)
+        self._requested(connection, table, rows.training_requests)
         events = self._new(connection, tables.TRAINING_EVENTS, rows.training_events)
-        if events:
-            statement = self._insert(table)
-            changed = {name: statement.excluded[name] for name in ("event", "event_ms")}
-            newest = [_only(table, row) | {"is_cancel_requested": False} for row in events]
-            connection.execute(statement.on_conflict_do_update(index_elements=["training_id"], set_=changed), newest)
+        self._told(connection, table, [row | {"is_cancel_requested": False} for row in events])
         if rows.training_cancellations:
             cancel = update(table).where(table.c.training_id == bindparam("of_training_id"))
             connection.execute(cancel.values(is_cancel_requested=True), rows.training_cancellations)
+
+    def _requested(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+        """Write what was asked for: the first request of an id counts; an event may have been projected before it."""
+        if rows:
+            statement = self._insert(table)
+            (key,) = table.primary_key.columns
+            kept = (key.name, "state", "is_cancel_requested")
+            changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
+            first = statement.on_conflict_do_update(
+                index_elements=[key.name], set_=changed, where=table.c.requested_ms.is_(None)
+            )
+            connection.execute(first, rows)
+
+    def _told(self, connection: Connection, table: Table, events: list[Row]) -> None:
+        """Write how it goes; of what was asked, an event says only what the request has not said."""
+        if events:
+            statement = self._insert(table)
+            (key,) = table.primary_key.columns
+            told = ("event", "event_ms", "state", "version")
+            changed = {name: statement.excluded[name] for name in told if name in table.columns}
+            rows = [_only(table, row) for row in events]
+            connection.execute(statement.on_conflict_do_update(index_elements=[key.name], set_=changed), rows)
+
+    def _history(self, connection: Connection, requests: list[Row], answers: list[Row]) -> None:
+        if requests or answers:
+            write_history(connection, self._insert, requests, answers)
 
     def _models(self, connection: Connection, rows: Rows, topics: Mapping[str, str]) -> list[Alarm]:
         releases, deployments = tables.MODEL_VERSIONS, tables.DEPLOYMENTS
@@ -265,33 +282,26 @@ class Store:
                 alarms.append(Alarm(*place, "one-deployment-two-contents", key))
         return alarms
 
-    def _requests(self, connection: Connection, rows: list[Row]) -> None:
+    def _forecasts(self, connection: Connection, rows: list[Row], topic: str) -> tuple[list[Alarm], list[Row]]:
+        """Write the answers; return the broken invariants and the rows that say what counts, repeats among them."""
         if not rows:
-            return
-        table = tables.FORECAST_REQUESTS
-        statement = self._insert(table)
-        changed = {name: statement.excluded[name] for name in rows[0] if name != "request_id"}
-        # The first pinned record of a request is the one that counts.
-        counts = (~table.c.is_pinned) & statement.excluded["is_pinned"]
-        upsert = statement.on_conflict_do_update(index_elements=["request_id"], set_=changed, where=counts)
-        connection.execute(upsert, rows)
-
-    def _forecasts(self, connection: Connection, rows: list[Row], topic: str) -> list[Alarm]:
-        if not rows:
-            return []
+            return [], []
         answers, contents = tables.FORECASTS, tables.FORECAST_CONTENTS
         known_answers = _known(connection, answers.c.request_id, answers.c.answer, [r["request_id"] for r in rows])
         issued = [row for row in rows if row["forecast_id"] is not None]
         known_digests = _known(
             connection, contents.c.forecast_id, contents.c.digest, [r["forecast_id"] for r in issued]
         )
-        alarms, new_answers, new_contents = [], [], []
+        alarms: list[Alarm] = []
+        new_answers, new_contents, counting = [], [], []
         for row in rows:
             place = (topic, row["log_partition"], row["log_offset"])
             answer = known_answers.setdefault(row["request_id"], row["answer"])
             if answer is row["answer"]:
                 new_answers.append(_only(answers, row))
-            elif answer != row["answer"]:
+            if answer == row["answer"]:
+                counting.append(row)
+            else:
                 alarms.append(Alarm(*place, "one-request-two-answers", row["request_id"]))
             if row["forecast_id"] is None:
                 continue
@@ -303,7 +313,7 @@ class Store:
                 alarms.append(Alarm(*place, "one-forecast-id-two-contents", row["forecast_id"]))
         self._first_wins(connection, answers, new_answers)
         self._first_wins(connection, contents, new_contents)
-        return alarms
+        return alarms, counting
 
 
 def _write_many(connection: Connection, statement: Any, rows: list[Row]) -> None:

@@ -6,9 +6,30 @@ Times are seconds (`time`), milliseconds (`*_ms`) or microseconds (`*_us`) since
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 METADATA = MetaData()
+_MAX_WORD = 100
+
+
+def _asked() -> tuple[Column[Any], ...]:
+    """Return the columns of what was asked for by somebody."""
+    return (
+        #: When it was asked for, by the broker; where that is not in the log, when it was first told of.
+        Column("time_ms", BigInteger, nullable=False),
+        Column("project", String(200), nullable=False),
+        #: As the record says: `organisation_id/user/ID`, `organisation_id/key/ID` or empty.
+        Column("requester", String(128), nullable=False),
+        Column("organisation_id", String(128), nullable=False),
+        Column("cause", String(_MAX_WORD), nullable=False),
+    )
+
+
+def _partial(name: str, where: str, *columns: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
 
 #: How far each partition is projected: written in the same transaction as the rows.
 POSITIONS = Table(
@@ -77,12 +98,16 @@ INGESTS = Table(
     METADATA,
     Column("ingest_id", String(128), primary_key=True),
     Column("series_id", String(200), nullable=False),
+    *_asked(),
     Column("requested_ms", BigInteger),
     Column("request", LargeBinary),
-    #: The newest `IngestEvent`.
+    #: The newest `IngestEvent`, and its state; `queued` before the first.
     Column("event", LargeBinary),
     Column("event_ms", BigInteger),
+    Column("state", String(20), nullable=False),
     Index("ingests_by_series", "series_id", "requested_ms"),
+    Index("ingests_by_time", "time_ms"),
+    Index("ingests_by_project", "project", "time_ms"),
 )
 #: The newest `SeriesScheduled` of each series.
 SCHEDULES = Table(
@@ -142,12 +167,18 @@ TRAININGS = Table(
     Column("training_id", String(128), primary_key=True),
     Column("model", String(200), nullable=False),
     Column("series_id", String(200), nullable=False),
+    *_asked(),
     Column("requested_ms", BigInteger),
     Column("request", LargeBinary),
     Column("is_cancel_requested", Boolean, nullable=False, default=False),
-    #: The newest `TrainingEvent`.
+    #: The newest `TrainingEvent`, and its state; `queued` before the first.
     Column("event", LargeBinary),
     Column("event_ms", BigInteger),
+    Column("state", String(20), nullable=False),
+    #: Of the release.
+    Column("version", String(20)),
+    Index("trainings_by_time", "time_ms"),
+    Index("trainings_by_project", "project", "time_ms"),
 )
 TRAINING_EVENTS = Table(
     "training_events",
@@ -181,16 +212,58 @@ DEPLOYMENTS = Table(
     Column("deployment", LargeBinary, nullable=False),
     Index("deployments_by_model", "model", "log_offset"),
 )
+#: One row a request, joined with its answer: what the history is filtered by. Which of the two was read first changes
+#: nothing, see `gateway.history`.
 FORECAST_REQUESTS = Table(
     "forecast_requests",
     METADATA,
     Column("request_id", String(128), primary_key=True),
     Column("series_id", String(200)),
-    #: Digest of what was asked, without `as_of`: the same key with another one is refused.
-    Column("wish", String(64), nullable=False),
-    Column("is_pinned", Boolean, nullable=False),
-    Column("log_partition", Integer, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
+    *_asked(),
+    #: Who may see the row: the project; of a public one, the project and who asked: `market/ORGANISATION_ID`.
+    Column("tenant", String(300), nullable=False),
+    #: That answered; before, the one that was asked for, or that is named after the series.
+    Column("model", String(240), nullable=False),
+    Column("version", String(240)),
+    Column("horizon", Integer),
+    Column("batch_id", String(128)),
+    #: `pending`, `issued`, `refused`.
+    Column("status", String(20), nullable=False),
+    #: Of a refusal.
+    Column("code", String(_MAX_WORD)),
+    Column("forecast_id", String(128)),
+    #: Start of the last observation used.
+    Column("cutoff", BigInteger),
+    Column("answered_ms", BigInteger),
+    #: Digest of what was asked, without `as_of`: the same key with another one is refused. Null, like what follows,
+    #: while only the answer is known.
+    Column("wish", String(64)),
+    Column("is_pinned", Boolean),
+    Column("log_partition", Integer),
+    Column("log_offset", BigInteger),
+    Index("forecast_requests_by_time", "time_ms"),
+    Index("forecast_requests_by_series", "series_id", "time_ms"),
+    Index("forecast_requests_by_model", "model", "time_ms"),
+    Index("forecast_requests_by_version", "version", "time_ms"),
+    Index("forecast_requests_by_tenant", "tenant", "time_ms"),
+    # The rest is what few rows have: of most installations most rows are issued, and asked for by nobody by name.
+    _partial("forecast_requests_by_requester", "requester <> ''", "requester", "time_ms"),
+    _partial("forecast_requests_by_status", "status <> 'issued'", "status", "time_ms"),
+    _partial("forecast_requests_by_batch", "batch_id IS NOT NULL", "batch_id", "time_ms"),
+)
+#: How many forecasts were asked for, counted from `forecast_requests`: a year of them is summed without reading it.
+USAGE = Table(
+    "usage",
+    METADATA,
+    #: Days since the epoch, UTC.
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("project", String(200), primary_key=True),
+    Column("organisation_id", String(128), primary_key=True),
+    Column("model", String(240), primary_key=True),
+    Column("requester", String(128), primary_key=True),
+    Column("forecasts", BigInteger, nullable=False),
+    Column("issued", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 FORECASTS = Table(

@@ -122,7 +122,7 @@ def test_rows_and_positions_are_written_together_or_not_at_all(store: Store, mon
         raise KeyboardInterrupt
 
     # The last step of the transaction; goes red when `Store.apply` uses more than one transaction.
-    monkeypatch.setattr(Store, "_requests", killed)
+    monkeypatch.setattr(Store, "_history", killed)
     with pytest.raises(KeyboardInterrupt):
         write(store, messages)
 
@@ -150,7 +150,7 @@ def test_the_first_pinned_record_of_a_request_counts(store: Store) -> None:
     for message in messages:
         write(store, [message])
 
-    ((_, _, wish, is_pinned, _, offset),) = contents(store)["forecast_requests"]
+    ((*_, wish, is_pinned, _, offset),) = contents(store)["forecast_requests"]
     assert (is_pinned, offset) == (True, 1)
     assert wish == rows_of(messages[1:2]).forecast_requests[0]["wish"]
 
