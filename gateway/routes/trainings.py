@@ -109,16 +109,26 @@ def _unknown(training_id: str) -> Problem:
 
 
 def _post(service: GatewayService) -> Response:
+    wanted = start(service, tenancy.record_id(), read_body(_BODY))
+    document = {"training_id": wanted.training_id, "state": "queued", "model": wanted.model}
+    return json_of(document, 202, {"Location": url_for("trainings.get", training_id=wanted.training_id)})
+
+
+def start(service: GatewayService, training_id: str, body: TrainingBody) -> TrainingRequested:
+    """Ask for a training, once for each id.
+
+    Raises:
+        Problem: The body asks for what cannot be, or for what is not the caller's.
+    """
     service.require_caught_up()
-    wanted = _request(service, tenancy.record_id(), read_body(_BODY))
+    wanted = _request(service, training_id, body)
 
     def first() -> TrainingRequested | None:
         row = service.queries.training(wanted.training_id)
         return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
     send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=("as_of", "requester"))
-    document = {"training_id": wanted.training_id, "state": "queued", "model": wanted.model}
-    return json_of(document, 202, {"Location": url_for("trainings.get", training_id=wanted.training_id)})
+    return wanted
 
 
 def _request(service: GatewayService, training_id: str, body: TrainingBody) -> TrainingRequested:
