@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +12,7 @@ from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.problems import FieldFault, Problem
+from schemas.calendars import require_calendar
 from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
 from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId, UtcTime
@@ -32,6 +34,10 @@ Horizon = Annotated[int, Meta(ge=1, le=1000, description="Steps ahead, 1 to 1000
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request body; unknown fields are refused by name, since a misspelt option must not pass in silence."""
+
+
+class SecretBody(Body, frozen=True, kw_only=True):
+    """A request body with secrets in it: what is wrong with it is told without repeating anything of it."""
 
 
 class ForecastBody(Body, frozen=True, kw_only=True):
@@ -126,6 +132,9 @@ class IngestBody(Body, frozen=True, kw_only=True):
     force: bool = False
     cause: str = "user"
 
+    def __post_init__(self) -> None:
+        require_calendar(self.calendar)
+
 
 class RetrainBody(RetrainRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a model is trained again: after so many observations, by the clock, or both."""
@@ -152,6 +161,9 @@ class SourceBody(Body, frozen=True, kw_only=True):
     retrain: Annotated[tuple[RetrainBody, ...], Meta(max_length=50)] = ()
     cause: str = "user"
 
+    def __post_init__(self) -> None:
+        require_calendar(self.calendar)
+
 
 class DecisionBody(Body, frozen=True, kw_only=True):
     """Who let held rows in, or threw them away, and why; all may be left out."""
@@ -168,6 +180,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
 
 
+def _not_shown(value: Any) -> str:
+    return f"{type(value).__name__} (not shown)"
+
+
 def _expected(message: str) -> str:
     """Return the rule in a msgspec message such as ``Expected `int` <= 1000 - at `$.horizon` ``."""
     return message.split(" - at `", maxsplit=1)[0].removeprefix("Expected ")
@@ -176,11 +192,12 @@ def _expected(message: str) -> str:
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
     """Return every field of the decoded JSON ``raw`` that ``body_type`` cannot take, each judged on its own."""
     if not isinstance(raw, dict):
-        return [FieldFault(field="", expected="a JSON object", found=_shown(raw))]
+        return [FieldFault(field="", expected="a JSON object", found=type(raw).__name__)]
     fields = {field.encode_name: field for field in msgspec.structs.fields(body_type)}
+    shown = _not_shown if issubclass(body_type, SecretBody) else _shown
     known = ", ".join(fields)
     faults = [
-        FieldFault(field=name, expected=f"one of the fields {known}", found=_shown(value))
+        FieldFault(field=name, expected=f"one of the fields {known}", found=shown(value))
         for name, value in raw.items()
         if name not in fields
     ]
@@ -193,7 +210,7 @@ def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
             msgspec.convert(raw[name], field.type, strict=True)
         except msgspec.ValidationError as error:
             path = str(error).partition(" - at `$")[2].rstrip("`")
-            faults.append(FieldFault(field=name + path, expected=_expected(str(error)), found=_shown(raw[name])))
+            faults.append(FieldFault(field=name + path, expected=_expected(str(error)), found=shown(raw[name])))
     return faults
 
 
@@ -204,11 +221,13 @@ def invalid(detail: str, faults: list[FieldFault]) -> Problem:
 
 def rule_broken(error: ValueError, body: Body) -> Problem:
     """Return the 422 for a rule over several fields; its sentence starts with, or names, the field."""
-    text = str(error)
+    return _broken(str(error), {name: getattr(body, name) for name in body.__struct_fields__})
+
+
+def _broken(text: str, values: Mapping[str, Any]) -> Problem:
     words = text.replace("[", " ").split()
-    names = sorted((name for name in body.__struct_fields__ if name in words), key=words.index)
-    found = {name: getattr(body, name) for name in names}
-    faults = [FieldFault(field=name, expected=text, found=_shown(value)) for name, value in found.items()]
+    names = sorted((name for name in values if name in words), key=words.index)
+    faults = [FieldFault(field=name, expected=text, found=_shown(values[name])) for name in names]
     return invalid(text, faults[:1])
 
 
@@ -245,8 +264,8 @@ def _fault_of(content: bytes, error: Exception, body_type: type[B]) -> Problem:
         detail = f"the body must be JSON in UTF-8 (NaN and Infinity are not JSON): {malformed}"
         return Problem(400, "malformed-json", detail)
     faults = field_faults(raw, body_type)
-    if not faults:
-        return invalid(str(error), [])
+    if not faults:  # each field may be as it is; a rule of the body says otherwise
+        return _broken(str(error), raw)
     named = "; ".join(
         f"{fault.field or 'the body'}: expected {fault.expected}, found {fault.found}" for fault in faults
     )

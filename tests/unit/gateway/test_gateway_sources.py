@@ -140,6 +140,7 @@ def test_what_the_ingestor_says_of_an_older_schedule_does_not_count(world: World
         ({"retrain": [{"model": "shop/apples-1d", "cron": "x"}]}, "cron"),
         ({"retrain": [{"model": "shop/apples-1d", "every": 3}]}, "retrain[0]"),
         ({"crom": "0 6 * * *"}, "crom"),
+        ({"calendar": "NOPE"}, "calendar"),  # red without `SourceBody.__post_init__`
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused(shared_world: World, changes: dict[str, Any], field: str) -> None:
