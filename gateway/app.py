@@ -15,6 +15,7 @@ from gateway.accounts.keyring import cookie_secret
 from gateway.content_security import policy
 from gateway.headers import correlation_id
 from gateway.routes import (
+    batches,
     forecasts,
     ingests,
     models,
@@ -77,7 +78,19 @@ def create_app(
     app.extensions[EXTENSION] = service
     problems.install(app)
     _install_correlation(app, service)
-    for resource in (forecasts, series, trainings, models, ingests, observations, sources, uploads, quarantine, system):
+    for resource in (
+        forecasts,
+        batches,
+        series,
+        trainings,
+        models,
+        ingests,
+        observations,
+        sources,
+        uploads,
+        quarantine,
+        system,
+    ):
         app.register_blueprint(resource.blueprint(service))
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)

@@ -92,11 +92,12 @@ class Dispatcher:
             self._wakeup.notify()
         self._thread.join(timeout_seconds)
 
-    def put(self, waiting: Waiting) -> None:
-        """Queue a request; it is on its way at once when nothing else is."""
+    def put(self, waiting: Sequence[Waiting]) -> None:
+        """Queue requests, together; they are on their way at once when nothing else is."""
         with self._wakeup:
-            self._waiting.append(waiting)
-            if self._sending_since is None and len(self._waiting) == 1:
+            is_first = not self._waiting
+            self._waiting += waiting
+            if self._sending_since is None and is_first:
                 self._wakeup.notify()
 
     def is_stuck(self) -> bool:

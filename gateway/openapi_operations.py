@@ -5,6 +5,8 @@ from __future__ import annotations
 from gateway import openapi_answers as answers
 from gateway import openapi_examples as examples
 from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
+from gateway.openapi_batches import BATCHES
+from gateway.openapi_observations import OBSERVATIONS
 from gateway.openapi_parts import Operation, Sent
 from gateway.openapi_series import FORECASTS, SERIES
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
@@ -295,7 +297,20 @@ CONTRACT = (
     Operation(method="get", path="/docs", id="getSwaggerUi", tag="pages", summary="Try the API", answers={200: _HTML}),
     Operation(method="get", path="/redoc", id="getReDoc", tag="pages", summary="Read the API", answers={200: _HTML}),
 )
-OPERATIONS = (*FORECASTS, *SERIES, *TRAININGS, *MODELS, *INGESTS, *SOURCES, *UPLOADS, *QUARANTINE, *SYSTEM, *CONTRACT)
+OPERATIONS = (
+    *FORECASTS,
+    *BATCHES,
+    *SERIES,
+    *TRAININGS,
+    *MODELS,
+    *INGESTS,
+    *OBSERVATIONS,
+    *SOURCES,
+    *UPLOADS,
+    *QUARANTINE,
+    *SYSTEM,
+    *CONTRACT,
+)
 TAGS = {
     "forecasts": "Asked for, waited for, read again.",
     "series": "What has been observed.",

@@ -167,6 +167,19 @@ PARAMETERS: dict[str, JsonObject] = {
         {"type": "string", "pattern": r"^[0-9]{1,18}\.-?[0-9]{1,12}$"},
         "12.1735776000",
     ),
+    "batch_id": _parameter("batch_id", "path", "The id that the batch was answered with.", _ID, "batch-1"),
+    "batch_limit": _parameter(
+        "limit",
+        "query",
+        "Most entries that are returned.",
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+    ),
+    "batch_cursor": _parameter(
+        "cursor",
+        "query",
+        "Only entries behind this one; it comes in the path of the next page.",
+        {"type": "string", "pattern": "^[0-9a-f]{32}-[0-9]{4}$"},
+    ),
     "schema_name": _parameter("name", "path", "A record type, e.g. `ForecastIssued`.", TEXT, "ForecastIssued"),
 }
 
@@ -186,6 +199,7 @@ PROBLEMS: dict[str, str] = {
     "invalid-idempotency-key": "The header Idempotency-Key has other characters or more than it may.",
     "unknown-series": "No observations of the series are known.",
     "unknown-forecast": "Neither a request nor a forecast has this id.",
+    "unknown-batch": "No request of the batch is known.",
     "unknown-training": "No training has this id.",
     "unknown-source": "The series has no schedule.",
     "unknown-ingest": "No ingest has this id.",

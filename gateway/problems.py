@@ -75,9 +75,9 @@ def not_found(kind: str, found: str, advice: str) -> Problem:
     )
 
 
-def response_of(problem: Problem) -> Response:
-    """Return the problem document as an answer to the current request."""
-    document: dict[str, Any] = {
+def document_of(problem: Problem) -> dict[str, Any]:
+    """Return the problem document, within the current request."""
+    return {
         "type": TYPE_PREFIX + problem.code,
         "title": problem.code.replace("-", " ").capitalize(),
         "status": problem.status,
@@ -87,7 +87,11 @@ def response_of(problem: Problem) -> Response:
         **problem.extensions,
         "errors": problem.errors,
     }
-    response = Response(msgspec.json.encode(document), problem.status, content_type=PROBLEM_TYPE)
+
+
+def response_of(problem: Problem) -> Response:
+    """Return the problem document as an answer to the current request."""
+    response = Response(msgspec.json.encode(document_of(problem)), problem.status, content_type=PROBLEM_TYPE)
     response.headers.update(problem.headers)
     return response
 

@@ -13,12 +13,16 @@ from gateway.access import Access
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.keyring import Keyring
 from gateway.accounts.people import People
+from gateway.accounts.project_rows import ProjectRows
 from gateway.accounts.projects import ProjectRegistry
 from gateway.accounts.tokens import Tokens
+from gateway.batches import Batches
 from gateway.dispatcher import Dispatcher
+from gateway.door import Door
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
 from gateway.problems import unavailable
+from gateway.project_queries import ProjectQueries
 from gateway.projection import OWNED, Junk, Projection
 from gateway.queries import Queries
 from gateway.settings import GatewaySettings
@@ -72,8 +76,11 @@ class GatewayService:
         self.meters = Meters()
         self.queries = Queries(store)
         self.versions = Versions(store.engine)
+        self.project_queries = ProjectQueries(store)
+        self.batches = Batches(store.engine)
         self.accounts = accounts
         self.projects = ProjectRegistry(accounts)
+        self.project_rows = ProjectRows(accounts)
         self.access = Access(self.projects)
         self.people = People(accounts)
         self.keyring = Keyring(accounts, token_seconds=settings.access_token_seconds)
@@ -92,6 +99,12 @@ class GatewayService:
             clock=clock,
             delivery_timeout_seconds=settings.delivery_timeout_seconds,
             stuck_after_seconds=settings.stuck_after_seconds,
+        )
+        self.door = Door(
+            settings.max_waiting_requests,
+            dispatcher=self.dispatcher,
+            require_caught_up=self.require_caught_up,
+            meters=self.meters,
         )
         self.projection = Projection(
             broker=broker,

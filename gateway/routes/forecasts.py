@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from http import HTTPStatus
 
 import msgspec
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, request, url_for
 
+from gateway import tenancy
 from gateway.access import Permission
 from gateway.answers import json_bytes, json_of, refusal
-from gateway.bodies import ForecastBody, read_body, rule_broken
-from gateway.dispatcher import Waiting
+from gateway.bodies import ForecastBody, read_body
+from gateway.forecast_access import reader
+from gateway.forecast_requests import ForecastRequests
 from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id, wait_seconds
-from gateway.known import ends_known_at
 from gateway.open_requests import OpenRequest
 from gateway.problems import FieldFault, Problem, not_found, unavailable
 from gateway.routes.inputs import inputs_of
 from gateway.rows import wish_of
 from gateway.service import GatewayService
 from runtime.errors import TransientError
-from schemas.forecasts import AsOf, ForecastRequested
-from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
+from schemas.forecasts import ForecastRequested
 
 #: A request stands in the log before its answer, so the store has it a transaction or two later.
 _WRITES_AWAITED = 4
@@ -39,8 +38,8 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.post("")
     @needs(Permission.FORECAST)
     def post() -> Response:
-        with desk.door():
-            return desk.ask()
+        with service.door.admits(1):
+            return desk.ask(read_body(_BODY))
 
     @routes.get("/<forecast_or_request_id>")
     @needs(Permission.READ)
@@ -82,120 +81,42 @@ def fits(entry: OpenRequest, wanted: ForecastRequested) -> bool:
     )
 
 
-class _Door:
-    """Counts the requests inside, and turns away before any work is done for them."""
-
-    def __init__(self, service: GatewayService) -> None:
-        self._service = service
-        self._limit = service.settings.max_waiting_requests
-        self._inside = 0
-
-    def __enter__(self) -> None:
-        service = self._service
-        if self._inside >= self._limit:
-            service.meters.turned_away.labels("busy").inc()
-            raise unavailable(
-                "busy", f"at most {self._limit} requests may wait at once; come again", retry_after_seconds=1
-            )
-        if service.dispatcher.is_stuck():
-            service.meters.turned_away.labels("broker").inc()
-            raise unavailable("broker-unavailable", "the event log acknowledges nothing now; come again later")
-        service.require_caught_up()
-        self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._inside -= 1
-
-    @property
-    def inside(self) -> int:
-        return self._inside
-
-
 class ForecastDesk:
     """Takes forecast requests to the log and their answers back."""
 
     def __init__(self, service: GatewayService) -> None:
         self._service = service
-        self._door = _Door(service)
-        service.meters.waiting.set_function(lambda: self._door.inside)
-        self._request_partition = lru_cache(maxsize=4096)(
-            lambda series_id: service.partition_of(FORECAST_REQUESTS, series_id)
-        )
+        self._requests = ForecastRequests(service)
 
-    def door(self) -> _Door:
-        """Return what lets a request in, or turns it away."""
-        return self._door
-
-    def ask(self) -> Response:
-        """Answer ``POST /api/v1/forecasts``."""
+    def ask(self, body: ForecastBody) -> Response:
+        """Answer a request for one forecast, waiting as long as its caller prefers."""
         service = self._service
         key = idempotency_key(request.headers.get("Idempotency-Key"))
-        body = read_body(_BODY)
+        sent_key = key or new_id()
         seconds = wait_seconds(
             request.headers.get("Prefer"),
             default=service.settings.default_wait_seconds,
             maximum=service.settings.max_wait_seconds,
         )
-        wanted = self._request(key or new_id(), body)
+        wanted = self._requests.wanted(tenancy.own_id(sent_key), body)
         wish = None if key is None else wish_of(wanted)
-        entry, is_new = service.open_requests.join(wanted.request_id, wish)
+        entry, is_new = service.open_requests.join(wanted.request_id, wish, wanted)
         try:
             if key is not None:
-                is_new = self._is_first(entry, is_new, wish)
+                is_new = self._is_first(entry, is_new, key, wish)
             if is_new:
-                self._send(entry, wanted)
+                size = request.content_length or service.settings.max_body_bytes
+                service.dispatcher.put([self._requests.waiting(entry, wanted, size)])
             with service.meters.forecast_seconds.time():
                 service.open_requests.wait(entry, seconds)
             if key is not None and entry.answer is not None and not fits(entry, wanted):
                 # Another gateway was first with this key, and another body.
                 self._require_same_wish(key, "another", wish)
-            return self._answer(entry)
+            return self._answer(entry, sent_key)
         finally:
             service.open_requests.leave(entry)
 
-    def _request(self, request_id: str, body: ForecastBody) -> ForecastRequested:
-        service = self._service
-        projection = service.projection
-        if body.series_id is not None and not projection.knows_series(body.series_id):
-            advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
-            raise not_found("series", body.series_id, advice)
-        end = 0
-        if body.series_id is not None:
-            end = projection.seen(OBSERVATIONS, self._request_partition(body.series_id))
-            if body.known_at is not None:
-                (end,) = ends_known_at(service, [body.series_id], body.known_at).values()
-        try:
-            return ForecastRequested(
-                request_id=request_id,
-                series_id=body.series_id,
-                window=body.window,
-                cutoff=body.cutoff,
-                future=body.future,
-                horizon=body.horizon,
-                levels=body.levels,
-                model=body.model,
-                as_of=AsOf(
-                    observations=end,
-                    models=projection.seen(MODELS, 0),
-                    deployments=projection.seen(DEPLOYMENTS, 0),
-                ),
-                known_at=None if body.known_at is None else body.known_at.astimezone(UTC),
-            )
-        except ValueError as error:
-            raise rule_broken(error, body) from error
-
-    def _send(self, entry: OpenRequest, wanted: ForecastRequested) -> None:
-        if wanted.series_id is not None:
-            partition = self._request_partition(wanted.series_id)
-        else:
-            partition = self._service.partition_of(FORECAST_REQUESTS, wanted.request_id)
-        self._service.dispatcher.put(
-            Waiting(
-                entry, wanted, partition, g.traceparent, request.content_length or self._service.settings.max_body_bytes
-            )
-        )
-
-    def _is_first(self, entry: OpenRequest, is_new: bool, wish: str | None) -> bool:
+    def _is_first(self, entry: OpenRequest, is_new: bool, key: str, wish: str | None) -> bool:
         """Return whether a request with a key has to be sent; take what the store knows about it otherwise.
 
         Raises:
@@ -204,13 +125,13 @@ class ForecastDesk:
         open_requests = self._service.open_requests
         if not is_new:
             first = entry.wish or self._logged_wish(entry.request_id)
-            self._require_same_wish(entry.request_id, first, wish)
+            self._require_same_wish(key, first, wish)
             return False
         try:
             stored = self._service.queries.request(entry.request_id)
             if stored is None:
                 return True
-            self._require_same_wish(entry.request_id, stored.wish, wish)
+            self._require_same_wish(key, stored.wish, wish)
         except (Problem, TransientError):
             open_requests.discard(entry)
             raise
@@ -242,10 +163,10 @@ class ForecastDesk:
                         found=key,
                     )
                 ],
-                extensions={"request_id": key},
+                extensions={"request_id": tenancy.own_id(key)},
             )
 
-    def _answer(self, entry: OpenRequest) -> Response:
+    def _answer(self, entry: OpenRequest, key: str) -> Response:
         if entry.answer is None and entry.failure is None and not entry.is_logged:
             self._service.open_requests.wait_until_logged(entry, self._service.settings.stuck_after_seconds)
         if entry.answer is not None:
@@ -258,7 +179,7 @@ class ForecastDesk:
             raise unavailable(
                 "broker-unavailable",
                 "the event log did not acknowledge the request in time; send it again with the Idempotency-Key "
-                f"{entry.request_id}, then it is answered once however often it arrived",
+                f"{key}, then it is answered once however often it arrived",
                 request_id=entry.request_id,
             )
         return self._pending(entry.request_id)
@@ -269,20 +190,25 @@ class ForecastDesk:
 
     def find(self, sought_id: str) -> Response:
         """Answer ``GET /api/v1/forecasts/{id}``: by request id, then by forecast id."""
+        reading = reader(self._service)
         entry = self._service.open_requests.get(sought_id)
+        if entry is not None and not reading.may_read(entry.asked):
+            entry = None
         if entry is not None and entry.answer is not None:
             return self._stored_answer(entry.answer, is_refused=entry.is_refused)
         stored = self._service.queries.request(sought_id)
+        if stored is not None and not reading.may_read_request(stored.series_id, stored.model, stored.organisation_id):
+            stored = None
         if stored is not None and stored.answer is not None:
             return self._stored_answer(stored.answer, is_refused=stored.is_refused)
         if stored is not None or (entry is not None and entry.is_logged):
             return self._pending(sought_id)
-        forecast = self._service.queries.forecast(sought_id)
+        forecast = self._service.queries.forecast(sought_id, reading)
         if forecast is None:
             # What is not found may only not have been read or stored yet.
             self._service.require_caught_up()
             self._service.projection.write_what_is_seen(_WRITE_SECONDS)
-            forecast = self._service.queries.forecast(sought_id)
+            forecast = self._service.queries.forecast(sought_id, reading)
         if forecast is not None:
             return json_bytes(forecast)
         raise not_found("forecast", sought_id, "a request_id or a forecast_id was expected")
