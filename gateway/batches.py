@@ -10,10 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Engine, Select, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Engine, Select, func, select, true
 
 from gateway.access import PUBLIC_PROJECTS
 from gateway.history import ISSUED, PENDING, REFUSED
+from gateway.projects_of import ProjectOf
+from gateway.queries import Reader
 from gateway.store import translated
 from gateway.tables import FORECAST_REQUESTS, FORECASTS
 from schemas.identity import content_id
@@ -42,22 +44,15 @@ def index_of(request_id: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Which requests somebody may see: those of ``projects`` (``None``: all), of public ones their organisations'."""
-
-    projects: frozenset[str] | None
-    organisation_ids: frozenset[str]
-
-    def where(self) -> ColumnElement[bool]:
-        """Return the condition on the rows of requests."""
-        table = FORECAST_REQUESTS
-        if self.projects is None:
-            return true()
-        private = sorted(self.projects - PUBLIC_PROJECTS)
-        public = sorted(self.projects & PUBLIC_PROJECTS)
-        own = table.c.organisation_id.in_(sorted(self.organisation_ids)) if self.organisation_ids else false()
-        return or_(table.c.project.in_(private), table.c.project.in_(public) & own)
+def _seen_by(reader: Reader) -> ColumnElement[bool]:
+    """Return the condition on the rows of requests that somebody may know of."""
+    if reader.projects is None:
+        return true()
+    table = FORECAST_REQUESTS
+    private, public = (sorted(part) for part in (reader.projects - PUBLIC_PROJECTS, reader.projects & PUBLIC_PROJECTS))
+    own = table.c.organisation_id.in_(sorted(reader.organisation_ids))
+    of_series = table.c.project.in_(private) | (table.c.project.in_(public) & own)
+    return of_series & ProjectOf(table.c.model).in_(sorted(reader.projects))
 
 
 @dataclass(frozen=True)
@@ -99,19 +94,19 @@ class Batches:
         with translated(), self._engine.connect() as connection:
             return frozenset(connection.scalars(query))
 
-    def counts(self, batch_id: str, seen: Seen) -> dict[str, int]:
+    def counts(self, batch_id: str, reader: Reader) -> dict[str, int]:
         """Return how many requests there are, by status."""
         table = FORECAST_REQUESTS
-        query = select(table.c.status, func.count()).where(table.c.batch_id == batch_id, seen.where())
+        query = select(table.c.status, func.count()).where(table.c.batch_id == batch_id, _seen_by(reader))
         with translated(), self._engine.connect() as connection:
             rows = connection.execute(query.group_by(table.c.status)).all()
         found = {row[0]: row[1] for row in rows}
         return {status: found.get(status, 0) for status in (PENDING, ISSUED, REFUSED)}
 
-    def page(self, batch_id: str, seen: Seen, after: str, limit: int) -> Sequence[Line]:
+    def page(self, batch_id: str, reader: Reader, after: str, limit: int) -> Sequence[Line]:
         """Return requests of a batch with ids behind ``after``, in order."""
         request_id = FORECAST_REQUESTS.c.request_id
-        query = self._of(batch_id).where(seen.where(), request_id > after).order_by(request_id)
+        query = self._of(batch_id).where(_seen_by(reader), request_id > after).order_by(request_id)
         return self._lines(query.limit(limit))
 
     def _of(self, batch_id: str) -> Select[tuple[str, str | None, str, bytes | None]]:
@@ -122,4 +117,4 @@ class Batches:
 
     def _lines(self, query: Select[tuple[str, str | None, str, bytes | None]]) -> list[Line]:
         with translated(), self._engine.connect() as connection:
-            return [Line(*row) for row in connection.execute(query).tuples()]
+            return [Line(**row) for row in connection.execute(query).mappings()]

@@ -17,10 +17,11 @@ from msgspec import Meta
 from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of, refusal
-from gateway.batches import MAX_ENTRIES, Seen, index_of, request_id_of, stem_of
+from gateway.batches import MAX_ENTRIES, index_of, request_id_of, stem_of
 from gateway.bodies import Body, ForecastBody, Horizon, Levels, field_faults, invalid, read_body
+from gateway.forecast_access import reader
 from gateway.forecast_requests import ForecastRequests
-from gateway.guard import needs, principal
+from gateway.guard import needs
 from gateway.headers import idempotency_key, new_id, wait_seconds
 from gateway.history import ISSUED, PENDING, REFUSED
 from gateway.open_requests import OpenRequest
@@ -157,7 +158,7 @@ class BatchDesk:
         for entry in wanted:
             assert entry.wanted is not None
             request_id = entry.wanted.request_id
-            entry.open, is_new = service.open_requests.join(request_id, wish_of(entry.wanted))
+            entry.open, is_new = service.open_requests.join(request_id, wish_of(entry.wanted), entry.wanted)
             if request_id in known:
                 service.open_requests.stored_requests([request_id])
                 if request_id in answers:
@@ -193,20 +194,19 @@ class BatchDesk:
     def find(self, batch_id: str) -> Response:
         """Answer ``GET /api/v1/batches/{batch_id}``."""
         parameters.require_known(("limit", "cursor"))
-        service, caller = self._service, principal()
+        service, reading = self._service, reader(self._service)
         limit = parameters.integer("limit", default=100, minimum=1, maximum=MAX_ENTRIES)
         cursor = request.args.get("cursor", "")
         if cursor and not _CURSOR.fullmatch(cursor):
             raise parameters.invalid("cursor", "as it stands in the path of a next page", cursor[:100])
-        seen = Seen(tenancy.visible(service), frozenset(caller.roles))
-        counts = service.batches.counts(batch_id, seen)
+        counts = service.batches.counts(batch_id, reading)
         if not any(counts.values()):
             service.require_caught_up()
             service.projection.write_what_is_seen(_WRITE_SECONDS)
-            counts = service.batches.counts(batch_id, seen)
+            counts = service.batches.counts(batch_id, reading)
         if not any(counts.values()):
             raise not_found("batch", batch_id, "the batch_id of an answer was expected")
-        lines = service.batches.page(batch_id, seen, cursor, limit)
+        lines = service.batches.page(batch_id, reading, cursor, limit)
         following = None
         if len(lines) == limit:
             path = url_for("batches.get", batch_id=batch_id)
