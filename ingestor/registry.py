@@ -31,21 +31,16 @@ MOCK_ROWS = 5000
 def fetchers(settings: IngestorSettings) -> Fetchers:
     """Return how each source is asked; the heavy ones in a process of their own."""
     raw = raw_responses(settings)
+    in_child = partial(fetch_in_child, memory_bytes=settings.fetch_memory_bytes)
     return {
-        "sample": partial(fetch_in_child, SampleSource()),
+        "sample": partial(in_child, SampleSource()),
         "mock": partial(fetch, MockSource()),
-        "yahoo": partial(
-            fetch_in_child, YahooSource(settings.yahoo_timeout_seconds, partial(browser_session, raw=raw))
-        ),
-        "cryptocompare": partial(fetch_in_child, _cryptocompare(settings, raw), timeout_seconds=_PAGES_TIMEOUT_SECONDS),
-        "url": partial(
-            fetch_in_child, _url(settings, raw), timeout_seconds=settings.url_timeout_seconds + _MORE_SECONDS
-        ),
-        "sql": partial(
-            fetch_in_child, _sql(settings), timeout_seconds=2 * settings.sql_timeout_seconds + _MORE_SECONDS
-        ),
+        "yahoo": partial(in_child, YahooSource(settings.yahoo_timeout_seconds, partial(browser_session, raw=raw))),
+        "cryptocompare": partial(in_child, _cryptocompare(settings, raw), timeout_seconds=_PAGES_TIMEOUT_SECONDS),
+        "url": partial(in_child, _url(settings, raw), timeout_seconds=settings.url_timeout_seconds + _MORE_SECONDS),
+        "sql": partial(in_child, _sql(settings), timeout_seconds=2 * settings.sql_timeout_seconds + _MORE_SECONDS),
         "upload": partial(fetch, UploadSource(directory=settings.files_directory, max_bytes=settings.max_file_bytes)),
-        "file": partial(fetch_in_child, FileSource(settings.files_directory, settings.max_file_bytes)),
+        "file": partial(in_child, FileSource(settings.files_directory, settings.max_file_bytes)),
     }
 
 

@@ -20,9 +20,10 @@ from forecasting.errors import CalendarError
 from ingestor.addresses import PublicSession
 from ingestor.errors import BadSourceData, SourceFault, SourceUnreachable, UnknownSymbol
 from ingestor.files import FileSource, read_table
-from ingestor.raw_responses import RawResponses
+from ingestor.raw_responses import RawResponse, RawResponses
 from ingestor.sources import SourceFrame, Wanted, within_days
 from ingestor.web import WebClient
+from runtime.clock import SystemClock
 
 NAME = "url"
 _MAX_CHARACTERS = 2000
@@ -60,7 +61,7 @@ class UrlSource:
         timeout_seconds: For looking up, tries, redirects and reading together.
         allowed_hosts: Hosts that may lie at an address that is not public.
         s3: For ``s3:`` addresses.
-        raw: Where HTTP answers are kept.
+        raw: Where answers and objects are kept.
     """
 
     name = NAME
@@ -131,13 +132,19 @@ class UrlSource:
             )
         try:
             with fsspec.filesystem("s3", **self._s3_options()).open(f"{bucket}/{key}", "rb") as stream:
-                body: bytes = stream.read(self.max_bytes + 1)
+                tag = str(stream.details.get("ETag") or "")
+                kept = None if self.raw is None else self.raw.newest(NAME, url)
+                is_same = kept is not None and tag and kept.headers.get("etag") == tag
+                body: bytes = kept.body if kept is not None and is_same else stream.read(self.max_bytes + 1)
         except FileNotFoundError as error:
             raise UnknownSymbol(NAME, f"there is no object {key[:200]!r} in bucket {bucket}") from error
         except (OSError, BotoCoreError, ClientError) as error:
             raise SourceUnreachable(NAME, f"bucket {bucket} cannot be read: {str(error)[:200]}") from error
         if len(body) > self.max_bytes:
             raise BadSourceData(NAME, f"the file may have at most {self.max_bytes} bytes, this has more")
+        if self.raw is not None and not is_same:
+            found = RawResponse(url=url, status=HTTPStatus.OK, headers={"etag": tag}, body=body)
+            self.raw.keep(NAME, found, SystemClock().now())
         if not body.strip():
             raise BadSourceData(NAME, "the file is empty")
         return body

@@ -5,9 +5,7 @@ torch, scikit-learn, MLflow and matplotlib are imported here and nowhere else, s
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import BinaryIO
@@ -19,11 +17,11 @@ from runtime import logs
 from runtime.clock import SystemClock
 from runtime.errors import TransientError
 from runtime.kafka_broker import KafkaBroker
+from runtime.process_limits import bind_life_to
 from trainer.jobs import Job, JobEvent
 from trainer.mlflow_recorder import MlflowRecorder, mlflow_environment
 
 _LOG = structlog.get_logger()
-_PR_SET_PDEATHSIG = 1
 #: Where the kernel needs memory it takes the child first: its training is tried again, the trainer itself goes on.
 _OOM_SCORE_ADJUSTMENT = "1000"
 _LONGEST_BACK_OFF_SECONDS = 10.0
@@ -40,21 +38,6 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     niceness: int
     mlflow_tracking_uri: str
     mlflow_timeout_seconds: int
-
-
-def bind_life_to(parent: int) -> None:
-    """End when the thread of ``parent`` that started us ends, and not by a signal that is meant for the parent.
-
-    Where the kernel has no such signal, the child ends at its next event, which nobody reads.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # The parent ended before we asked: nobody will tell us.
-        sys.exit(1)
-    # A service manager or a terminal signals every process of the group; the parent decides what becomes of a job.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def yield_to_others(niceness: int) -> None:

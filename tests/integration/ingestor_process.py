@@ -122,7 +122,9 @@ class Client:
 
 
 @contextmanager
-def ingestor_process(client: Client, folder: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def ingestor_process(
+    client: Client, folder: Path, module: str = "ingestor", **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start an ingestor that cannot reach the world; stop it in the end. What it logs stands in ``folder``."""
     variables = {
         **{f"FORETOPIC_INGESTOR_{name.upper()}": value for name, value in settings.items()},
@@ -134,7 +136,7 @@ def ingestor_process(client: Client, folder: Path, **settings: str) -> Iterator[
     }
     with (folder / f"{client.prefix}ingestor.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ingestor"], env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-m", module], env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT
         )
         try:
             yield process

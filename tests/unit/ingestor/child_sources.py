@@ -59,3 +59,26 @@ class Slow:
         while not (self.folder / "go-on").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         return frame(close=[1.0])
+
+
+class Greedy:
+    name = "greedy"
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        return frame(close=[float(len(bytearray(1024**3)))])
+
+
+class Telling:
+    """Says which process it is, and hangs."""
+
+    name = "telling"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fetch(self, wanted: Wanted) -> SourceFrame:
+        partial = self.folder / "pid.part"
+        partial.write_text(str(os.getpid()))
+        partial.rename(self.folder / "pid")
+        time.sleep(3600)
+        return frame(close=[1.0])

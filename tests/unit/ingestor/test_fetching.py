@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.fetching import fetch_in_child
-from tests.unit.ingestor.child_sources import Crashing, Hanging, Refusing, Talkative
+from tests.unit.ingestor.child_sources import Crashing, Greedy, Hanging, Refusing, Talkative
 from tests.unit.ingestor.frames import wanted
 
 
@@ -66,3 +67,29 @@ def test_the_service_itself_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_child_that_takes_too_much_memory_is_refused_with_the_setting():
+    """Red without `limit_process` in `ingestor.fetching.main`."""
+    with pytest.raises(BadSourceData, match=r"needs more than 536870912 bytes of memory.*FETCH_MEMORY_BYTES"):
+        fetch_in_child(Greedy(), wanted(), memory_bytes=512 * 1024**2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has ended")
+def test_a_child_ends_with_the_service(tmp_path):
+    """Red without `bind_life_to`: what hangs would go on after kill -9 of the service."""
+    code = (
+        "import sys; from pathlib import Path; from ingestor.fetching import fetch_in_child;"
+        "from tests.unit.ingestor.child_sources import Telling; from tests.unit.ingestor.frames import wanted;"
+        "fetch_in_child(Telling(Path(sys.argv[1])), wanted())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline, "the child has not begun"
+        assert process.poll() is None
+    child = psutil.Process(int((tmp_path / "pid").read_text()))
+    process.kill()
+    process.wait(30)
+
+    child.wait(30)  # raises when it goes on

@@ -220,13 +220,26 @@ def test_an_object_of_s3(s3_server, key):
 
 
 @pytest.mark.loopback
+def test_an_object_is_kept_as_it_came_and_read_once(s3_server, tmp_path):
+    """Red without `RawResponses.keep` and the look at the ETag in `UrlSource._object`."""
+    raw = RawResponses(directory=tmp_path, max_bytes=MIB)
+    for _ in range(2):
+        assert fetch("s3://prices/a/x.csv", s3=s3_server, raw=raw).columns["close"].tolist() == [1, 2]
+
+    kept = raw.newest("url", "s3://prices/a/x.csv")
+    assert kept is not None
+    assert (kept.body, kept.status) == (CSV, 200)
+    assert raw.sizes()["url"][0] == 1
+
+
+@pytest.mark.loopback
 @pytest.mark.parametrize(
     ("url", "fault", "words"),
     [
         ("s3://prices/absent.csv", UnknownSymbol, "there is no object 'absent.csv'"),
         ("s3://absent/x.csv", UnknownSymbol, "there is no object"),
         ("s3://prices/empty.csv", BadSourceData, "the file is empty"),
-        ("s3://prices/large.csv", BadSourceData, "at most 1048576 bytes"),
+        ("s3://prices/large.csv", BadSourceData, "the file may have at most 1048576 bytes"),
     ],
 )
 def test_an_object_that_is_none(s3_server, url, fault, words):
