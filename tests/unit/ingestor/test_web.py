@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import time
+import tracemalloc
 import zlib
 from datetime import UTC, datetime
 
@@ -11,6 +13,7 @@ import pytest
 import requests
 import stamina
 
+from ingestor import raw_responses
 from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.raw_responses import RawResponse, RawResponses
 from ingestor.web import MAX_REDIRECTS, WebClient
@@ -45,14 +48,20 @@ def test_deflate_is_unpacked():
 
 
 def test_a_gzip_bomb_stops_at_the_limit():
-    """A megabyte that unpacks to a gigabyte: red when the limit is on what was sent, or when all is unpacked first."""
+    """A quarter of a megabyte that unpacks to 256: red when the limit is on what was sent, or a piece is unpacked whole."""
     packer = zlib.compressobj(9, wbits=31)
     zeros = bytes(MIB)
     bomb = b"".join(packer.compress(zeros) for _ in range(256)) + packer.flush()
     assert len(bomb) < MIB
 
-    with pytest.raises(BadSourceData, match="at most 1048576 bytes"):
-        client(said(bomb, Content_Encoding="gzip"))[0].get(URL)
+    web, _ = client(said(bomb, Content_Encoding="gzip"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadSourceData, match="at most 1048576 bytes"):
+            web.get(URL)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +215,8 @@ def test_the_oldest_go_first(tmp_path):
         raw.keep("a", response(f"{URL}?{index}", body), NOW.replace(minute=index))
 
     assert [raw.newest("a", f"{URL}?{index}") is not None for index in range(6)] == [False] * 3 + [True] * 3
-    raw.keep("a", response(f"{URL}?large", random.Random(9).randbytes(40_000)), NOW)
+    # Red when one that is larger than all the room is written first: the newest goes last.
+    raw.keep("a", response(f"{URL}?large", random.Random(9).randbytes(40_000)), NOW.replace(minute=30))
     assert raw.newest("a", f"{URL}?5") is not None
 
 
@@ -221,6 +231,40 @@ def test_the_newest_whole_one_counts(tmp_path):
     assert found is not None
     assert found.body == b"new"
     assert raw.newest("b", URL) is None
+
+
+def test_a_kept_answer_that_was_changed_is_none(tmp_path):
+    """Red without the digest: a whole gzip file, with another body."""
+    raw = RawResponses(directory=tmp_path, max_bytes=MIB)
+    raw.keep("a", response(), NOW)
+    [path] = tmp_path.rglob("*.gz")
+    head, _, _ = gzip.decompress(path.read_bytes()).partition(b"\n")
+    path.write_bytes(gzip.compress(head + b"\nforged"))
+
+    assert raw.newest("a", URL) is None
+
+
+def test_an_answer_of_another_address_is_none(tmp_path, monkeypatch):
+    """Red without the comparison of addresses: names of files have a part of a digest alone."""
+    monkeypatch.setattr(raw_responses, "_digest", lambda _: "same")
+    raw = RawResponses(directory=tmp_path, max_bytes=MIB)
+    raw.keep("a", response(), NOW)
+
+    assert raw.newest("a", f"{URL}?other") is None
+    assert raw.newest("a", URL) is not None
+
+
+@pytest.mark.loopback
+def test_a_server_that_says_nothing_is_waited_for_no_longer():
+    """Red without the timeout of the request: it would be waited for for ever."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        web = WebClient(source="test", timeout_seconds=0.3, max_bytes=MIB)
+        begun = time.monotonic()
+        with pytest.raises(SourceUnreachable, match=r"no whole answer within 0\.3 s"):
+            web.get(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+    assert time.monotonic() - begun < 5
 
 
 def test_purging(tmp_path):
