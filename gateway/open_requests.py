@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 
 from runtime.errors import TransientError
+from schemas.forecasts import ForecastRequested
 
 
 class OpenRequest:
@@ -19,6 +20,7 @@ class OpenRequest:
     Attributes:
         request_id: Names it in the log.
         wish: Digest of what was asked, or ``None`` where only the answer is known.
+        asked: What was asked, or ``None`` likewise.
         answer: The record that ended it as JSON, once it has.
         is_refused: Whether ``answer`` is a `ForecastRefused`.
         is_logged: Whether the request is acknowledged by the log: from then on its answer will come.
@@ -28,6 +30,7 @@ class OpenRequest:
     __slots__ = (
         "answer",
         "answer_latches",
+        "asked",
         "failure",
         "is_logged",
         "is_refused",
@@ -38,9 +41,10 @@ class OpenRequest:
         "wish",
     )
 
-    def __init__(self, request_id: str, wish: str | None = None) -> None:
+    def __init__(self, request_id: str, wish: str | None = None, asked: ForecastRequested | None = None) -> None:
         self.request_id = request_id
         self.wish = wish
+        self.asked = asked
         self.answer: bytes | None = None
         self.is_refused = False
         self.is_logged = False
@@ -65,13 +69,15 @@ class OpenRequests:
         """Return the entry of a request, if it is open or its answer is not in the store yet."""
         return self._by_id.get(request_id)
 
-    def join(self, request_id: str, wish: str | None) -> tuple[OpenRequest, bool]:
+    def join(
+        self, request_id: str, wish: str | None, asked: ForecastRequested | None = None
+    ) -> tuple[OpenRequest, bool]:
         """Return the entry of ``request_id`` and whether it was made now; count the caller as one who waits."""
         with self._lock:
             entry = self._by_id.get(request_id)
             is_new = entry is None
             if entry is None:
-                entry = self._by_id[request_id] = OpenRequest(request_id, wish)
+                entry = self._by_id[request_id] = OpenRequest(request_id, wish, asked)
             entry.waiting += 1
             return entry, is_new
 

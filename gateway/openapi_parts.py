@@ -97,6 +97,14 @@ PARAMETERS: dict[str, JsonObject] = {
         "upload_id", "path", "The id that the upload was answered with.", _ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
     ),
     "filename": _parameter("filename", "query", "Name of a file that is the body itself; a label.", TEXT, "sales.csv"),
+    "of_project": _parameter(
+        "project",
+        "query",
+        "Whose the upload is: the id of a project. A key that is limited to one project means that one, and where nobody "
+        "signs in it is `uploads`.",
+        TEXT,
+        "loja-sao-joao-k3v9qd",
+    ),
     "load": _parameter(
         "load", "query", "Whether it is loaded at once, as guessed.", {"type": "string", "enum": ["false", "true"]}
     ),
@@ -197,6 +205,7 @@ PROBLEMS: dict[str, str] = {
     "empty-body": "The body is empty.",
     "malformed-json": "The body is not JSON in UTF-8.",
     "invalid-idempotency-key": "The header Idempotency-Key has other characters or more than it may.",
+    "unknown-project": "No project has this id.",
     "unknown-series": "No observations of the series are known.",
     "unknown-forecast": "Neither a request nor a forecast has this id.",
     "unknown-batch": "No request of the batch is known.",

@@ -93,10 +93,11 @@ UPLOADS = (
             "The file is the one of a form, or the body itself with `filename` in the query; CSV may be packed with "
             "gzip. The answer shows what each column seems to be; nothing is loaded before `/load`, or `load=true`."
         ),
-        parameters=("filename", "load"),
+        parameters=("filename", "load", "of_project"),
         takes_file=True,
         answers={201: json_answer("What the file seems to hold.", UploadDocument, _UPLOAD, "Location")},
         problems={
+            404: ("unknown-project",),
             409: _OFF,
             413: ("body-too-large",),
             422: ("invalid-parameter", "invalid-upload"),
@@ -128,7 +129,7 @@ UPLOADS = (
         problems={
             **BODY_PROBLEMS,
             400: ("empty-body", "malformed-json"),
-            404: ("unknown-upload",),
+            404: ("unknown-upload", "unknown-project"),
             409: ("uploads-off", "upload-loaded"),
             422: ("invalid-parameter", "invalid-body", "invalid-upload"),
             503: WRITE_503,

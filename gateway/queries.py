@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Select, func, select
 
 from gateway import tables
-from gateway.projects_of import Projects, of_projects
+from gateway.access import PUBLIC_PROJECTS, project_of
+from gateway.projects_of import ProjectOf, Projects, of_projects
 from gateway.store import Store, translated
 
 Mapped = Mapping[str, Any]
@@ -21,6 +22,28 @@ _SHOWN_INGESTS = 20
 _DECISION_OF = {"released": "release", "rejected": "reject"}
 
 
+class Reader(Protocol):
+    """What somebody may read of forecasts, see `gateway.forecast_access`."""
+
+    @property
+    def projects(self) -> Projects:
+        """Return the projects of series and models."""
+        ...
+
+    @property
+    def organisation_ids(self) -> frozenset[str]:
+        """Return for whom they ask."""
+        ...
+
+
+def _with_models_of(query: Select[Any], projects: frozenset[str]) -> Select[Any]:
+    """Return forecasts joined with what was asked, without those of series or models of other projects."""
+    table, asked = tables.FORECASTS, tables.FORECAST_REQUESTS
+    joined = query.join_from(table, asked, asked.c.request_id == table.c.request_id)
+    of_series = table.c.series_id.is_(None) | ProjectOf(table.c.series_id).in_(sorted(projects))
+    return of_projects(joined.where(of_series), asked.c.model, projects)
+
+
 @dataclass(frozen=True)
 class StoredRequest:
     """What the store knows about a forecast request; ``None`` where it does not have that part."""
@@ -28,6 +51,11 @@ class StoredRequest:
     wish: str | None
     answer: bytes | None
     is_refused: bool
+    series_id: str | None
+    #: That answered; before, the one that was asked for.
+    model: str
+    #: For whom it was asked; empty: for nobody, or not known yet.
+    organisation_id: str
 
 
 class Queries:
@@ -48,37 +76,42 @@ class Queries:
         """Return what is known about a request, or ``None``."""
         requests, answers = tables.FORECAST_REQUESTS, tables.FORECASTS
         with translated(), self._engine.connect() as connection:
-            wish = connection.scalar(select(requests.c.wish).where(requests.c.request_id == request_id))
-            answer = self._answer(connection, answers.c.request_id == request_id)
-        if wish is None and answer is None:
-            return None
+            columns = (requests.c.wish, requests.c.series_id, requests.c.model, requests.c.organisation_id)
+            asked = connection.execute(select(*columns).where(requests.c.request_id == request_id)).first()
+            if asked is None:
+                return None
+            answered = select(answers.c.forecast_id, answers.c.answer).where(answers.c.request_id == request_id)
+            answer = connection.execute(answered).first()
         return StoredRequest(
-            wish,
-            None if answer is None else answer["answer"],
-            answer is not None and answer["forecast_id"] is None,
+            wish=asked.wish,
+            answer=None if answer is None else answer.answer,
+            is_refused=answer is not None and answer.forecast_id is None,
+            series_id=asked.series_id,
+            model=asked.model,
+            organisation_id=asked.organisation_id,
         )
 
-    def forecast(self, forecast_id: str) -> bytes | None:
-        """Return the first record that issued a forecast id."""
-        with translated(), self._engine.connect() as connection:
-            answer = self._answer(connection, tables.FORECASTS.c.forecast_id == forecast_id)
-        return None if answer is None else answer["answer"]
+    def forecast(self, forecast_id: str, reader: Reader) -> bytes | None:
+        """Return the first record that issued a forecast id among those that ``reader`` asked for, else of all."""
+        table, asked = tables.FORECASTS, tables.FORECAST_REQUESTS
+        query = select(table.c.answer).where(table.c.forecast_id == forecast_id)
+        if reader.projects is not None:
+            query = _with_models_of(query, reader.projects)
+            query = query.order_by(asked.c.organisation_id.in_(reader.organisation_ids).desc())
+        row = self._one(query.order_by(table.c.log_partition, table.c.log_offset))
+        return None if row is None else row["answer"]
 
-    def _answer(self, connection: Connection, where: Any) -> Mapped | None:
-        table = tables.FORECASTS
-        query = select(table.c.forecast_id, table.c.answer).where(where)
-        ordered = query.order_by(table.c.log_partition, table.c.log_offset).limit(1)
-        row = connection.execute(ordered).mappings().first()
-        return None if row is None else dict(row)
-
-    def latest_forecast(self, series_id: str) -> bytes | None:
-        """Return the newest forecast of a series in the log."""
-        table = tables.FORECASTS
-        row = self._one(
-            select(table.c.answer)
-            .where(table.c.series_id == series_id, table.c.forecast_id.is_not(None))
-            .order_by(table.c.log_offset.desc())
-        )
+    def latest_forecast(self, series_id: str, reader: Reader) -> bytes | None:
+        """Return the newest forecast of a series in the log that ``reader`` may know of."""
+        table, asked = tables.FORECASTS, tables.FORECAST_REQUESTS
+        query = select(table.c.answer).where(table.c.series_id == series_id, table.c.forecast_id.is_not(None))
+        if reader.projects is not None:
+            query = _with_models_of(query, reader.projects)
+        if reader.projects is not None and project_of(series_id) in PUBLIC_PROJECTS:
+            # Until the request has been read, nobody knows for whom it was.
+            for_nobody = (asked.c.organisation_id == "") & (asked.c.wish.is_not(None) | (asked.c.cause != "caller"))
+            query = query.where(asked.c.organisation_id.in_(reader.organisation_ids) | for_nobody)
+        row = self._one(query.order_by(table.c.log_offset.desc()))
         return None if row is None else row["answer"]
 
     def series(self, projects: Projects) -> list[Mapped]:

@@ -5,7 +5,7 @@ What somebody may not see is answered as what does not exist: by the same code, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from flask import request
 
@@ -15,10 +15,13 @@ from gateway.guard import principal
 from gateway.headers import idempotency_key, new_id
 from gateway.problems import FieldFault, Problem, not_found
 from gateway.service import GatewayService
+from gateway.uploads.shelf import Upload, unknown_upload
 from schemas.identity import content_id
 
-#: They read what the machine or the network of the operator holds.
-SOURCES_OF_OPERATORS = frozenset({"file", "sql", "s3"})
+UPLOAD = "upload"
+#: They reach public addresses, what is made up, or what the caller has brought; others are for operators.
+_SOURCES_OF_ALL = frozenset({"yahoo", "cryptocompare", "mock", "sample", "url", UPLOAD})
+_PUBLIC_SCHEMES = frozenset({"http", "https"})
 
 
 def require(service: GatewayService, permission: Permission, named: str, missing: Problem) -> None:
@@ -80,19 +83,44 @@ def own_id(key: str) -> str:
     return content_id("key", asking.organisation_id, key) if asking.name else key
 
 
-def require_sources(sources: Iterable[str]) -> None:
-    """Keep sources that read what is the operator's to operators.
+def require_sources(service: GatewayService, sources: Sequence[str], symbol: str) -> None:
+    """Keep what the machine or the network of the operator holds, and the uploads of others, from tenants.
+
+    Args:
+        service: Knows the uploads.
+        sources: Those that are asked for.
+        symbol: What they call the series: an address of `url`, an upload and its series of `upload`.
 
     Raises:
-        Problem: 422.
+        Problem: 404 for an upload that is not the caller's; 422.
     """
     if principal().is_operator:
         return
     for source in sources:
-        if source in SOURCES_OF_OPERATORS:
-            expected = "a source that reads nothing of this installation, such as upload or url"
-            fault = FieldFault(field="sources", expected=expected, found=source)
-            raise invalid(f"the source {source} is for operators: {expected} was expected", [fault])
+        if source not in _SOURCES_OF_ALL:
+            expected = f"one of {', '.join(sorted(_SOURCES_OF_ALL))}; others are for operators"
+            raise invalid(
+                f"sources must be {expected}, was {source}",
+                [FieldFault(field="sources", expected=expected, found=source)],
+            )
+    if "url" in sources and symbol.partition(":")[0].lower() not in _PUBLIC_SCHEMES:
+        expected = "an address that begins with https:// or http://; others are for operators"
+        raise invalid(
+            f"symbol must be {expected}, was {symbol}", [FieldFault(field="symbol", expected=expected, found=symbol)]
+        )
+    if UPLOAD in sources:
+        own_upload(service, symbol.partition("/")[0])
+
+
+def own_upload(service: GatewayService, upload_id: str) -> Upload:
+    """Return an upload of a project that the caller may change.
+
+    Raises:
+        Problem: 404, also for the upload of somebody else; 403 for a member whose role is too low.
+    """
+    upload = service.shelf.get(upload_id)
+    require(service, Permission.WRITE, upload.owner.project, unknown_upload(upload_id))
+    return upload
 
 
 def require_within(field: str, project: str, named: str, *, with_public: bool) -> None:

@@ -35,7 +35,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         service.require_caught_up()
         wanted = _request(tenancy.record_id(), read_body(_BODY))
         tenancy.require_project(service, Permission.WRITE, wanted.series_id)
-        tenancy.require_sources(wanted.sources)
+        tenancy.require_sources(service, wanted.sources, wanted.symbol)
 
         def first() -> IngestRequested | None:
             row = service.queries.ingest(wanted.ingest_id)

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request
 from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_bytes, json_of
+from gateway.forecast_access import reader
 from gateway.guard import needs
 from gateway.known import point_of_query
 from gateway.observed import columnar, decoded, received_at, utc, versions_of
@@ -47,7 +48,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     def latest(series_id: str) -> Response:
         parameters.require_known(())
         _require(service, series_id)
-        answer = service.queries.latest_forecast(series_id)
+        answer = service.queries.latest_forecast(series_id, reader(service))
         if answer is None:
             _series(service, series_id)
             raise Problem(

@@ -57,7 +57,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     def put(series_id: str) -> Response:
         wanted = _schedule(series_id, read_body(_BODY))
         tenancy.require_project(service, Permission.WRITE, series_id)
-        tenancy.require_sources(wanted.sources)
+        tenancy.require_sources(service, wanted.sources, wanted.symbol)
         for index, rule in enumerate(wanted.retrain):
             tenancy.require_within(f"retrain[{index}].model", series_id, rule.model, with_public=False)
         return _write(service, series_id, lambda _before: wanted)

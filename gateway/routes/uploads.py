@@ -7,21 +7,21 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
-from flask import Blueprint, Response, g, url_for
+from flask import Blueprint, Response, g, request, url_for
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway import parameters
+from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
-from gateway.guard import needs
+from gateway.guard import needs, principal
 from gateway.headers import new_id
 from gateway.problems import FieldFault
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
 from gateway.uploads.receiving import Receiver
-from gateway.uploads.shelf import Load, Upload
+from gateway.uploads.shelf import Load, Owner, Upload
 from gateway.uploads.tidying import Tidying
 from schemas.identity import content_id
 from schemas.ingests import IngestEvent, IngestRequested
@@ -36,8 +36,8 @@ _Names = Annotated[tuple[str, ...], Meta(max_length=2000)]
 class LoadBody(Body, frozen=True, kw_only=True):
     """How an upload is loaded; what is left out is as guessed."""
 
-    #: First part of the name of each series.
-    project: Project = _DEFAULT_PROJECT
+    #: First part of the name of each series; that of the upload unless given.
+    project: Project | UnsetType = UNSET
     #: Name of the only series of a file without a column of names; empty: that of the file.
     name: Annotated[str, Meta(max_length=80)] = ""
     time: str | UnsetType = UNSET
@@ -77,11 +77,12 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.post("")
     @needs(Permission.WRITE)
     def post() -> Response:
-        parameters.require_known(("filename", "load"))
+        parameters.require_known(("filename", "load", "project"))
+        owner = _owner(service)
         is_loaded_too = parameters.choice("load", ("false", "true")) == "true"
         if is_loaded_too:
             service.require_caught_up()
-        upload = shelf.add(new_id(), Receiver())
+        upload = shelf.add(new_id(), Receiver(), owner)
         if is_loaded_too:
             upload = load_upload(service, upload, LoadBody())
         location = url_for("uploads.get", upload_id=upload.upload_id)
@@ -91,37 +92,65 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.WRITE)
     def get(upload_id: str) -> Response:
         parameters.require_known(())
-        return json_of(document(service, shelf.get(upload_id)))
+        return json_of(document(service, tenancy.own_upload(service, upload_id)))
 
     @routes.post("/<upload_id>/load")
     @needs(Permission.WRITE)
     def load(upload_id: str) -> Response:
         parameters.require_known(())
         service.require_caught_up()
-        upload = load_upload(service, shelf.get(upload_id), read_body(_BODY))
+        upload = load_upload(service, tenancy.own_upload(service, upload_id), read_body(_BODY))
         return json_of(document(service, upload), 202, {"Location": url_for("uploads.get", upload_id=upload_id)})
 
     @routes.delete("/<upload_id>")
     @needs(Permission.WRITE)
     def delete(upload_id: str) -> Response:
         parameters.require_known(())
-        shelf.remove(upload_id)
+        shelf.remove(tenancy.own_upload(service, upload_id).upload_id)
         return json_of({"upload_id": upload_id, "state": "removed"})
 
     return routes
 
 
+def _owner(service: GatewayService) -> Owner:
+    """Return whose the upload of the current request will be: the project that it names, or the only one of a key.
+
+    Raises:
+        Problem: 404 for a project that is not the caller's, 403 for a member who may not change it, 422 for none.
+    """
+    asking = principal()
+    (only,) = asking.project_ids if asking.project_ids and len(asking.project_ids) == 1 else ("",)
+    named = request.args.get("project") or only or (_DEFAULT_PROJECT if asking.is_operator else "")
+    try:
+        project = msgspec.convert(named, Project)
+    except msgspec.ValidationError as error:
+        raise parameters.invalid("project", "the id of a project of yours", named[:100] or "nothing") from error
+    tenancy.require_project(service, Permission.WRITE, project)
+    return Owner(organisation_id=service.projects.organisation_of(project) or "", project=project)
+
+
 def load_upload(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
     """Split the upload, and ask for an ingest of each series; a repeat asks for what is not asked for yet."""
-    changes = Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__})
-    name = body.name or PurePosixPath(upload.filename).name.split(".")[0] or "upload"
-    loaded = service.shelf.load(upload.upload_id, changes, project=body.project, name=name, force=body.force)
+    project = upload.owner.project if body.project is UNSET else body.project
+    tenancy.require_project(service, Permission.WRITE, project)
+    changes, name = changes_of(body), name_of(body, upload)
+    loaded = service.shelf.load(upload.upload_id, changes, project=project, name=name, force=body.force)
     if loaded.load is None:
         raise TypeError("a load was expected")
     # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
     with service.one_at_a_time():
-        _publish(service, _requests(loaded.upload_id, loaded.load))
+        _publish(service, _requests(loaded.upload_id, loaded.load, principal().requester))
     return loaded
+
+
+def changes_of(body: LoadBody) -> Changes:
+    """Return what of the guessed mapping a body makes otherwise."""
+    return Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__})
+
+
+def name_of(body: LoadBody, upload: Upload) -> str:
+    """Return the name of the series where the file holds one."""
+    return body.name or PurePosixPath(upload.filename).name.split(".")[0] or "upload"
 
 
 def _publish(service: GatewayService, requests: list[IngestRequested]) -> None:
@@ -139,7 +168,7 @@ def _publish(service: GatewayService, requests: list[IngestRequested]) -> None:
     service.projection.wait_written(places, timeout)
 
 
-def _requests(upload_id: str, load: Load) -> list[IngestRequested]:
+def _requests(upload_id: str, load: Load, requester: str = "") -> list[IngestRequested]:
     mapping = load.mapping
     requests = []
     for found in load.series:
@@ -160,6 +189,7 @@ def _requests(upload_id: str, load: Load) -> list[IngestRequested]:
                 known_future=load.known_future,
                 force=load.force,
                 cause="user",
+                requester=requester,
             )
         )
     return requests

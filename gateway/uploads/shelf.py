@@ -57,6 +57,17 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(column_name(name) for name in self.mapping.known_future)
 
 
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose an upload is; what came before there were accounts is nobody's, so operators' only."""
+
+    organisation_id: str = ""
+    #: Who may change the project may see the upload.
+    project: str = ""
+
+
+NOBODY = Owner()
+
+
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an upload."""
 
@@ -65,6 +76,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
     size_bytes: int
     inspection: Inspection
+    owner: Owner = NOBODY
     load: Load | None = None
     #: When every series was found to have ended well; its files are gone then.
     arrived_at: datetime | None = None
@@ -87,8 +99,8 @@ class Shelf:
             cpu_seconds=max(int(settings.upload_timeout_seconds), 1),
         )
 
-    def add(self, upload_id: str, receive: Callable[[Limited], str]) -> Upload:
-        """Take a file in: ``receive`` writes it and returns the client's name of it.
+    def add(self, upload_id: str, receive: Callable[[Limited], str], owner: Owner = NOBODY) -> Upload:
+        """Take a file of ``owner`` in: ``receive`` writes it and returns the client's name of it.
 
         Raises:
             Problem: 409 uploads are off; 422 the file cannot be used; 507 no room. Nothing of it is left then.
@@ -103,7 +115,11 @@ class Shelf:
             done = self._run(Job(path=str(draft / "file"), limits=self.limits), draft)
             size = (draft / "file").stat().st_size
             upload = Upload(
-                upload_id=upload_id, filename=label(name), size_bytes=size, inspection=_given(done.inspection)
+                upload_id=upload_id,
+                filename=label(name),
+                size_bytes=size,
+                inspection=_given(done.inspection),
+                owner=owner,
             )
             _write(draft, upload)
             draft.rename(root / upload_id)
@@ -120,8 +136,14 @@ class Shelf:
         """
         path = self._root() / upload_id / "upload.json"
         if _ID.fullmatch(upload_id) is None or not path.is_file():
-            raise not_found("upload", upload_id[:100], "POST /api/v1/uploads makes one")
+            raise unknown_upload(upload_id)
         return msgspec.json.decode(path.read_bytes(), type=Upload)
+
+    def give(self, upload: Upload, owner: Owner) -> Upload:
+        """Make an upload that is not loaded yet that of ``owner``, such as of a project that was made for it."""
+        given = msgspec.structs.replace(upload, owner=owner)
+        _write(self._root() / upload.upload_id, given)
+        return given
 
     def load(self, upload_id: str, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
         """Split an upload into its series; the same again changes nothing.
@@ -318,6 +340,11 @@ class Limited:
     def seek(self, _offset: int, _whence: int = 0) -> int:
         """Do nothing: who parses a form rewinds what it has written."""
         return 0
+
+
+def unknown_upload(upload_id: str) -> Problem:
+    """Return the answer for an upload that does not exist, or not for the caller."""
+    return not_found("upload", upload_id[:100], "POST /api/v1/uploads makes one")
 
 
 def label(name: str) -> str:

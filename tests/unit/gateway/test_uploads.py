@@ -117,7 +117,7 @@ def test_long_file_is_shown_and_loaded_series_by_series(world: World) -> None:
 
 def requests_of(world: World) -> list[Any]:
     world.settle()
-    return [row for row in world.service.queries.ingests(1000) if row["request"] is not None]
+    return [row for row in world.service.queries.ingests(1000, None) if row["request"] is not None]
 
 
 def ingest_all(world: World) -> None:
