@@ -13,7 +13,7 @@ import msgspec
 from foretopic.cli_shared import CLOCK, console, json_option, print_json, settings
 from foretopic.errors import ForetopicError
 from foretopic.files import files_directory, place_file
-from foretopic.first_run import describe_training
+from foretopic.first_run import describe_ingest, describe_training
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
 from foretopic.tables import forecast_table
@@ -103,7 +103,18 @@ def ingest(
         if no_wait:
             _tell(asked, f"Asked: ingest {asked['ingest_id']}.", as_json=as_json)
             return
-        done = _wait(lambda: client.ingest(asked["ingest_id"]), _FINAL_INGEST_STATES)
+        if as_json:
+            done = _wait(lambda: client.ingest(asked["ingest_id"]), _FINAL_INGEST_STATES)
+        else:
+            with Reporter(console()).work(f"Loading {asked['series_id']}") as work:
+
+                def ask() -> dict[str, Any]:
+                    event = client.ingest(asked["ingest_id"])
+                    part = 1.0 if event["state"] == "succeeded" else event.get("fraction") or 0.0
+                    work.update(part, describe_ingest(event))
+                    return event
+
+                done = _wait(ask, _FINAL_INGEST_STATES)
     _require_success("ingest", done)
     note = f" Note: {done['reason']}." if done.get("reason") else ""
     if done.get("rows_quarantined"):

@@ -150,6 +150,16 @@ class FirstRun:
             self._clock.sleep(_POLL_SECONDS)
 
 
+def describe_ingest(event: Mapping[str, Any]) -> str:
+    """Return where an ingest is: how many rows it has published, and back to which day."""
+    parts = [str(event["state"])]
+    if event.get("rows_published"):
+        parts.append(f"{event['rows_published']} rows")
+    if event.get("first_time"):
+        parts.append(f"since {str(event['first_time'])[:10]}")
+    return " ".join(parts)
+
+
 def describe_training(event: Mapping[str, Any]) -> str:
     """Return where a training is: its stage, epoch and losses."""
     parts = [str(event.get("stage") or event["state"])]
