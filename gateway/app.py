@@ -20,6 +20,7 @@ from gateway.routes import (
     ingests,
     models,
     observations,
+    projects,
     quarantine,
     series,
     sources,
@@ -89,6 +90,7 @@ def create_app(
         sources,
         uploads,
         quarantine,
+        projects,
         system,
     ):
         app.register_blueprint(resource.blueprint(service))

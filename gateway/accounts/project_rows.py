@@ -10,20 +10,20 @@ from sqlalchemy import delete, func, select, update
 
 from gateway.accounts.audit import audit
 from gateway.accounts.database import AccountsDatabase
-from gateway.accounts.tables import API_KEYS, PROJECTS, USED, WEBHOOKS
+from gateway.accounts.tables import API_KEYS, ORGANISATIONS, PROJECTS, USED, WEBHOOKS
 from gateway.uploads.jobs import ColumnMapping
 
 _DAY_US = 86_400_000_000
 
 
-class ProjectMapping(msgspec.Struct, frozen=True, kw_only=True):
+class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     """How the columns of the file that a project was made from were read."""
 
     upload_id: str
     filename: str
     mapping: ColumnMapping
     #: Every column of the file, also those that were not loaded.
-    file_columns: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 class Quotas(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class ProjectRow(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     created_by: str
     created_us: int
-    mapping: ProjectMapping | None
+    file: ProjectFile | None
     quotas: Quotas
 
 
@@ -65,6 +65,12 @@ class ProjectRows:
             query = query.where(PROJECTS.c.project_id.in_(sorted(project_ids)))
         with self._database.read() as connection:
             return [_row(found) for found in connection.execute(query).mappings()]
+
+    def has_organisation(self, organisation_id: str) -> bool:
+        """Return whether there is such an organisation."""
+        query = select(ORGANISATIONS.c.organisation_id).where(ORGANISATIONS.c.organisation_id == organisation_id)
+        with self._database.read() as connection:
+            return connection.scalar(query) is not None
 
     def change(self, project: ProjectRow, *, name: str | None, description: str | None) -> None:
         """Give a project another name or description; ``None`` leaves it."""
@@ -102,6 +108,6 @@ def _row(found: Mapping[Any, Any]) -> ProjectRow:
         description=found["description"],
         created_by=found["created_by"],
         created_us=found["created_us"],
-        mapping=None if mapping is None else msgspec.json.decode(mapping, type=ProjectMapping),
+        file=None if mapping is None else msgspec.json.decode(mapping, type=ProjectFile),
         quotas=Quotas(**{name: found[name] for name in Quotas.__struct_fields__}),
     )

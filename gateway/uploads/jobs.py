@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,6 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 from schemas.record import Freq
 
 Project = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$(?!\n)", max_length=100)]
+#: What an id of a series cannot have: spaces, slashes, at signs, control characters.
+_NOT_IN_NAMES = re.compile(r"[\s/@\x00-\x1f\x7f]+")
+_MAX_NAME = 80
 ColumnKind = Literal["time", "number", "boolean", "text", "empty"]
 
 
@@ -132,3 +136,12 @@ def column_name(name: str) -> str:
     """
     lower = " ".join(name.lower().split())
     return "splits" if lower == "stock splits" else lower.replace(" ", "_")
+
+
+def series_name(text: str) -> str:
+    """Return the name of a series as ids may have it; empty where nothing of it is left.
+
+    >>> series_name("São Paulo / 12")
+    'São-Paulo-12'
+    """
+    return _NOT_IN_NAMES.sub("-", text)[:_MAX_NAME].strip("-")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from gateway.uploads.guessing import Sheet, require_number
-from gateway.uploads.jobs import ColumnMapping, SplitSeries, UploadFault, column_name
-
-#: What an id of a series cannot have: spaces, slashes, at signs, control characters.
-_NOT_IN_NAMES = re.compile(r"[\s/@\x00-\x1f\x7f]+")
-_MAX_NAME = 80
+from gateway.uploads.jobs import ColumnMapping, SplitSeries, UploadFault, column_name, series_name
 
 
 def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: str) -> list[SplitSeries]:
@@ -53,7 +48,7 @@ def _names(names: list[str], single_name: str | None) -> list[str]:
     texts = [single_name] if single_name is not None else names
     ours: dict[str, str] = {}
     for text in texts:
-        name = _NOT_IN_NAMES.sub("-", text)[:_MAX_NAME].strip("-")
+        name = series_name(text)
         if not name:
             raise UploadFault("series", "a name of letters or digits for each series", repr(text))
         if name in ours:

@@ -1,0 +1,165 @@
+"""What the API says of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.access import PUBLIC_PROJECTS
+from gateway.accounts.project_rows import ProjectRow, Quotas
+from gateway.observed import utc
+from gateway.routes.ingests import document as ingest_document
+from gateway.routes.models import champion_of, roles_of
+from gateway.routes.trainings import document as training_document
+from gateway.service import GatewayService
+from schemas.schedules import SeriesScheduled
+from schemas.trainings import FINAL_TRAINING_STATES
+
+_SHOWN_FAULTS = 20
+_SHOWN_TRAININGS = 10
+_MONTH_DAYS = 30
+_SCHEDULE = msgspec.json.Decoder(SeriesScheduled)
+#: Of a release; the ids of a thousand series would hide the rest.
+_OF_RELEASE = (
+    "version",
+    "training_id",
+    "algorithm",
+    "target",
+    "columns",
+    "window_size",
+    "horizon",
+    "levels",
+    "skill",
+    "metrics",
+    "folds",
+    "fallback_from",
+    "fallback_reason",
+)
+
+
+class Work(NamedTuple):
+    """What goes on in a project."""
+
+    load: dict[str, Any]
+    trainings: list[dict[str, Any]]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether data are being loaded or a model is being trained."""
+        is_training = any(training["state"] not in FINAL_TRAINING_STATES for training in self.trainings)
+        return is_training or bool(self.load["queued"] + self.load["running"])
+
+
+def work_of(service: GatewayService, project_id: str) -> Work:
+    """Return how the newest ingest of each series went, and the newest trainings."""
+    states = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0}
+    faults = []
+    for row in service.project_queries.newest_ingests(project_id):
+        ingest = ingest_document(service, row)
+        states[ingest["state"]] += 1
+        if ingest["state"] == "failed":
+            faults.append({"series_id": row["series_id"], "reason": ingest["reason"]})
+    trainings = service.project_queries.trainings(project_id, _SHOWN_TRAININGS)
+    return Work(
+        {**states, "faults": faults[:_SHOWN_FAULTS]}, [training_document(service, training) for training in trainings]
+    )
+
+
+def line(project_id: str, row: ProjectRow | None) -> dict[str, Any]:
+    """Return what a list says of a project; ``None`` where it is public or was never registered."""
+    return {
+        "project_id": project_id,
+        "name": project_id if row is None else row.name,
+        "description": "" if row is None else row.description,
+        "organisation_id": None if row is None else row.organisation_id,
+        "is_public": project_id in PUBLIC_PROJECTS,
+        "created_at": None if row is None else utc(row.created_us // 1_000_000),
+        "quotas": Quotas() if row is None else row.quotas,
+        "file": None if row is None else row.file,
+    }
+
+
+def details(service: GatewayService, project_id: str, row: ProjectRow | None, page: dict[str, Any]) -> dict[str, Any]:
+    """Return all that is said of one project.
+
+    Args:
+        service: The gateway.
+        project_id: Which one.
+        row: Its registration.
+        page: Series of it, and where the next ones are.
+    """
+    summary = service.project_queries.summary(project_id)
+    work = work_of(service, project_id)
+    models = models_of(service, project_id)
+    newest = _newest(models)
+    return {
+        **line(project_id, row),
+        "state": _state(summary["count"], work),
+        "series_count": summary["count"],
+        "rows": int(summary["rows"]),
+        "first_time": utc(summary["first_time"]),
+        "last_time": utc(summary["last_time"]),
+        **page,
+        "load": work.load,
+        "trainings": work.trainings,
+        "models": models,
+        "metrics": {} if newest is None else newest["metrics"],
+        "leaderboard": [] if newest is None else newest["leaderboard"],
+        "schedules": _schedules(service, project_id),
+        "usage": {
+            "today": service.project_rows.used(project_id, days=1),
+            "last_30_days": service.project_rows.used(project_id, days=_MONTH_DAYS),
+        },
+    }
+
+
+def models_of(service: GatewayService, project_id: str) -> list[dict[str, Any]]:
+    """Return every model of a project with its versions, the newest first."""
+    roles = roles_of(service.project_queries.deployments(project_id))
+    found: dict[str, dict[str, Any]] = {}
+    for row in service.project_queries.releases(project_id):
+        release = msgspec.json.decode(row["release"])
+        of_model = roles.get(row["model"], {})
+        entry = found.setdefault(
+            row["model"], {"model": row["model"], "champion": champion_of(of_model), "versions": []}
+        )
+        version = {name: release.get(name) for name in _OF_RELEASE}
+        more = {"leaderboard": release.get("leaderboard", []), "role": of_model.get(row["version"])}
+        version |= more | {"series_count": len(release["series_ids"]), "log_offset": row["log_offset"]}
+        entry["versions"].insert(0, version)
+    return list(found.values())
+
+
+def _newest(models: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the version that was released last."""
+    versions = [version for model in models for version in model["versions"]]
+    return max(versions, key=lambda version: int(version["log_offset"]), default=None)
+
+
+def _state(series_count: int, work: Work) -> str:
+    if any(training["state"] not in FINAL_TRAINING_STATES for training in work.trainings):
+        return "training"
+    if work.load["queued"] + work.load["running"]:
+        return "loading"
+    return "ready" if series_count else "empty"
+
+
+def active_schedules(service: GatewayService, project_id: str) -> list[str]:
+    """Return the series that are fetched by themselves."""
+    return [schedule["series_id"] for schedule in _schedules(service, project_id) if not schedule["is_paused"]]
+
+
+def _schedules(service: GatewayService, project_id: str) -> list[dict[str, Any]]:
+    schedules = [_SCHEDULE.decode(row["schedule"]) for row in service.project_queries.schedules(project_id)]
+    return [
+        {
+            "series_id": schedule.series_id,
+            "sources": schedule.sources,
+            "cron": schedule.cron,
+            "after_close_minutes": schedule.after_close_minutes,
+            "is_paused": schedule.is_paused,
+        }
+        for schedule in schedules
+    ]

@@ -1,0 +1,124 @@
+"""A project made of a file: received, read, split into series, and only then registered and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+from flask import request
+
+from gateway import parameters
+from gateway.accounts.project_rows import ProjectFile
+from gateway.accounts.projects import LOCAL_ORGANISATION, new_project_id
+from gateway.bodies import field_faults, invalid
+from gateway.guard import principal
+from gateway.headers import new_id
+from gateway.routes.uploads import LoadBody, changes_of, document, load_upload, name_of
+from gateway.service import GatewayService
+from gateway.uploads.receiving import Receiver
+from gateway.uploads.shelf import Owner, Upload
+
+_LISTS = ("columns", "known_future")
+_OF_PROJECT = ("name", "description", "organisation_id")
+#: Fields of a form, or query parameters beside a bare body.
+FIELDS = (*_OF_PROJECT, "time", "series", "target", *_LISTS, "freq", "calendar", "force")
+_MAX_NAME, _MAX_DESCRIPTION = 200, 10_000
+
+
+def create_from_file(service: GatewayService, organisation_of: Callable[[str], str]) -> tuple[str, dict[str, Any]]:
+    """Make a project of the file of the current request; return its id and how the loading goes.
+
+    What cannot be used leaves neither file nor project.
+
+    Args:
+        service: The gateway.
+        organisation_of: Judges the organisation that the request names, and returns whose the project is.
+
+    Raises:
+        Problem: 422 the file, or what is said of its columns, cannot be used.
+    """
+    parameters.require_known(("filename", *FIELDS))
+    service.require_caught_up()
+    organisation_of(request.args.get("organisation_id", ""))
+    receiver = Receiver()
+    upload = service.shelf.add(new_id(), receiver)
+    try:
+        given = _given(receiver.fields)
+        organisation_id = organisation_of(_one(given, "organisation_id"))
+        name = _one(given, "name") or PurePosixPath(upload.filename).name.split(".")[0] or "project"
+        description = _one(given, "description")
+        _require_short(name, description)
+        project_id = new_project_id(name)
+        body = _load_body(project_id, given)
+        owner = Owner(organisation_id=organisation_id or LOCAL_ORGANISATION, project=project_id)
+        service.shelf.give(upload, owner)
+        loaded = service.shelf.load(
+            upload.upload_id, changes_of(body), project=project_id, name=name_of(body, upload), force=body.force
+        )
+        service.projects.create(
+            organisation_id=organisation_id,
+            name=name,
+            description=description,
+            created_by=principal().user_id,
+            project_id=project_id,
+            mapping=_mapping(loaded),
+        )
+        loaded = service.shelf.give(loaded, Owner(organisation_id=organisation_id, project=project_id))
+    except BaseException:
+        service.shelf.remove(upload.upload_id)
+        raise
+    return project_id, document(service, load_upload(service, loaded, body))
+
+
+def _given(fields: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    for name, values in fields.items():
+        if name not in FIELDS:
+            raise parameters.invalid(name, f"one of {', '.join(FIELDS)}", values[0][:100])
+    return {**request.args.to_dict(flat=False), **fields}
+
+
+def _one(given: Mapping[str, list[str]], name: str) -> str:
+    return given.get(name, [""])[-1]
+
+
+def _require_short(name: str, description: str) -> None:
+    for field, text, most in (("name", name, _MAX_NAME), ("description", description, _MAX_DESCRIPTION)):
+        if len(text) > most:
+            raise parameters.invalid(field, f"at most {most} characters", f"{text[:50]}… ({len(text)} characters)")
+
+
+def _load_body(project_id: str, given: Mapping[str, list[str]]) -> LoadBody:
+    """Return how the file is loaded: what is not given is as guessed; an empty series means that it holds one."""
+    raw: dict[str, Any] = {"project": project_id}
+    raw |= {name: _one(given, name) for name in ("time", "target", "freq", "calendar") if name in given}
+    raw |= {name: [part for value in given[name] for part in _parts(value)] for name in _LISTS if name in given}
+    if "series" in given:
+        raw["series"] = _one(given, "series") or None
+    if "force" in given:
+        raw["force"] = {"true": True, "false": False}.get(_one(given, "force"), _one(given, "force"))
+    try:
+        return msgspec.convert(raw, LoadBody)
+    except msgspec.ValidationError as error:
+        faults = field_faults(raw, LoadBody)
+        raise invalid(
+            "; ".join(f"{one.field} must be {one.expected}, was {one.found}" for one in faults), faults
+        ) from error
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _mapping(loaded: Upload) -> bytes:
+    if loaded.load is None:
+        raise TypeError("a load was expected")
+    return msgspec.json.encode(
+        ProjectFile(
+            upload_id=loaded.upload_id,
+            filename=loaded.filename,
+            mapping=loaded.load.mapping,
+            columns=tuple(column.name for column in loaded.inspection.columns),
+        )
+    )
