@@ -336,10 +336,10 @@ class ServiceState(Answer, frozen=True, kw_only=True):
 
     name: str
     state: Literal["up", "down", "waiting"]
-    #: Instances in its consumer group.
-    members: Count
+    #: Instances in its consumer group; this and what follows is null for all but operators.
+    members: Count | None
     #: Messages that wait for it.
-    backlog: Count
+    backlog: Count | None
     last_record_time: datetime | None
 
 

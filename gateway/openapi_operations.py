@@ -7,6 +7,7 @@ from gateway import openapi_examples as examples
 from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
 from gateway.openapi_batches import BATCHES
 from gateway.openapi_observations import OBSERVATIONS
+from gateway.openapi_accounts import ACCOUNTS
 from gateway.openapi_parts import Operation, Sent
 from gateway.openapi_series import FORECASTS, SERIES
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
@@ -225,7 +226,7 @@ SYSTEM = (
         answers={
             200: json_answer("It does.", answers.Health, {"status": "ok", "version": "0.1.0"}),
             503: json_answer(
-                "It does not.", answers.Health, {"status": "unavailable", "reason": "the projection ended: …"}
+                "It does not.", answers.Health, {"status": "unavailable", "reason": "the projection ended; the log says why"}
             ),
         },
     ),
@@ -308,6 +309,7 @@ OPERATIONS = (
     *SOURCES,
     *UPLOADS,
     *QUARANTINE,
+    *ACCOUNTS,
     *SYSTEM,
     *CONTRACT,
 )
@@ -320,6 +322,10 @@ TAGS = {
     "sources": "Series that are fetched by themselves.",
     "uploads": "Files that hold one series or many.",
     "quarantine": "Fetched rows that the quality gate holds back.",
+    "accounts": "Signing in and up, and who one is.",
+    "organisations": "Who works together: members, their roles, invitations.",
+    "keys": "API keys, for programs.",
+    "users": "Users and the audit log.",
     "system": "How the gateway and the services behind it are.",
     "contract": "The contract for programs.",
     "pages": "For people.",

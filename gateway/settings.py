@@ -34,6 +34,11 @@ class GatewaySettings(ServiceSettings):
         default="required",
         description="`required`: callers sign in; `local`: whoever reaches the loopback address may do everything",
     )
+    metrics: Literal["open", "operators", ""] = Field(
+        default="",
+        description="Who may read `/metrics`: everybody (`open`) or `operators`; empty means operators where callers "
+        "sign in",
+    )
     accounts_database_url: str = Field(
         default="",
         description="Database of accounts, shared by all gateways; empty means `accounts.db` in the home, or the "
@@ -126,6 +131,11 @@ class GatewaySettings(ServiceSettings):
     def _empty_is_unset(cls, value: object) -> object:
         """Keep an empty variable from meaning the directory in which the service happens to run."""
         return None if value == "" else value
+
+    @property
+    def is_metrics_open(self) -> bool:
+        """Return whether `/metrics` needs no sign-in."""
+        return (self.metrics or ("open" if self.accounts == "local" else "operators")) == "open"
 
     @property
     def url(self) -> str:

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from schemas.record import Id, Record, SeriesId, UtcTime, require, require_ascending, require_finite, require_utc
+from schemas.record import (
+    Id,
+    Record,
+    Requester,
+    SeriesId,
+    UtcTime,
+    require,
+    require_ascending,
+    require_finite,
+    require_utc,
+)
 
 MAX_SERIES_AN_APPEND = 1_000
 MAX_ROWS_A_SERIES = 1_000
@@ -51,6 +61,7 @@ class AppendRequested(Record, frozen=True, kw_only=True):
     series: Annotated[tuple[SeriesRows, ...], Meta(min_length=1, max_length=MAX_SERIES_AN_APPEND)]
     #: Who or what asked: `user`.
     cause: str = "user"
+    requester: Requester = ""
 
     def __post_init__(self) -> None:
         names = [rows.series_id for rows in self.series]

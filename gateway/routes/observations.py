@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import msgspec
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, g
 from msgspec import Meta, structs
 
-from gateway import parameters
-from gateway.access import Permission
+from gateway import parameters, tenancy
+from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
-from gateway.guard import needs
-from gateway.headers import idempotency_key, new_id
+from gateway.guard import needs, principal
 from gateway.problems import FieldFault
 from gateway.service import GatewayService
 from schemas.appends import MAX_SERIES_AN_APPEND, AppendRequested, SeriesRows
@@ -47,8 +46,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.WRITE)
     def post() -> Response:
         parameters.require_known(())
-        key = idempotency_key(request.headers.get("Idempotency-Key")) or new_id()
-        appends = list(_appends(service, key, read_body(_BODY).series))
+        appends = list(_appends(service, tenancy.record_id(), read_body(_BODY).series))
         timeout = service.settings.delivery_timeout_seconds
         sent = [
             service.publisher.send(INGEST_REQUESTS, append, traceparent=g.traceparent, partition=partition)
@@ -74,17 +72,22 @@ def blueprint(service: GatewayService) -> Blueprint:
 def _appends(service: GatewayService, key: str, series: Sequence[SeriesRows]) -> Iterator[tuple[int, AppendRequested]]:
     """Yield what is to be written to which partition; the same key with the same rows gives the same ids."""
     seen: set[str] = set()
-    by_partition: dict[int, list[SeriesRows]] = {}
+    # What becomes of an append is told to who may see its project, so it is of one.
+    groups: dict[tuple[int, str], list[SeriesRows]] = {}
     for index, rows in enumerate(series):
         if rows.series_id in seen:
             expected = "each series once, with all its rows"
             fault = FieldFault(field=f"series[{index}].series_id", expected=expected, found=rows.series_id)
             raise invalid(f"{expected} was expected, found {rows.series_id} again", [fault])
         seen.add(rows.series_id)
-        by_partition.setdefault(service.partition_of(INGEST_REQUESTS, rows.series_id), []).append(rows)
-    for partition, of_partition in sorted(by_partition.items()):
-        for part in _parts(of_partition):
-            yield partition, AppendRequested(ingest_id=content_id("append", key, part), series=part)
+        tenancy.require_project(service, Permission.WRITE, rows.series_id)
+        place = (service.partition_of(INGEST_REQUESTS, rows.series_id), project_of(rows.series_id))
+        groups.setdefault(place, []).append(rows)
+    requester = principal().requester
+    for (partition, _), group in sorted(groups.items()):
+        for part in _parts(group):
+            ingest_id = content_id("append", key, part)
+            yield partition, AppendRequested(ingest_id=ingest_id, series=part, requester=requester)
 
 
 def _parts(series: Sequence[SeriesRows]) -> Iterator[tuple[SeriesRows, ...]]:

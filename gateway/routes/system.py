@@ -9,9 +9,10 @@ from typing import Any
 from flask import Blueprint, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from gateway import tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
-from gateway.guard import needs, open_to_all
+from gateway.guard import needs, open_to_all, principal
 from gateway.projection import FACTS
 from gateway.routes.models import champion_of, roles_of
 from gateway.routes.trainings import document as training_document
@@ -47,7 +48,8 @@ def blueprint(service: GatewayService) -> Blueprint:
     def health() -> Response:
         failure = service.projection.failure
         if failure is not None:
-            return json_of({"status": "unavailable", "reason": f"the projection ended: {failure}"}, 503)
+            # What went wrong may name somebody's series, and everybody can ask here.
+            return json_of({"status": "unavailable", "reason": "the projection ended; the log says why"}, 503)
         return json_of({"status": "ok", "version": CODE_VERSION})
 
     @routes.get("/ready")
@@ -61,10 +63,10 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.get("/status")
     @needs(Permission.READ)
     def status() -> Response:
-        return json_of(remembered.value())
+        return json_of(_as_seen(service, remembered.value()))
 
     @routes.get("/metrics")
-    @open_to_all
+    @(open_to_all if service.settings.is_metrics_open else needs(Permission.OPERATE))
     def metrics() -> Response:
         return Response(service.meters.common.text(), content_type=CONTENT_TYPE_LATEST)
 
@@ -109,9 +111,18 @@ def _status(service: GatewayService) -> dict[str, Any]:
         "waiting_for": missing,
         "services": [_gateway(service), *(_service(service, name) for name in WORK)],
         "topics": _topics(service),
-        "trainings": [training_document(service, row) for row in service.queries.trainings(_SHOWN_TRAININGS, None)],
         "alarms": alarms,
     }
+
+
+def _as_seen(service: GatewayService, status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state with the trainings that the caller may see; how much there is of what is for operators."""
+    rows = service.queries.trainings(_SHOWN_TRAININGS, tenancy.visible(service))
+    told = {**status, "trainings": [training_document(service, row) for row in rows]}
+    if Permission.OPERATE in principal().anywhere():
+        return told
+    services = [{**one, "members": None, "backlog": None, "last_record_time": None} for one in status["services"]]
+    return {**told, "services": services, "topics": [], "alarms": []}
 
 
 def _places(service: GatewayService, topics: tuple[Topic, ...]) -> list[TopicPartition]:

@@ -6,9 +6,12 @@ const STATE_WORDS = { up: "up", down: "down", waiting: "starting" };
 
 function row(service) {
   const facts = [];
-  facts.push(service.backlog === 0 ? "no backlog" : `backlog ${count(service.backlog)}`);
-  if (service.members > 1) facts.push(plural(service.members, "instance"));
-  facts.push(service.last_record_time ? `last record ${ago(service.last_record_time)}` : "no record yet");
+  // How much work there is, is for operators.
+  if (service.backlog !== null) {
+    facts.push(service.backlog === 0 ? "no backlog" : `backlog ${count(service.backlog)}`);
+    if (service.members > 1) facts.push(plural(service.members, "instance"));
+    facts.push(service.last_record_time ? `last record ${ago(service.last_record_time)}` : "no record yet");
+  }
   return make(
     "li", {},
     make("div", { class: "row" }, make("span", {}, service.name), make("span", { class: `state ${service.state}` }, STATE_WORDS[service.state])),
