@@ -73,6 +73,7 @@ def start(broker: MemoryBroker, clock: ManualClock, source: Source) -> Callable[
                 broker=broker,
                 clock=clock,
                 sources={"one": source, **sources},
+                poll_seconds=0.0,
             )
         )
         return running[-1]
@@ -154,7 +155,7 @@ def test_a_second_ingest_of_the_same_publishes_nothing(broker, start):
 
 
 def test_the_whole_log_is_read_before_anything_is_decided(broker, start):
-    """Red without `needs` of IngestHandler: a poll in between reads some hundred messages and then a request comes."""
+    """Red without `OwnedPartitions.know_all`: a turn reads some hundred messages, and then a request is decided."""
     partition = partition_for(SERIES.encode(), 12)
     producer = broker.producer()
     for number in range(1200):
