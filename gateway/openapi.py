@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 import msgspec
 
 from gateway import openapi_examples as examples
+from gateway.access import Permission
 from gateway.openapi_answers import AnyObject, ProblemDocument
 from gateway.openapi_operations import OPERATIONS, TAGS
-from gateway.openapi_parts import HEADER_NAMES, HEADERS, PARAMETERS, PROBLEMS, JsonObject, Operation, Sent
+from gateway.openapi_parts import (
+    ANYWHERE,
+    HEADER_NAMES,
+    HEADERS,
+    OPEN,
+    PARAMETERS,
+    PROBLEMS,
+    JsonObject,
+    Operation,
+    Sent,
+)
 from gateway.problems import PROBLEM_TYPE
 from runtime.version import CODE_VERSION
 from schemas.jsonschema import components
 from schemas.trainings import TrainingEvent
 
 _REF = "#/components/schemas/{name}"
+_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+_SECURITY: JsonObject = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token (`POST /api/v1/auth/login`) or an API key (`POST /api/v1/keys`).",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "foretopic",
+        "description": "Of a browser that has signed in at `/login`; what changes something also needs the token of a "
+        "page in `X-CSRF-Token`. With an https address the name is `__Host-foretopic`.",
+    },
+}
 _EVERYWHERE = ("XRequestID", "traceparent")
 _DESCRIPTION = """Forecasts as a stream, over HTTP.
 
@@ -38,11 +64,13 @@ def _sent(sent: Sent) -> JsonObject:
     content: JsonObject = {"schema": schema}
     if sent.example is not None:
         content["example"] = sent.example
-    return {
+    described: JsonObject = {
         "description": sent.description,
         "headers": _headers((*sent.headers, *_EVERYWHERE)),
-        "content": {sent.media_type: content},
     }
+    if sent.media_type:
+        described["content"] = {sent.media_type: content}
+    return described
 
 
 def _refused(status: int, kinds: Iterable[str]) -> JsonObject:
@@ -50,12 +78,26 @@ def _refused(status: int, kinds: Iterable[str]) -> JsonObject:
         kind: {"summary": PROBLEMS[kind], "value": examples.problem(status, kind, PROBLEMS[kind])} for kind in kinds
     }
     listed = "\n".join(f"- `{kind}`: {PROBLEMS[kind]}" for kind in described)
-    headers = ("RetryAfter",) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
+    headers = ("RetryAfter",) if status in _LATER else ()
     return {
         "description": f"{HTTPStatus(status).phrase}:\n\n{listed}",
         "headers": _headers((*headers, *_EVERYWHERE)),
         "content": {PROBLEM_TYPE: {"schema": _ref("schemas", "ProblemDocument"), "examples": described}},
     }
+
+
+def _body(operation: Operation) -> JsonObject | None:
+    """Return what a request may carry by media type, ``None`` for nothing."""
+    content: JsonObject = {}
+    if operation.body is not None:
+        examples_ = {name: {"value": value} for name, value in operation.examples.items()}
+        content["application/json"] = {"schema": _ref("schemas", operation.body.__name__), "examples": examples_}
+    if operation.takes_file:
+        file = {"type": "string", "format": "binary"}
+        fields = {name: {"type": "string", "description": told} for name, told in operation.form_fields.items()}
+        form = {"type": "object", "required": ["file"], "properties": {"file": file, **fields}}
+        content |= {"multipart/form-data": {"schema": form}, "application/octet-stream": {"schema": file}}
+    return content or None
 
 
 def _operation(operation: Operation) -> JsonObject:
@@ -68,19 +110,14 @@ def _operation(operation: Operation) -> JsonObject:
     }
     if operation.description:
         described["description"] = operation.description
-    if operation.body is not None:
-        content: JsonObject = {"schema": _ref("schemas", operation.body.__name__)}
-        content["examples"] = {name: {"value": value} for name, value in operation.examples.items()}
-        described["requestBody"] = {"required": True, "content": {"application/json": content}}
-    if operation.takes_file:
-        file = {"type": "string", "format": "binary"}
-        form = {"type": "object", "required": ["file"], "properties": {"file": file}}
-        described["requestBody"] = {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": form}, "application/octet-stream": {"schema": file}},
-        }
+    if (content := _body(operation)) is not None:
+        described["requestBody"] = {"required": not operation.is_body_optional, "content": content}
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
+    if operation.id in OPEN:
+        described["security"] = []
     problems = {500: ("internal-server-error",), **operation.problems}
+    for status, kinds in ANYWHERE.items():
+        problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *kinds)))
     responses |= {str(status): _refused(status, kinds) for status, kinds in sorted(problems.items())}
     described["responses"] = dict(sorted(responses.items()))
     return described
@@ -96,11 +133,23 @@ def _types() -> list[type[msgspec.Struct]]:
     return list(found.values())
 
 
-def document() -> JsonObject:
-    """Return the document; it has every route of the gateway but the files that the pages load."""
+def document(needed: Mapping[tuple[str, str], Permission | None] | None = None) -> JsonObject:
+    """Return the document; it has every route of the gateway but the files that the pages load.
+
+    Args:
+        needed: Method and path -> the permission that callers of a running gateway need for it, in its `x-permission`;
+            ``None`` as a permission: the operation is open to all.
+    """
     paths: JsonObject = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        described = paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        if needed is not None:
+            permission = needed[operation.method, operation.path]
+            if permission is None:
+                described["security"] = []
+            else:
+                described.pop("security", None)
+                described["x-permission"] = str(permission)
     schemas = components(_types(), _REF)
     schemas[AnyObject.__name__]["additionalProperties"] = True
     schemas[ProblemDocument.__name__]["properties"]["type"]["description"] = f"`/problems/` and the kind:\n\n{_kinds()}"
@@ -116,7 +165,13 @@ def document() -> JsonObject:
         "servers": [{"url": "/", "description": "This gateway"}],
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas, "parameters": PARAMETERS, "headers": HEADERS},
+        "security": [{"bearer": []}, {"cookie": []}],
+        "components": {
+            "schemas": schemas,
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "securitySchemes": _SECURITY,
+        },
     }
     # As it will be read: a default that is a tuple here is an array there.
     plain: JsonObject = msgspec.json.decode(msgspec.json.encode(described))

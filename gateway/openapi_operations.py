@@ -6,9 +6,11 @@ from gateway import openapi_answers as answers
 from gateway import openapi_examples as examples
 from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
 from gateway.openapi_batches import BATCHES
+from gateway.openapi_compatible import COMPATIBLE
 from gateway.openapi_observations import OBSERVATIONS
 from gateway.openapi_accounts import ACCOUNTS
 from gateway.openapi_parts import Operation, Sent
+from gateway.openapi_projects import PROJECTS
 from gateway.openapi_series import FORECASTS, SERIES
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
 from gateway.openapi_sources import SOURCES
@@ -308,9 +310,11 @@ OPERATIONS = (
     *OBSERVATIONS,
     *SOURCES,
     *UPLOADS,
+    *PROJECTS,
     *QUARANTINE,
     *ACCOUNTS,
     *SYSTEM,
+    *COMPATIBLE,
     *CONTRACT,
 )
 TAGS = {
@@ -321,12 +325,14 @@ TAGS = {
     "ingests": "Data that is fetched.",
     "sources": "Series that are fetched by themselves.",
     "uploads": "Files that hold one series or many.",
+    "projects": "Series, models, forecasts and schedules that belong together, and predictions for rows of a table.",
     "quarantine": "Fetched rows that the quality gate holds back.",
     "accounts": "Signing in and up, and who one is.",
     "organisations": "Who works together: members, their roles, invitations.",
     "keys": "API keys, for programs.",
     "users": "Users and the audit log.",
     "system": "How the gateway and the services behind it are.",
+    "compatible": "Deprecated doors for clients of other systems; each says what takes its place.",
     "contract": "The contract for programs.",
     "pages": "For people.",
 }

@@ -36,6 +36,9 @@ class Operation:
     body: type[msgspec.Struct] | None = None
     #: Whether the body is a file, bare or in a form.
     takes_file: bool = False
+    #: Text fields beside the file of a form, each also a query parameter beside a bare file: name -> what it says.
+    form_fields: dict[str, str] = field(default_factory=dict)
+    is_body_optional: bool = False
     #: Name -> example body.
     examples: dict[str, JsonObject] = field(default_factory=dict)
     answers: dict[int, Sent]
@@ -108,6 +111,11 @@ PARAMETERS: dict[str, JsonObject] = {
     "load": _parameter(
         "load", "query", "Whether it is loaded at once, as guessed.", {"type": "string", "enum": ["false", "true"]}
     ),
+    "project_id": _parameter("project_id", "path", "The id that the project was made with.", TEXT, "shops-k3m9wz"),
+    "after_series": _parameter(
+        "after_series", "query", "Only series behind this one, by name.", TEXT, "shops-k3m9wz/1@1d"
+    ),
+    "symbol": _parameter("symbol", "path", "A symbol of the market, in letters of either case.", TEXT, "BTC"),
     "quarantine_id": _parameter(
         "quarantine_id", "path", "The id of held rows, from the list.", _ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
     ),
@@ -188,6 +196,24 @@ PARAMETERS: dict[str, JsonObject] = {
         "Only entries behind this one; it comes in the path of the next page.",
         {"type": "string", "pattern": "^[0-9a-f]{32}-[0-9]{4}$"},
     ),
+    "organisation_id": _parameter(
+        "organisation_id", "path", "An organisation, from the list.", _ID, "org_5f2b1c9e0d7a46338b1f0a9c"
+    ),
+    "of_organisation": _parameter(
+        "organisation_id", "query", "Of this organisation.", TEXT, "org_5f2b1c9e0d7a46338b1f0a9c"
+    ),
+    "user_id": _parameter("user_id", "path", "A user, from a list.", _ID, "user_0d7a46338b1f0a9c5f2b1c9e"),
+    "after_user": _parameter(
+        "after", "query", "Only users behind this one; it comes in the path of the next page.", _ID
+    ),
+    "invitation_id": _parameter("invitation_id", "path", "From the list.", _ID, "inv_1c9e0d7a46338b1f0a9c5f2b"),
+    "key_id": _parameter("key_id", "path", "From the list.", _ID, "key_338b1f0a9c5f2b1c9e0d7a46"),
+    "before_sequence": _parameter(
+        "before",
+        "query",
+        "Only what came before this one; it comes in the path of the next page.",
+        {"type": "integer", "minimum": 1},
+    ),
     "schema_name": _parameter("name", "path", "A record type, e.g. `ForecastIssued`.", TEXT, "ForecastIssued"),
 }
 
@@ -196,10 +222,36 @@ HEADERS: dict[str, JsonObject] = {
     "traceparent": {"description": "The trace context under which this was done.", "schema": TEXT},
     "Location": {"description": "Where the outcome will be.", "schema": TEXT},
     "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
+    "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
+    "Link": {"description": "What takes its place: `rel=successor-version`.", "schema": TEXT},
     "Allow": {"description": "The methods that the path knows.", "schema": TEXT},
 }
 HEADER_NAMES = {"XRequestID": "X-Request-ID", "RetryAfter": "Retry-After"}
 
+#: Ids of the operations that need no sign-in; a test holds them against the marks of the views.
+OPEN = frozenset(
+    {
+        "logIn",
+        "refreshTokens",
+        "signUp",
+        "getSigningKeys",
+        "getHealth",
+        "getReadiness",
+        "getMetrics",
+        "getOpenApi",
+        "getAsyncApi",
+        "getSchemas",
+        "getSchema",
+        "getPage",
+        "getSwaggerUi",
+        "getReDoc",
+    }
+)
+#: What any operation may be refused with, before it begins.
+ANYWHERE: dict[int, tuple[str, ...]] = {
+    401: ("unauthenticated",),
+    403: ("forbidden", "password-change-required", "cross-site-request", "csrf-token", "foreign-host"),
+}
 #: Kind of problem -> what it says; the last part of the `type` of a problem document.
 PROBLEMS: dict[str, str] = {
     "empty-body": "The body is empty.",
@@ -213,6 +265,12 @@ PROBLEMS: dict[str, str] = {
     "unknown-source": "The series has no schedule.",
     "unknown-ingest": "No ingest has this id.",
     "unknown-upload": "No upload has this id.",
+    "project-busy": "Data of the project are being loaded, a model is being trained, or a schedule is active.",
+    "project-empty": "The project has no series yet.",
+    "project-not-registered": "The project was not made by a request: there is nothing to change or remove.",
+    "not-trained": "The project has no model for the series yet.",
+    "model-mismatch": "The model reads other columns or another number of rows than the door gives.",
+    "unknown-symbol": "No series of the market is known by this symbol.",
     "invalid-upload": "The file, or what is said of its columns, cannot be used; `errors` says why.",
     "upload-loaded": "The upload was loaded with another mapping before.",
     "uploads-off": "The gateway has no directory for uploads.",
@@ -261,6 +319,28 @@ PROBLEMS: dict[str, str] = {
     "invalid-graph": "The model version has a graph that this code cannot serve; train it again.",
     "internal-server-error": "An error of ours; the log has it under the x_request_id.",
     "broker-unavailable": "The event log does not answer or does not acknowledge; the same request can be sent again.",
+    "unauthenticated": "Nobody has signed in, or the credentials are not, or no longer, good.",
+    "wrong-credentials": "Email and password do not go together, or the account is closed.",
+    "forbidden": "The role, or the scope of the key, is too low.",
+    "password-change-required": "The password was given for one sign-in; another must be chosen first.",
+    "cross-site-request": "A page of another site sent this.",
+    "csrf-token": "A request with a cookie lacks the token of its page.",
+    "foreign-host": "The gateway is asked under a name that is not its own.",
+    "person-needed": "This needs somebody who has signed in with a password, not an API key.",
+    "operator-needed": "Only operators may do this here.",
+    "too-many-attempts": "Too many attempts to sign in or up; come again later.",
+    "weak-password": "The password is too short, or one of the commonest.",
+    "email-taken": "Somebody has signed up with this email address.",
+    "invitation-needed": "Whoever signs up here needs an invitation.",
+    "invitation-of-another": "The invitation is for another email address.",
+    "unknown-invitation": "The invitation is unknown, was taken or withdrawn, or has run out.",
+    "already-member": "They are a member already.",
+    "last-admin": "An organisation needs an admin.",
+    "last-operator": "The gateway needs an operator.",
+    "unknown-organisation": "No organisation has this id.",
+    "unknown-member": "The organisation has no such member.",
+    "unknown-user": "No user has this id.",
+    "unknown-key": "No API key has this id.",
     "busy": "More requests wait than may; come again.",
     "starting": "The gateway still reads the log.",
 }

@@ -93,6 +93,11 @@ class GatewaySettings(ServiceSettings):
         le=3650,
         description="How long what is known of an upload stays once its rows are in the log and its files gone",
     )
+    last_60_days_model: str = Field(
+        default="market/last-60-days",
+        min_length=3,
+        description="Model that answers `POST /predict`: it reads 60 rows of open, high, low, close, volume, adj_close",
+    )
     default_wait_seconds: float = Field(
         default=10.0, ge=0, description="How long a forecast request waits without `Prefer: wait=SECONDS`"
     )
@@ -112,6 +117,8 @@ class GatewaySettings(ServiceSettings):
     min_write_interval_seconds: float = Field(
         default=0.1, ge=0, description="Shortest time from one database transaction to the next"
     )
+    max_streams: int = Field(default=400, ge=1, description="Event streams that may be open at once")
+    max_streams_per_caller: int = Field(default=20, ge=1, description="Event streams that one caller may have open")
     max_connections: int = Field(
         default=1000, ge=4, description="Connections that are served at once; further ones wait to be taken"
     )
