@@ -280,7 +280,8 @@ class Ingests:
         """Return the rows of all that are decided, then what is told of them; the same until they are acknowledged."""
         if not self._outbox:
             self._publishing = [queue[0] for queue in self._series.values() if queue[0].phase is Phase.PUBLISHING]
-            self._outbox = [(one, one.announcement()) for one in self._begun]
+            begun, self._begun = self._begun, []
+            self._outbox = [(one, one.announcement()) for one in begun]
             told: list[tuple[Ingest | DecidedAppend, Outgoing]] = []
             for one in self._publishing:
                 rows, event = one.group()
@@ -294,7 +295,7 @@ class Ingests:
         return [outgoing for _, outgoing in self._outbox]
 
     def sent(self) -> None:
-        published, self._outbox, self._begun, self._publishing = self._publishing, [], [], []
+        published, self._outbox, self._publishing = self._publishing, [], []
         for one in published:
             if one.sent():
                 self._tell(one.told)
