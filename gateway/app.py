@@ -15,11 +15,14 @@ from gateway.accounts.keyring import cookie_secret
 from gateway.content_security import policy
 from gateway.headers import correlation_id
 from gateway.routes import (
+    auth,
     batches,
     forecasts,
     ingests,
+    keys,
     models,
     observations,
+    organisations,
     projects,
     quarantine,
     series,
@@ -27,6 +30,7 @@ from gateway.routes import (
     system,
     trainings,
     uploads,
+    users,
 )
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
@@ -91,6 +95,10 @@ def create_app(
         uploads,
         quarantine,
         projects,
+        auth,
+        organisations,
+        keys,
+        users,
         system,
     ):
         app.register_blueprint(resource.blueprint(service))

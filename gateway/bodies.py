@@ -191,10 +191,10 @@ def _expected(message: str) -> str:
 
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
     """Return every field of the decoded JSON ``raw`` that ``body_type`` cannot take, each judged on its own."""
-    if not isinstance(raw, dict):
-        return [FieldFault(field="", expected="a JSON object", found=type(raw).__name__)]
-    fields = {field.encode_name: field for field in msgspec.structs.fields(body_type)}
     shown = _not_shown if issubclass(body_type, SecretBody) else _shown
+    if not isinstance(raw, dict):
+        return [FieldFault(field="", expected="a JSON object", found=shown(raw))]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(body_type)}
     known = ", ".join(fields)
     faults = [
         FieldFault(field=name, expected=f"one of the fields {known}", found=shown(value))

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from flask import Request
-from flask_wtf.csrf import validate_csrf
-from wtforms import ValidationError
+from flask_wtf.csrf import validate_csrf  # type: ignore[import-untyped]
+from wtforms import ValidationError  # type: ignore[import-untyped]
 
 from gateway.problems import FieldFault, Problem
 

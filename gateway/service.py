@@ -15,6 +15,7 @@ from gateway.accounts.keyring import Keyring
 from gateway.accounts.people import People
 from gateway.accounts.project_rows import ProjectRows
 from gateway.accounts.projects import ProjectRegistry
+from gateway.accounts.sign_in import SignIn
 from gateway.accounts.tokens import Tokens
 from gateway.batches import Batches
 from gateway.dispatcher import Dispatcher
@@ -90,6 +91,7 @@ class GatewayService:
             issuer=settings.public_url or SERVICE,
             lifetime_seconds=settings.access_token_seconds,
         )
+        self.sign_in = SignIn(accounts, settings, self.tokens)
         self.shelf = Shelf(settings)
         self.open_requests = OpenRequests()
         self.publisher = Publisher(broker.producer(), service=SERVICE, clock=clock, topic_prefix=settings.topic_prefix)

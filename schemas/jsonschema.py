@@ -82,8 +82,9 @@ def components(records: Iterable[type[msgspec.Struct]], ref_template: str) -> di
     records = list(records)
     _, schemas = msgspec.json.schema_components(records, ref_template=ref_template)
     structs = {name: struct for record in records for name, struct in _structs(record).items()}
-    for name, schema in schemas.items():
-        for field, comment in field_comments(structs[name]).items():
+    for name, struct in structs.items():
+        schema = schemas[name]
+        for field, comment in field_comments(struct).items():
             schema["properties"][field] = _with_field_comment(schema["properties"][field], comment)
     return dict(sorted(schemas.items()))
 

@@ -21,6 +21,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def open_accounts(url: str, clock: Clock) -> AccountsDatabase:
     """Return the accounts database at ``url``, its tables brought up to date."""
     engine = open_engine(url)
+    # Errors of the database go to the log, and parameters may be secrets.
+    engine.hide_parameters = True
     if engine.dialect.name == "sqlite":
         _protect(engine)
     upgrade(engine, MIGRATIONS)
