@@ -17,6 +17,8 @@ from gateway.headers import correlation_id
 from gateway.routes import (
     auth,
     batches,
+    compatible,
+    events,
     forecasts,
     ingests,
     keys,
@@ -86,6 +88,7 @@ def create_app(
     for resource in (
         forecasts,
         batches,
+        events,
         series,
         trainings,
         models,
@@ -95,6 +98,7 @@ def create_app(
         uploads,
         quarantine,
         projects,
+        compatible,
         auth,
         organisations,
         keys,

@@ -6,6 +6,7 @@ from gateway import openapi_answers as answers
 from gateway import openapi_examples as examples
 from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
 from gateway.openapi_batches import BATCHES
+from gateway.openapi_events import EVENTS
 from gateway.openapi_compatible import COMPATIBLE
 from gateway.openapi_observations import OBSERVATIONS
 from gateway.openapi_accounts import ACCOUNTS
@@ -303,6 +304,7 @@ CONTRACT = (
 OPERATIONS = (
     *FORECASTS,
     *BATCHES,
+    *EVENTS,
     *SERIES,
     *TRAININGS,
     *MODELS,
@@ -319,6 +321,7 @@ OPERATIONS = (
 )
 TAGS = {
     "forecasts": "Asked for, waited for, read again.",
+    "events": "Told as they happen.",
     "series": "What has been observed.",
     "trainings": "Model versions in the making.",
     "models": "Model versions, their skill, and which of them answers.",

@@ -183,6 +183,14 @@ PARAMETERS: dict[str, JsonObject] = {
         {"type": "string", "pattern": r"^[0-9]{1,18}\.-?[0-9]{1,12}$"},
         "12.1735776000",
     ),
+    "of_model": _parameter("model", "query", "Only of this model.", TEXT, "market/AAPL-1d"),
+    "events_project": _parameter("project", "query", "Only of this project.", TEXT, "market"),
+    "event_types": _parameter(
+        "types", "query", "Only these types, with commas between; all unless given.", TEXT, "forecast.issued"
+    ),
+    "last_event_id": _parameter(
+        "last_event_id", "query", "As the header Last-Event-ID, for readers that cannot set one.", TEXT
+    ),
     "batch_id": _parameter("batch_id", "path", "The id that the batch was answered with.", _ID, "batch-1"),
     "batch_limit": _parameter(
         "limit",
@@ -261,6 +269,7 @@ PROBLEMS: dict[str, str] = {
     "unknown-series": "No observations of the series are known.",
     "unknown-forecast": "Neither a request nor a forecast has this id.",
     "unknown-batch": "No request of the batch is known.",
+    "too-many-streams": "The caller, or all together, have as many event streams open as may be.",
     "unknown-training": "No training has this id.",
     "unknown-source": "The series has no schedule.",
     "unknown-ingest": "No ingest has this id.",

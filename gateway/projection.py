@@ -108,6 +108,7 @@ class Projection:
         min_write_interval_seconds: float,
         bury: Callable[[Sequence[Junk]], None],
         on_alarms: Callable[[Sequence[Alarm]], None],
+        on_written: Callable[[Sequence[Incoming], Mapping[TopicPartition, int]], None],
         on_failure: Callable[[], None],
     ) -> None:
         self._broker = broker
@@ -118,6 +119,7 @@ class Projection:
         self._min_write_interval_seconds = min_write_interval_seconds
         self._bury = bury
         self._on_alarms = on_alarms
+        self._on_written = on_written
         self._on_failure = on_failure
         self._names = {topic.name: topic.full_name(topic_prefix) for topics in _FOLLOWED for topic in topics}
         self.failure: BaseException | None = None
@@ -332,4 +334,5 @@ class Projection:
             self._changed.notify_all()
         self._open_requests.stored_requests(row["request_id"] for row in rows.forecast_requests)
         self._open_requests.stored_answers(row["request_id"] for row in rows.forecasts)
+        self._on_written(buffer.messages, {place: position.next_offset for place, position in buffer.positions.items()})
         return True

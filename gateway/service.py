@@ -20,6 +20,7 @@ from gateway.accounts.tokens import Tokens
 from gateway.batches import Batches
 from gateway.dispatcher import Dispatcher
 from gateway.door import Door
+from gateway.feed import Feed
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
 from gateway.problems import unavailable
@@ -29,6 +30,8 @@ from gateway.queries import Queries
 from gateway.settings import GatewaySettings
 from gateway.settled import Settled
 from gateway.store import Alarm, Store
+from gateway.streams import Streams
+from gateway.told import Told
 from gateway.uploads.shelf import Shelf
 from gateway.versions import Versions
 from runtime.broker import Broker, TopicPartition, partition_for
@@ -79,6 +82,9 @@ class GatewayService:
         self.versions = Versions(store.engine)
         self.project_queries = ProjectQueries(store)
         self.batches = Batches(store.engine)
+        self.told = Told(store.engine)
+        self.feed = Feed(self.told)
+        self.streams = Streams(settings.max_streams, settings.max_streams_per_caller)
         self.accounts = accounts
         self.projects = ProjectRegistry(accounts)
         self.project_rows = ProjectRows(accounts)
@@ -117,6 +123,7 @@ class GatewayService:
             min_write_interval_seconds=settings.min_write_interval_seconds,
             bury=self._bury,
             on_alarms=self._on_alarms,
+            on_written=self.feed.offer,
             on_failure=on_failure,
         )
         self.settled = Settled(self.projection, self.end_offsets)
@@ -145,6 +152,7 @@ class GatewayService:
 
     def start(self) -> None:
         """Begin to follow the log and to send."""
+        self.feed.start()
         self.projection.start()
         self.dispatcher.start()
         for run in self._companions:
@@ -155,6 +163,7 @@ class GatewayService:
         timeout = self.settings.delivery_timeout_seconds
         self.dispatcher.stop(timeout)
         self.projection.stop(timeout)
+        self.feed.stop(timeout)
         self.publisher.close()
         self.broker.close()
 

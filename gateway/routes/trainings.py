@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from flask import Blueprint, Response, g, request, stream_with_context, url_for
+from flask import Blueprint, Response, g, request, url_for
 
 from gateway import parameters, tenancy
 from gateway.access import Permission, project_of
@@ -19,6 +19,7 @@ from gateway.keyed import send_once
 from gateway.known import ends_known_at
 from gateway.problems import FieldFault, Problem, not_found
 from gateway.service import GatewayService
+from gateway.streams import BEAT, BEGIN, HEARTBEAT_SECONDS, block, stream
 from gateway.training_checks import require_trainable
 from runtime.errors import TransientError
 from schemas.forecasts import default_model_name
@@ -36,8 +37,6 @@ _LOG = structlog.get_logger("gateway")
 _BODY = msgspec.json.Decoder(TrainingBody)
 _EVENT = msgspec.json.Decoder(TrainingEvent)
 _REQUEST = msgspec.json.Decoder(TrainingRequested)
-#: Proxies and browsers give up on a silent stream.
-_HEARTBEAT_SECONDS = 15.0
 
 
 def blueprint(service: GatewayService) -> Blueprint:
@@ -71,10 +70,8 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.READ)
     def events(training_id: str) -> Response:
         _row(service, training_id)
-        stream = stream_with_context(_events(service, training_id, _last_event_id()))
-        # No `X-Accel-Buffering` proxy may hold events back.
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return Response(stream, 200, headers, content_type="text/event-stream")
+        end = service.streams.admit(principal())
+        return stream(_events(service, training_id, _last_event_id()), end)
 
     return routes
 
@@ -206,14 +203,14 @@ def _last_event_id() -> int:
 
 def _events(service: GatewayService, training_id: str, after: int) -> Iterator[bytes]:
     """Yield the events behind an offset as they come, until the final one; the event id is the log offset."""
-    yield b"retry: 1000\n\n"
+    yield BEGIN
     beat = service.clock.monotonic()
     while not service.projection.is_stopping:
         try:
             for offset, event in _told(service, training_id, after):
                 after = offset
                 data = msgspec.json.encode(msgspec.structs.asdict(event))
-                yield b"id: %d\nevent: %s\ndata: %s\n\n" % (offset, event.state.encode(), data)
+                yield block(event.state, str(offset), data)
                 if event.state in FINAL_TRAINING_STATES:
                     return
         except TransientError as error:
@@ -221,9 +218,9 @@ def _events(service: GatewayService, training_id: str, after: int) -> Iterator[b
             _LOG.warning("stream-ended", training_id=training_id, reason=str(error))
             return
         service.projection.wait_for_write(1.0)
-        if service.clock.monotonic() - beat > _HEARTBEAT_SECONDS:
+        if service.clock.monotonic() - beat > HEARTBEAT_SECONDS:
             beat = service.clock.monotonic()
-            yield b": still here\n\n"
+            yield BEAT
 
 
 def _told(service: GatewayService, training_id: str, after: int) -> Iterator[tuple[int, TrainingEvent]]:

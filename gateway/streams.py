@@ -1,0 +1,76 @@
+"""Answers that go on: server-sent events, limited in number and in time."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from flask import Response, request
+
+from gateway.access import Principal
+from gateway.problems import Problem
+
+MEDIA_TYPE = "text/event-stream"
+#: Proxies and browsers give up on a silent stream.
+HEARTBEAT_SECONDS = 15.0
+#: Then the reader comes again, and what it may see is looked at anew.
+LIFETIME_SECONDS = 600.0
+#: Of a reader that takes nothing.
+_SEND_SECONDS = 30.0
+BEGIN = b"retry: 1000\n\n"
+BEAT = b": still here\n\n"
+
+
+def block(name: str, event_id: str, data: bytes) -> bytes:
+    """Return one event; ``data`` is JSON without line breaks."""
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id.encode(), name.encode(), data)
+
+
+class Streams:
+    """Counts the open streams, and turns away before any work is done for another one."""
+
+    def __init__(self, limit: int, limit_a_caller: int) -> None:
+        self._limit = limit
+        self._limit_a_caller = limit_a_caller
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+
+    def admit(self, caller: Principal) -> Callable[[], None]:
+        """Count a stream of ``caller``; return what ends it, however often it is called.
+
+        Raises:
+            Problem: 429; too many are open.
+        """
+        name = caller.user_id or caller.name
+        with self._lock:
+            if self._open[name] >= self._limit_a_caller or self._open.total() >= self._limit:
+                detail = f"at most {self._limit_a_caller} streams of one caller may be open, {self._limit} of all"
+                raise Problem(429, "too-many-streams", detail, headers={"Retry-After": "5"})
+            self._open[name] += 1
+        is_open = [True]
+
+        def end() -> None:
+            with self._lock:
+                if is_open:
+                    is_open.clear()
+                    self._open[name] -= 1
+                    self._open += Counter()  # drops the callers without one
+
+        return end
+
+
+def stream(chunks: Iterator[bytes], on_close: Callable[[], None]) -> Response:
+    """Return an answer that sends ``chunks`` as they come; ``on_close`` is called however it ends.
+
+    ``chunks`` runs outside of the request: what it needs of that, it must have.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        # Who takes nothing for so long is cut off, instead of holding a connection for ever.
+        connection.settimeout(_SEND_SECONDS)
+    # `X-Accel-Buffering`: no proxy may hold events back.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    response = Response(chunks, 200, headers, content_type=MEDIA_TYPE)
+    response.call_on_close(on_close)
+    return response
