@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import socket
 import time
 import tracemalloc
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 import requests
@@ -16,7 +18,7 @@ import stamina
 from ingestor import raw_responses
 from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.raw_responses import RawResponse, RawResponses
-from ingestor.web import MAX_REDIRECTS, WebClient
+from ingestor.web import MAX_REDIRECTS, WebClient, retry_after_seconds
 from tests.unit.ingestor.answers import Fake, said, served
 
 URL = "https://example.test/prices.csv"
@@ -285,3 +287,23 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
 
     with pytest.raises(SourceUnreachable, match="raw answers cannot be kept"):
         client(said(b"x"), raw=raw)[0].get(URL)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("40", 40), (" 40 ", 40), ("soon", None), ("", None), ("-3", None), ("9" * 400, 86_400)],
+)
+def test_how_long_a_server_wants_to_be_left_alone_is_told(header, seconds):
+    """Red when `WebClient.get` does not hand on what `_retry_after` found."""
+    web, _ = client(said(b"", status=429, Retry_After=header))
+
+    with pytest.raises(SourceUnreachable, match="HTTP status 429") as caught:
+        web.get(URL)
+    assert caught.value.retry_after_seconds == seconds
+    assert pickle.loads(pickle.dumps(caught.value)).retry_after_seconds == seconds
+
+
+def test_a_date_says_how_long_too():
+    until = datetime.now(UTC) + timedelta(seconds=90)
+    assert 80 < retry_after_seconds(format_datetime(until, usegmt=True)) <= 90
+    assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
