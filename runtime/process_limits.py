@@ -29,8 +29,8 @@ def limit_process(*, memory_bytes: int, cpu_seconds: int, file_bytes: int | None
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if file_bytes is not None:
+        # Python ignores the signal that goes with it, so that a write raises.
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 def bind_life_to(parent: int) -> None:

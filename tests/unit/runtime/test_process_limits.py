@@ -38,7 +38,7 @@ def test_processor_time_is_limited(tmp_path: Path) -> None:
 
 
 def test_files_are_limited_and_it_is_an_error_like_others(tmp_path: Path) -> None:
-    """Red without RLIMIT_FSIZE; without the signal's handler the process would end instead."""
+    """Red without RLIMIT_FSIZE."""
     code, said = child(
         "open('{folder}/x', 'wb').write(bytes(2 * 1024 * 1024))\nopen('{folder}/x', 'ab').write(b'x')", tmp_path
     )
