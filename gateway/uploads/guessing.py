@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import UNSET
 
 from gateway.uploads import columns as cells
 from gateway.uploads.columns import DAY, CodeArray, IntArray, Numbers, Times
@@ -129,7 +130,7 @@ def inspect(sheet: Sheet, changes: Changes) -> Inspection:
     _require_times(sheet, time, times)
     candidates = _series_candidates(sheet, time, times)
     series = candidates[0] if candidates else None
-    if not isinstance(changes.series, type(changes.freq)) or isinstance(changes.series, str):
+    if changes.series is not UNSET:
         series = changes.series if changes.series is None else _changed(sheet, changes.series, "series")
     codes, names = sheet.codes(series)
     is_daily = bool((times.wall % DAY == times.wall[0] % DAY).all())
