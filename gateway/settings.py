@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -117,6 +118,18 @@ class GatewaySettings(ServiceSettings):
     min_write_interval_seconds: float = Field(
         default=0.1, ge=0, description="Shortest time from one database transaction to the next"
     )
+    webhook_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="Networks of one's own to which webhooks may be sent, also over http, as a JSON array such as "
+        '`["10.20.0.0/16"]`; everything else must be https at a public address',
+    )
+    webhook_timeout_seconds: float = Field(
+        default=15.0, gt=0, le=60, description="How long one attempt to deliver to a webhook may take"
+    )
+    webhook_disable_after_days: float = Field(
+        default=5.0, gt=0, description="A webhook whose every attempt has failed for so long is disabled"
+    )
+    max_webhooks_a_project: int = Field(default=20, ge=1, description="Webhooks that a project may have")
     max_streams: int = Field(default=400, ge=1, description="Event streams that may be open at once")
     max_streams_per_caller: int = Field(default=20, ge=1, description="Event streams that one caller may have open")
     max_connections: int = Field(

@@ -212,6 +212,13 @@ WEBHOOKS = Table(
     Column("series_id", String(200)),
     Column("model", String(200)),
     Column("is_enabled", Boolean, nullable=False),
+    #: Why it was disabled by itself; empty otherwise.
+    Column("disabled_reason", String(200), nullable=False),
+    #: Since when every attempt has failed; null after one that did not.
+    Column("failing_since_us", BigInteger),
+    #: The secret before the newest, which signs beside it until then.
+    Column("previous_secret", String(200)),
+    Column("previous_until_us", BigInteger),
     _id("created_by", nullable=False),
     Column("created_us", BigInteger, nullable=False),
 )
