@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import msgspec
-from flask import Blueprint, Response, abort, render_template
+from flask import Blueprint, Response, abort, current_app, render_template
 
 from gateway import openapi
+from gateway.access import Permission
 from gateway.answers import json_bytes
 from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
-from gateway.guard import open_to_all
+from gateway.guard import open_to_all, permissions
 from gateway.problems import not_found
 from schemas import asyncapi, jsonschema
 
@@ -53,7 +54,7 @@ def redoc() -> str:
 @open_to_all
 def openapi_document() -> Response:
     """Return the HTTP API as OpenAPI 3.1."""
-    return json_bytes(_openapi())
+    return json_bytes(_openapi(tuple(permissions(current_app).items())))
 
 
 @blueprint.get("/asyncapi.json")
@@ -85,8 +86,8 @@ def one_schema(name: str) -> Response:
 
 
 @cache
-def _openapi() -> bytes:
-    return msgspec.json.encode(openapi.document())
+def _openapi(needed: tuple[tuple[tuple[str, str], Permission | None], ...]) -> bytes:
+    return msgspec.json.encode(openapi.document(dict(needed)))
 
 
 @cache

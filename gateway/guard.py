@@ -6,6 +6,7 @@ permission somewhere; the view then asks `gateway.access.Access` about the proje
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
@@ -17,6 +18,8 @@ from gateway.problems import Problem
 View = TypeVar("View", bound=Callable[..., Any])
 _MARK = "_foretopic_permission"
 _OPEN = "open"
+#: A variable of a path, as Flask writes it.
+_VARIABLE = re.compile(r"<(?:[a-z]+:)?([a-z_]+)>")
 #: What is wanted of who has not signed in (RFC 9110, RFC 6750).
 CHALLENGE = 'Bearer realm="foretopic"'
 
@@ -61,6 +64,15 @@ def permission_of(app: Flask, endpoint: str) -> Permission | None:
     if mark is None:
         raise RuntimeError(f"the view {endpoint} must be marked with `needs` or `open_to_all`, it is not")
     return None if mark == _OPEN else cast("Permission", mark)
+
+
+def permissions(app: Flask) -> dict[tuple[str, str], Permission | None]:
+    """Return what each operation needs, by method and path as OpenAPI writes them."""
+    return {
+        (method.lower(), _VARIABLE.sub(r"{\1}", rule.rule)): permission_of(app, rule.endpoint)
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
 
 
 def install(app: Flask, authenticator: Authenticator) -> None:
