@@ -45,8 +45,9 @@ test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that ne
 test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database
 	$(BIN)/pytest
 
-bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime
+bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime, and how data come in
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.ingest
 
 bench-accuracy: $(VENV)/.installed-bench ## Measure accuracy on known sets beside targets and the naive forecast (needs ../shared/data)
 	$(BIN)/python -m benchmarks.accuracy
