@@ -68,7 +68,7 @@ class ProjectLoad(Answer, frozen=True, kw_only=True):
 
 
 class ProjectVersion(Answer, frozen=True, kw_only=True):
-    """A version of a model of a project, and the skill that it showed."""
+    """A version of a model of a project, and the skill that it showed; `/api/v1/models` has all of it."""
 
     version: str
     training_id: Id
@@ -81,13 +81,10 @@ class ProjectVersion(Answer, frozen=True, kw_only=True):
     levels: tuple[Level, ...]
     #: How many series it learnt from.
     series_count: Count
-    metrics: dict[str, dict[str, float]]
     skill: dict[str, float]
     folds: int
     fallback_from: str | None
     fallback_reason: str | None
-    leaderboard: tuple[LeaderboardEntry, ...]
-    log_offset: Count
 
 
 class ProjectModel(Answer, frozen=True, kw_only=True):
@@ -130,7 +127,7 @@ class ProjectDocument(ProjectLine, frozen=True, kw_only=True):
     #: Path of the next page of series; null on the last one.
     next: str | None
     load: ProjectLoad
-    #: The newest first.
+    #: The newest first, without their metrics.
     trainings: tuple[Training, ...]
     models: tuple[ProjectModel, ...]
     #: Of the newest release: method -> metric -> value, the model beside the baselines.

@@ -21,7 +21,7 @@ _SHOWN_FAULTS = 20
 _SHOWN_TRAININGS = 10
 _MONTH_DAYS = 30
 _SCHEDULE = msgspec.json.Decoder(SeriesScheduled)
-#: Of a release; the ids of a thousand series would hide the rest.
+#: Of a release; the ids of a thousand series, and the metrics of each step of each version, would hide the rest.
 _OF_RELEASE = (
     "version",
     "training_id",
@@ -32,7 +32,6 @@ _OF_RELEASE = (
     "horizon",
     "levels",
     "skill",
-    "metrics",
     "folds",
     "fallback_from",
     "fallback_reason",
@@ -63,7 +62,8 @@ def work_of(service: GatewayService, project_id: str) -> Work:
             faults.append({"series_id": row["series_id"], "reason": ingest["reason"]})
     trainings = service.project_queries.trainings(project_id, _SHOWN_TRAININGS)
     return Work(
-        {**states, "faults": faults[:_SHOWN_FAULTS]}, [training_document(service, training) for training in trainings]
+        {**states, "faults": faults[:_SHOWN_FAULTS]},
+        [training_document(service, training) | {"metrics": {}, "losses": {}} for training in trainings],
     )
 
 
@@ -92,8 +92,11 @@ def details(service: GatewayService, project_id: str, row: ProjectRow | None, pa
     """
     summary = service.project_queries.summary(project_id)
     work = work_of(service, project_id)
-    models = models_of(service, project_id)
-    newest = _newest(models)
+    releases = [
+        (row["model"], row["version"], msgspec.json.decode(row["release"]))
+        for row in service.project_queries.releases(project_id)
+    ]
+    newest = releases[-1][2] if releases else {}
     return {
         **line(project_id, row),
         "state": _state(summary["count"], work),
@@ -104,9 +107,9 @@ def details(service: GatewayService, project_id: str, row: ProjectRow | None, pa
         **page,
         "load": work.load,
         "trainings": work.trainings,
-        "models": models,
-        "metrics": {} if newest is None else newest["metrics"],
-        "leaderboard": [] if newest is None else newest["leaderboard"],
+        "models": _models(service, project_id, releases),
+        "metrics": newest.get("metrics", {}),
+        "leaderboard": newest.get("leaderboard", []),
         "schedules": _schedules(service, project_id),
         "usage": {
             "today": service.project_rows.used(project_id, days=1),
@@ -115,27 +118,19 @@ def details(service: GatewayService, project_id: str, row: ProjectRow | None, pa
     }
 
 
-def models_of(service: GatewayService, project_id: str) -> list[dict[str, Any]]:
+def _models(
+    service: GatewayService, project_id: str, releases: Sequence[tuple[str, str, dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """Return every model of a project with its versions, the newest first."""
     roles = roles_of(service.project_queries.deployments(project_id))
     found: dict[str, dict[str, Any]] = {}
-    for row in service.project_queries.releases(project_id):
-        release = msgspec.json.decode(row["release"])
-        of_model = roles.get(row["model"], {})
-        entry = found.setdefault(
-            row["model"], {"model": row["model"], "champion": champion_of(of_model), "versions": []}
-        )
-        version = {name: release.get(name) for name in _OF_RELEASE}
-        more = {"leaderboard": release.get("leaderboard", []), "role": of_model.get(row["version"])}
-        version |= more | {"series_count": len(release["series_ids"]), "log_offset": row["log_offset"]}
-        entry["versions"].insert(0, version)
+    for model, name, release in releases:
+        of_model = roles.get(model, {})
+        entry = found.setdefault(model, {"model": model, "champion": champion_of(of_model), "versions": []})
+        version = {field: release.get(field) for field in _OF_RELEASE}
+        more = {"role": of_model.get(name), "series_count": len(release["series_ids"])}
+        entry["versions"].insert(0, version | more)
     return list(found.values())
-
-
-def _newest(models: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the version that was released last."""
-    versions = [version for model in models for version in model["versions"]]
-    return max(versions, key=lambda version: int(version["log_offset"]), default=None)
 
 
 def _state(series_count: int, work: Work) -> str:
