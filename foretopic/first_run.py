@@ -157,6 +157,8 @@ def describe_ingest(event: Mapping[str, Any]) -> str:
         parts.append(f"{event['rows_published']} rows")
     if event.get("first_time"):
         parts.append(f"since {str(event['first_time'])[:10]}")
+    if event["state"] == "running" and event.get("reason"):
+        parts.append(f"({event['reason']})")
     return " ".join(parts)
 
 

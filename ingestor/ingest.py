@@ -61,6 +61,7 @@ class Ingest:
     _source: int = 0
     _away: list[str] = field(default_factory=list)
     _give_up_at: float | None = None
+    _waits_for: str = ""
     _ranges: Ranges | None = None
     _left: int = 0
     _records: int = 0
@@ -82,8 +83,8 @@ class Ingest:
         return self._sources[self._source] if self._source < len(self._sources) else None
 
     def announcement(self) -> Outgoing:
-        """Return the event that says that it has begun; it waits for nothing."""
-        running = IngestEvent(ingest_id=self.told.ingest_id, series_id=self.series_id, state="running")
+        """Return the event that says that it has begun, or what it waits for; it waits for nothing itself."""
+        running = structs.replace(self.told, state="running", reason=self._waits_for or self.told.reason)
         return replace(handlers.event_to_send(self.incoming, running), after_acknowledged=False)
 
     def begin(self, progress: IngestEvent | None) -> None:
@@ -128,6 +129,7 @@ class Ingest:
         if not back or min(back) > self._give_up_at:
             self.fail(self._away)
             return
+        self._waits_for = reason_of([self.told.reason, *self._away])
         self._source, self._away, self.not_before = 0, [], min(back)
 
     def ask(self, providers: Providers, known: Observations | None, now: datetime) -> tuple[str, Wanted]:
@@ -191,7 +193,7 @@ class Ingest:
             reasons = [*self._away[:-1], *(f"{reason}; {source} taken instead" for reason in self._away[-1:])]
             self.told = structs.replace(self.told, reason=reason_of([self.told.reason, *reasons]))
         self._sources, self._source = (self._sources[self._source],), 0
-        self._away, self._give_up_at = [], None
+        self._away, self._give_up_at, self._waits_for = [], None, ""
 
     def decided(self, decided: Decided) -> None:
         """Publish what was decided."""

@@ -66,9 +66,12 @@ def planned(
     start = max(start, _FIRST_DAY)
     step = max(1, policy.chunk_rows * seconds // _DAY_SECONDS)
     first = done.first_time.date() if done is not None and done.first_time is not None else None
-    left = _parts(start, end if first is None else min(first, end), step)
+    # Parts are whole days, so that of the oldest row that was told nothing is missing.
+    left = _parts(start, end if first is None else min(first - _DAY, end), step)
     if first is not None and done is not None and done.last_time is not None and done.last_time.date() + _DAY < end:
         left = [Range(done.last_time.date(), end), *left]  # what came while nobody fetched
+    if not left and first is not None:
+        left = [Range(first, first)]  # all of it is there, but for its end
     return Ranges(tuple(left), (end - start).days + 1)
 
 

@@ -80,7 +80,8 @@ class Ingests:
         #: Fetches that run, those included whose partition was taken: they keep their place at the provider.
         self._jobs: dict[int, tuple[Ingest, Provider]] = {}
         self._job = 0
-        self._begun: list[Ingest] = []
+        #: Those of which it is to be told that they have begun, or what they wait for.
+        self._begun: list[tuple[Ingest | DecidedAppend, Outgoing]] = []
         self._appends = Appends(log)
         #: Those whose rows and ends are to be acknowledged before more is decided of their series.
         self._appended: list[DecidedAppend] = []
@@ -104,7 +105,7 @@ class Ingests:
         self._owned.lose(gone)
         self._trackers = {place: kept for place, kept in self._trackers.items() if place.partition not in gone}
         self._series = {name: queue for name, queue in self._series.items() if queue[0].partition not in gone}
-        self._begun = [one for one in self._begun if one.partition not in gone]
+        self._begun = [(one, outgoing) for one, outgoing in self._begun if one.partition not in gone]
         self._outbox = [(one, outgoing) for one, outgoing in self._outbox if one.partition not in gone]
         self._publishing = [one for one in self._publishing if one.partition not in gone]
         self._appended = [one for one in self._appended if one.partition not in gone]
@@ -236,7 +237,7 @@ class Ingests:
         progress = self._log.progress(one.partition, one.told.ingest_id)
         one.begin(progress)
         if progress is None:
-            self._begun.append(one)
+            self._begun.append((one, one.announcement()))
         return True
 
     def _fetch(self, one: Ingest) -> Iterator[str]:
@@ -245,6 +246,8 @@ class Ingests:
         patience = self._scheduled_patience if is_scheduled else self._patience
         provider = one.choose(self._providers, self._sources, at, patience)
         if provider is None:
+            if one.not_before > at:
+                self._begun.append((one, one.announcement()))  # people see what it waits for
             return
         yield "before-fetch"
         source, wanted = one.ask(self._providers, self._log.known(one.partition, one.series_id), self._clock.now())
@@ -280,8 +283,7 @@ class Ingests:
         """Return the rows of all that are decided, then what is told of them; the same until they are acknowledged."""
         if not self._outbox:
             self._publishing = [queue[0] for queue in self._series.values() if queue[0].phase is Phase.PUBLISHING]
-            begun, self._begun = self._begun, []
-            self._outbox = [(one, one.announcement()) for one in begun]
+            self._outbox, self._begun = self._begun, []
             told: list[tuple[Ingest | DecidedAppend, Outgoing]] = []
             for one in self._publishing:
                 rows, event = one.group()

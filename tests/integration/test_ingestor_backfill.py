@@ -9,7 +9,6 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import MemberToRemove
 
-from tests.integration.backfill_launcher import PART_DAYS
 from tests.integration.ingestor_process import Client, ingestor_process
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -62,4 +61,4 @@ def test_killed_twenty_times_a_backfill_goes_on_and_every_row_stands_once(client
     assert len(times) == len(set(times)) > 50_000
     # Each start went on where the one before was cut: what was told never went back, and little came twice.
     assert fractions(client) == sorted(fractions(client))
-    assert event.rows_received < len(times) + (KILLS + 1) * 24 * (PART_DAYS + 1)
+    assert event.rows_received <= len(times)

@@ -78,8 +78,15 @@ def test_what_was_interrupted_goes_on_below_what_was_told_and_above_what_has_com
     found = planned(request(start=date(2025, 3, 1)), PARTS, TODAY, None, done)
 
     assert found.left[0] == Range(date(2025, 5, 20), TODAY)
-    assert found.left[1].end == date(2025, 4, 1)
+    assert found.left[1].end == date(2025, 3, 31)
     assert min(days_of(found.left)) == date(2025, 3, 1)
+
+
+def test_where_nothing_is_left_the_end_is_still_to_be_told() -> None:
+    day = datetime(2025, 5, 31, tzinfo=UTC)
+    done = IngestEvent(ingest_id="i", series_id="market/X@1h", state="running", first_time=day, last_time=day)
+
+    assert planned(request(start=day.date()), PARTS, TODAY, None, done).left == (Range(day.date(), day.date()),)
 
 
 @pytest.mark.parametrize("cause", ["user", "schedule"])
