@@ -18,12 +18,14 @@ from gateway.bodies import DeployBody, ForecastBody, IngestBody, TrainingBody
 from gateway.openapi_answers import PendingForecast, ProblemDocument
 from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS
+from gateway.routes.observations import AppendBody
 from gateway.routes.uploads import LoadBody
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
 from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands
 
 BODIES: dict[str, type[msgspec.Struct]] = {
+    "/api/v1/observations": AppendBody,
     "/api/v1/forecasts": ForecastBody,
     "/api/v1/trainings": TrainingBody,
     "/api/v1/ingests": IngestBody,
