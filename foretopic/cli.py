@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from foretopic.cli_admin import admin
 from foretopic.cli_audit import audit
 from foretopic.cli_log import dead_letters, subscribe, topics
 from foretopic.cli_models import models
@@ -17,12 +18,11 @@ from foretopic.cli_quarantine import quarantine
 from foretopic.cli_raw import raw
 from foretopic.cli_requests import deploy, forecast, ingest, train
 from foretopic.cli_series import series
-from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
+from foretopic.cli_shared import CLOCK, Commands, console, gateway_client, json_option, print_json, settings
 from foretopic.cli_sources import sources
 from foretopic.cli_uploads import upload
 from foretopic.errors import ForetopicError, NotRunning, ProcessDied
 from foretopic.first_run import FirstRun, Stopped
-from foretopic.gateway_client import GatewayClient
 from foretopic.log_files import follow
 from foretopic.processes import describe_exit, tail
 from foretopic.reporter import Reporter
@@ -73,7 +73,7 @@ def up(detach: bool, without_first_run: bool) -> None:
 def _first_run(found: StackSettings, stack: Stack, reporter: Reporter) -> bool:
     """Go from nothing to a forecast; return whether that was reached."""
     try:
-        with GatewayClient(found.gateway_url) as client:
+        with gateway_client(found) as client:
             FirstRun(client, reporter, clock=CLOCK, is_stopped=lambda: stack.is_stopping).run()
     except Stopped:
         return False
@@ -218,6 +218,7 @@ for command in (
     upload,
     raw,
     audit,
+    admin,
     dead_letters,
 ):
     main.add_command(command)

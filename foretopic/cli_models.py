@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from foretopic.cli_shared import console, json_option, print_json, settings
-from foretopic.gateway_client import GatewayClient
+from foretopic.cli_shared import console, gateway_client, json_option, print_json, settings
 from foretopic.reporter import Reporter
 from foretopic.tables import (
     backtest_table,
@@ -33,7 +32,7 @@ def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
 
     Example: foretopic models --model market/AAPL-1d
     """
-    with GatewayClient(settings().gateway_url) as client:
+    with gateway_client(settings()) as client:
         found = [entry for entry in client.models() if model in (None, entry["model"])]
     if as_json:
         print_json(found)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from foretopic.cli_shared import Commands, console, json_option, print_json, settings
+from foretopic.cli_shared import Commands, console, gateway_client, json_option, print_json, settings
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
 from foretopic.tables import new_table
@@ -20,7 +20,7 @@ _reason = click.option("--reason", default="", help="Why; it stands in the log b
 
 
 def _client() -> GatewayClient:
-    return GatewayClient(settings().gateway_url)
+    return gateway_client(settings())
 
 
 @click.group(cls=Commands)

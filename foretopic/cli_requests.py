@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from foretopic.cli_shared import CLOCK, console, json_option, print_json, settings
+from foretopic.cli_shared import CLOCK, console, gateway_client, json_option, print_json, settings
 from foretopic.errors import ForetopicError
 from foretopic.files import files_directory, place_file
 from foretopic.first_run import describe_ingest, describe_training
@@ -33,7 +33,7 @@ known_at_option = click.option(
 
 
 def _client() -> GatewayClient:
-    return GatewayClient(settings().gateway_url)
+    return gateway_client(settings())
 
 
 @click.command()

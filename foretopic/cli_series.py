@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from foretopic.cli_shared import Commands, console, json_option, print_json, settings
+from foretopic.cli_shared import Commands, console, gateway_client, json_option, print_json, settings
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
 from foretopic.tables import new_table, number
 
 
 def _client() -> GatewayClient:
-    return GatewayClient(settings().gateway_url)
+    return gateway_client(settings())
 
 
 @click.group(cls=Commands, invoke_without_command=True)

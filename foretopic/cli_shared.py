@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 
 from foretopic.errors import ForetopicError
+from foretopic.gateway_client import GatewayClient
 from foretopic.stack_settings import StackSettings
 from runtime.clock import SystemClock
 from runtime.errors import RuntimeFault, SettingsError
@@ -42,6 +43,11 @@ class Commands(click.Group):
 def settings() -> StackSettings:
     """Return the settings that the environment gives."""
     return load_settings(StackSettings)
+
+
+def gateway_client(found: StackSettings) -> GatewayClient:
+    """Return what calls the gateway that the environment names, with its API key where there is one."""
+    return GatewayClient(found.gateway_url, api_key=found.api_key.get_secret_value())
 
 
 def console() -> Console:

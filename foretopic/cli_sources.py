@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from foretopic.cli_shared import Commands, console, json_option, print_json, settings
+from foretopic.cli_shared import Commands, console, gateway_client, json_option, print_json, settings
 from foretopic.files import files_directory, place_file
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
@@ -21,7 +21,7 @@ _DAY, _HOUR, _MINUTE = 86_400, 3600, 60
 
 
 def _client() -> GatewayClient:
-    return GatewayClient(settings().gateway_url)
+    return gateway_client(settings())
 
 
 @click.group(cls=Commands, invoke_without_command=True)

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from foretopic.cli_shared import CLOCK, console, json_option, print_json, settings
+from foretopic.cli_shared import CLOCK, console, gateway_client, json_option, print_json, settings
 from foretopic.errors import ForetopicError
-from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
 from foretopic.tables import new_table
 
@@ -47,7 +46,7 @@ def upload(file: Path, *, yes: bool, no_wait: bool, as_json: bool, **options: An
     body = {name: value for name, value in changes.items() if value}
     if changes["series"] == "":
         body["series"] = None
-    with GatewayClient(settings().gateway_url) as client:
+    with gateway_client(settings()) as client:
         found = client.upload(file)
         if not as_json:
             _show(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from rich.console import Console
 
 from foretopic.errors import ForetopicError
@@ -31,6 +31,9 @@ class FirstStartSettings(ServiceSettings):
         validation_alias="FORETOPIC_URL",
         description="Base URL of the gateway",
     )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias="FORETOPIC_API_KEY", description="API key for the gateway, `ftp_…`"
+    )
 
 
 def main() -> int:
@@ -42,7 +45,7 @@ def main() -> int:
         return 2
     reporter = Reporter(Console(width=110))
     try:
-        with GatewayClient(settings.url.rstrip("/")) as client:
+        with GatewayClient(settings.url.rstrip("/"), api_key=settings.api_key.get_secret_value()) as client:
             FirstRun(client, reporter, clock=SystemClock(), is_stopped=lambda: False).run()
     except ForetopicError as error:
         reporter.line(f"No forecast yet: {error}")

@@ -23,13 +23,16 @@ class GatewayClient:
 
     Args:
         url: Base URL, e.g. ``http://127.0.0.1:5000``.
+        api_key: Sent with every request; empty: none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, api_key: str = "") -> None:
         self._url = url
         self._session = requests.Session()
         # The gateway is meant, whatever proxy the environment names.
         self._session.trust_env = False
+        if api_key:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from foretopic.ports import LOOPBACK
 from runtime.settings import ServiceSettings, settings_config
@@ -35,6 +35,12 @@ class StackSettings(ServiceSettings):
         default="",
         validation_alias="FORETOPIC_URL",
         description="Base URL of a gateway elsewhere; empty means the one of the stack on this machine",
+    )
+
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="FORETOPIC_API_KEY",
+        description="API key for the gateway, `ftp_…`; a gateway on this machine may need none",
     )
 
     @property

@@ -61,8 +61,24 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
 
         configure("gateway", self._settings.log_level)
         app = build(self._settings, on_failure=_end_arbiter)
+        _show_first_operator(service_of(app))
         service_of(app).start()
         return app
+
+
+def _show_first_operator(service: Any) -> None:
+    """Say who the first operator is, on the terminal and not in the log lines, which travel further."""
+    from gateway.accounts.first_operator import announcement, make_first_operator  # noqa: PLC0415  # likewise
+
+    settings = service.settings
+    if settings.accounts != "required":
+        return
+    email = settings.first_operator_email.lower()
+    password = make_first_operator(service.accounts, service.sign_in.passwords, email)
+    if password is not None:
+        url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        sys.stderr.write(announcement(email, password, url))
+        sys.stderr.flush()
 
 
 def _die_with_parent() -> None:

@@ -60,6 +60,11 @@ class GatewaySettings(ServiceSettings):
         default="invitation",
         description="Who may sign up: whoever was invited, or everybody, with an organisation of their own",
     )
+    first_operator_email: str = Field(
+        default="operator@foretopic.local",
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="Who the first operator is; the gateway shows their one-time password at its first start",
+    )
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="How long an access token is good")
     refresh_token_days: int = Field(default=30, ge=1, le=400, description="How long somebody stays signed in")
     browser_hours: int = Field(default=12, ge=1, le=720, description="How long a browser stays signed in")

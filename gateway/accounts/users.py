@@ -51,7 +51,7 @@ def add_user(
     """Make a user; return the id.
 
     Raises:
-        Problem: 409; somebody has this address.
+        Problem: 409; somebody has this address. The transaction can only be rolled back then.
     """
     user_id = new_row_id("user")
     row = {
@@ -65,8 +65,7 @@ def add_user(
         "created_us": now_us,
     }
     try:
-        with connection.begin_nested():
-            connection.execute(insert(USERS), row)
+        connection.execute(insert(USERS), row)
     except IntegrityError as error:
         raise Problem(
             409,

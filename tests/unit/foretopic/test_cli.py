@@ -43,6 +43,7 @@ def test_all_commands_are_there():
         "quarantine",
         "upload",
         "audit",
+        "admin",
         "dead-letters",
         "version",
     }

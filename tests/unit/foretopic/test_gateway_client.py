@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from foretopic import ports
+from foretopic.cli_shared import gateway_client, settings
 from foretopic.errors import GatewayError
 from foretopic.gateway_client import GatewayClient
 
@@ -115,3 +116,18 @@ def test_silence_is_told_with_what_to_do():
         pytest.raises(GatewayError, match=r"does not answer \(ConnectionError\); start a stack with `foretopic up`"),
     ):
         client.series()
+
+
+def test_an_api_key_goes_with_every_request_and_is_not_shown():
+    with GatewayClient("http://127.0.0.1:9", api_key="ftp_secret") as client:
+        assert client._session.headers["Authorization"] == "Bearer ftp_secret"
+    with GatewayClient("http://127.0.0.1:9") as client:
+        assert "Authorization" not in client._session.headers
+
+
+def test_the_key_of_the_environment_is_taken(monkeypatch):
+    monkeypatch.setenv("FORETOPIC_API_KEY", "ftp_secret")
+    found = settings()
+    assert "ftp_secret" not in repr(found)
+    with gateway_client(found) as client:
+        assert client._session.headers["Authorization"] == "Bearer ftp_secret"

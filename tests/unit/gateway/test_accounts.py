@@ -86,7 +86,11 @@ def test_nobody_a_wrong_password_and_a_closed_account_are_told_the_same(two: Ten
 
     told = [
         log_in(two, email, password).get_json() | {"x_request_id": ""}
-        for email, password in (("duda@example.org", "wrong"), ("nobody@example.org", "x"), ("closed@example.org", PASSWORD))
+        for email, password in (
+            ("duda@example.org", "wrong"),
+            ("nobody@example.org", "x"),
+            ("closed@example.org", PASSWORD),
+        )
     ]
 
     assert told[0] == told[1] == told[2]
@@ -225,7 +229,9 @@ def test_another_password_ends_the_other_logins(two: Tenants) -> None:
 
 
 def test_a_one_time_password_is_good_for_changing_it_only(two: Tenants) -> None:
-    made = two.world.client.post("/api/v1/users", headers=two.operator.headers, json={"email": "max@example.org"}).get_json()
+    made = two.world.client.post(
+        "/api/v1/users", headers=two.operator.headers, json={"email": "max@example.org"}
+    ).get_json()
     signed = log_in(two, "max@example.org", made["password"]).get_json()
     headers = bearer(signed["access_token"])
     assert signed["must_change_password"]
@@ -315,7 +321,9 @@ def test_a_key_is_shown_once_used_and_revoked(two: Tenants) -> None:
     used = client.get("/api/v1/me", headers=bearer(made["key"])).get_json()
     assert (used["kind"], used["scopes"]) == ("key", ["read"])
 
-    (line,) = [key for key in client.get("/api/v1/keys", headers=headers).get_json()["keys"] if key["key_id"] == made["key_id"]]
+    (line,) = [
+        key for key in client.get("/api/v1/keys", headers=headers).get_json()["keys"] if key["key_id"] == made["key_id"]
+    ]
     assert "key" not in line
     assert made["key"].startswith(line["shown"])
     assert line["last_used_at"] is not None
@@ -394,7 +402,10 @@ def test_the_last_operator_stays(two: Tenants) -> None:
 
 
 def test_users_and_audit_come_in_pages(two: Tenants) -> None:
-    for path, name, key in (("/api/v1/users?limit=3", "users", "user_id"), ("/api/v1/audit?limit=7", "audit", "sequence")):
+    for path, name, key in (
+        ("/api/v1/users?limit=3", "users", "user_id"),
+        ("/api/v1/audit?limit=7", "audit", "sequence"),
+    ):
         seen: list[Any] = []
         following: str | None = path
         while following is not None:

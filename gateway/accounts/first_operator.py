@@ -1,0 +1,55 @@
+"""The first operator: made at the first start of a gateway with accounts, with a password that is shown once."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from gateway.accounts.database import AccountsDatabase
+from gateway.accounts.passwords import Passwords, one_time_password
+from gateway.accounts.tables import USERS
+from gateway.accounts.users import add_organisation, add_user
+from gateway.problems import Problem
+
+_ORGANISATION = "Operators"
+_ACTOR = "first-start"
+
+
+def make_first_operator(database: AccountsDatabase, passwords: Passwords, email: str) -> str | None:
+    """Make an operator where there are no users; return the one-time password, ``None`` where there are some."""
+    with database.read() as connection:
+        if connection.scalar(select(func.count()).select_from(USERS)):
+            return None
+    password = one_time_password()
+    hashed = passwords.hash(password)
+    now = database.now_us()
+    try:
+        with database.change() as connection:
+            user_id = add_user(
+                connection,
+                email=email,
+                name="First operator",
+                now_us=now,
+                password_hash=hashed,
+                must_change_password=True,
+                is_operator=True,
+                actor=_ACTOR,
+            )
+            # What operators ask for belongs somewhere too.
+            add_organisation(connection, _ORGANISATION, now, admin=user_id, actor=_ACTOR)
+    except Problem:
+        # Another gateway that starts at this moment was first: the address is taken, and it has shown its password.
+        return None
+    return password
+
+
+def announcement(email: str, password: str, url: str) -> str:
+    """Return what the terminal of the gateway shows."""
+    line = "=" * 72
+    return (
+        f"\n{line}\n"
+        "  This gateway has no users yet. The first operator was made:\n\n"
+        f"    email     {email}\n"
+        f"    password  {password}\n\n"
+        f"  It is shown this once, and must be changed at the first sign-in: {url}/login\n"
+        f"{line}\n"
+    )
