@@ -1,0 +1,74 @@
+"""Appends through the whole service on the in-memory broker: in order, once, and only at home."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ingestor.compose import build
+from ingestor.jobs import InProcessRunner
+from ingestor.settings import IngestorSettings
+from runtime.broker import partition_for
+from runtime.memory_broker import MemoryBroker
+from schemas.appends import AppendRequested, SeriesRows
+from schemas.topics import DEAD_LETTERS, INGEST_REQUESTS
+from tests.factories import outgoing_message
+from tests.fakes import ManualClock
+from tests.unit.ingestor.test_handlers import batches, events, final, records, work
+
+SERIES = "shop/a@1h"
+
+
+@pytest.fixture
+def worker(broker: MemoryBroker, clock: ManualClock):
+    worker = build(
+        IngestorSettings(retry_seconds=0),
+        runner=InProcessRunner,
+        broker=broker,
+        clock=clock,
+        sources={},
+        poll_seconds=0.0,
+    )
+    yield worker
+    worker.close()
+
+
+def append(
+    broker: MemoryBroker, clock: ManualClock, ingest_id: str, *, hours_ago: int, value: float, partition=None
+) -> None:
+    time = clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
+    rows = SeriesRows(series_id=SERIES, time=(time,), columns={"sales": (value,)})
+    record = AppendRequested(ingest_id=ingest_id, series=(rows,))
+    broker.producer().send(outgoing_message(INGEST_REQUESTS, record, partition=partition))
+
+
+def test_appends_of_one_series_are_judged_one_after_another(broker, clock, worker):
+    """Red when `Appends.decide` forgets what it has ``taken``: the second would be `history` too."""
+    for number in range(3):
+        append(broker, clock, f"append-{number}", hours_ago=9 - number, value=10.0 + number)
+    work(worker, broker)
+
+    assert [batch.kind for batch in batches(broker)] == ["history", "append", "append"]
+    assert events(broker) == [(f"append-{number}", "succeeded") for number in range(3)]
+
+
+def test_an_append_that_comes_again_is_done_once(broker, clock, worker):
+    """Red when `Appends.decide` does not ask whether it ``has_ended``: a second end would be told."""
+    append(broker, clock, "append-1", hours_ago=9, value=10.0)
+    work(worker, broker)
+    append(broker, clock, "append-1", hours_ago=9, value=10.0)
+    work(worker, broker)
+
+    assert len(batches(broker)) == 1
+    assert final(broker, "append-1").rows_published == 1
+
+
+def test_an_append_in_another_partition_is_a_dead_letter(broker, clock, worker):
+    elsewhere = (partition_for(SERIES.encode(), 12) + 1) % 12
+    append(broker, clock, "append-1", hours_ago=9, value=10.0, partition=elsewhere)
+    work(worker, broker)
+
+    [letter] = records(broker, DEAD_LETTERS)
+    assert letter.reason.startswith(f"wrong-partition: {SERIES} belongs to partition")
+    assert batches(broker) == []
