@@ -20,6 +20,7 @@ from gateway.routes import (
     compatible,
     events,
     forecasts,
+    history,
     ingests,
     keys,
     models,
@@ -33,6 +34,7 @@ from gateway.routes import (
     trainings,
     uploads,
     users,
+    webhooks,
 )
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
@@ -87,6 +89,7 @@ def create_app(
     _install_correlation(app, service)
     for resource in (
         forecasts,
+        history,
         batches,
         events,
         series,
@@ -103,6 +106,7 @@ def create_app(
         organisations,
         keys,
         users,
+        webhooks,
         system,
     ):
         app.register_blueprint(resource.blueprint(service))

@@ -186,12 +186,6 @@ class Training(Answer, frozen=True, kw_only=True):
     mlflow_run_id: str | None = None
 
 
-class TrainingList(Answer, frozen=True, kw_only=True):
-    """Trainings, the newest first."""
-
-    trainings: tuple[Training, ...]
-
-
 class ModelVersion(Answer, frozen=True, kw_only=True):
     """A released model version and the skill that it showed."""
 
@@ -308,12 +302,6 @@ class Quarantined(QuarantineLine, frozen=True, kw_only=True):
     kind: BatchKind
     unit: str
     observations: Columns
-
-
-class IngestList(Answer, frozen=True, kw_only=True):
-    """Ingests, the newest first."""
-
-    ingests: tuple[Ingest, ...]
 
 
 class Health(Answer, frozen=True, kw_only=True):

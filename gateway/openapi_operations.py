@@ -5,11 +5,12 @@ from __future__ import annotations
 from gateway import openapi_answers as answers
 from gateway import openapi_examples as examples
 from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
-from gateway.openapi_batches import BATCHES
-from gateway.openapi_events import EVENTS
-from gateway.openapi_compatible import COMPATIBLE
-from gateway.openapi_observations import OBSERVATIONS
 from gateway.openapi_accounts import ACCOUNTS
+from gateway.openapi_batches import BATCHES
+from gateway.openapi_compatible import COMPATIBLE
+from gateway.openapi_events import EVENTS
+from gateway.openapi_history import HISTORY
+from gateway.openapi_observations import OBSERVATIONS
 from gateway.openapi_parts import Operation, Sent
 from gateway.openapi_projects import PROJECTS
 from gateway.openapi_series import FORECASTS, SERIES
@@ -41,16 +42,6 @@ TRAININGS = (
             422: ("invalid-body", "idempotency-key-reused", "no-observations"),
             503: WRITE_503,
         },
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/trainings",
-        id="listTrainings",
-        tag="trainings",
-        summary="Trainings, the newest first",
-        parameters=("limit",),
-        answers={200: json_answer("The trainings.", answers.TrainingList, {"trainings": [examples.TRAINING]})},
-        problems={**QUERY, 503: ("broker-unavailable",)},
     ),
     Operation(
         method="get",
@@ -145,16 +136,6 @@ INGESTS = (
         examples={"yahoo-or-sample": examples.INGEST_BODY},
         answers={202: json_answer("Asked.", answers.IngestAccepted, examples.INGEST_ACCEPTED, "Location")},
         problems={**BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), 503: WRITE_503},
-    ),
-    Operation(
-        method="get",
-        path="/api/v1/ingests",
-        id="listIngests",
-        tag="ingests",
-        summary="Ingests, the newest first",
-        parameters=("limit",),
-        answers={200: json_answer("The ingests.", answers.IngestList, {"ingests": [examples.INGEST]})},
-        problems={**QUERY, 503: ("broker-unavailable",)},
     ),
     Operation(
         method="get",
@@ -303,6 +284,7 @@ CONTRACT = (
 )
 OPERATIONS = (
     *FORECASTS,
+    *HISTORY,
     *BATCHES,
     *EVENTS,
     *SERIES,

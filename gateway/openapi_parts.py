@@ -20,6 +20,8 @@ class Sent:
     media_type: str = "application/json"
     example: Any = None
     headers: tuple[str, ...] = ()
+    #: Media types of the same answer as a file.
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,7 @@ _KEY = (
 )
 _KEY += "body is the same request; with another body it is refused with 422 `idempotency-key-reused`."
 _TIME: JsonObject = {"type": "string", "format": "date-time"}
+_DAY: JsonObject = {"type": "string", "format": "date"}
 
 PARAMETERS: dict[str, JsonObject] = {
     "IdempotencyKey": _parameter(
@@ -129,6 +132,42 @@ PARAMETERS: dict[str, JsonObject] = {
     "after_id": _parameter("after", "query", "Only what comes behind this one in the list.", _ID),
     "forecast_or_request_id": _parameter(
         "forecast_or_request_id", "path", "A request id or a forecast id.", _ID, "request-1"
+    ),
+    "of_version": _parameter("version", "query", "Only of this model version.", TEXT, "0123456789abcdef"),
+    "of_requester": _parameter(
+        "requester", "query", "Only what this user or key asked for, as records name it.", TEXT, "2f6b1c9e/key/7d1e"
+    ),
+    "of_cause": _parameter("cause", "query", "Only what was asked for this reason.", TEXT, "caller"),
+    "of_batch": _parameter("batch_id", "query", "Only what one call asked for together.", TEXT, "batch-1"),
+    "from_time": _parameter("from", "query", "Asked for at this time or later.", _TIME, "2025-01-02T00:00:00Z"),
+    "to_time": _parameter("to", "query", "Asked for earlier than this.", _TIME, "2026-01-02T00:00:00Z"),
+    "from_day": _parameter("from", "query", "This day (UTC) and later.", _DAY, "2025-01-02"),
+    "to_day": _parameter("to", "query", "Earlier than this day (UTC).", _DAY, "2026-01-02"),
+    "forecast_status": _parameter(
+        "status", "query", "Only those.", {"type": "string", "enum": ["pending", "issued", "refused"]}
+    ),
+    "training_status": _parameter(
+        "status",
+        "query",
+        "Only those.",
+        {"type": "string", "enum": ["queued", "running", "progress", "succeeded", "failed", "cancelled"]},
+    ),
+    "ingest_status": _parameter(
+        "status", "query", "Only those.", {"type": "string", "enum": ["queued", "running", "succeeded", "failed"]}
+    ),
+    "sum_by": _parameter(
+        "by",
+        "query",
+        "What is summed by: some of `day`, `project`, `model`, `requester`, with commas between.",
+        {"type": "string", "default": "day,project,model,requester"},
+        "project,model",
+    ),
+    "page": _parameter("cursor", "query", "Where the page begins; it comes in `next` of the page before.", TEXT),
+    "file_format": _parameter(
+        "format",
+        "query",
+        "`json` is a page; the others are files of all rows, without `limit` and `cursor`.",
+        {"type": "string", "enum": ["json", "csv", "parquet", "ndjson"]},
     ),
     "limit": _parameter(
         "limit",
@@ -228,13 +267,14 @@ PARAMETERS: dict[str, JsonObject] = {
 HEADERS: dict[str, JsonObject] = {
     "XRequestID": {"description": "The caller's id, or a new one.", "schema": _ID},
     "traceparent": {"description": "The trace context under which this was done.", "schema": TEXT},
+    "NextLink": {"description": 'The next page, as `<PATH>; rel="next"`.', "schema": TEXT},
     "Location": {"description": "Where the outcome will be.", "schema": TEXT},
     "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
     "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
     "Link": {"description": "What takes its place: `rel=successor-version`.", "schema": TEXT},
     "Allow": {"description": "The methods that the path knows.", "schema": TEXT},
 }
-HEADER_NAMES = {"XRequestID": "X-Request-ID", "RetryAfter": "Retry-After"}
+HEADER_NAMES = {"XRequestID": "X-Request-ID", "RetryAfter": "Retry-After", "NextLink": "Link"}
 
 #: Ids of the operations that need no sign-in; a test holds them against the marks of the views.
 OPEN = frozenset(

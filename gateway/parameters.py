@@ -10,6 +10,7 @@ from flask import request
 
 from gateway.problems import FieldFault, Problem
 
+_MAX_TEXT = 240
 _PLACE = re.compile(r"[0-9]{1,18}\.-?[0-9]{1,12}")
 
 
@@ -47,6 +48,15 @@ def choice(name: str, choices: tuple[str, ...]) -> str:
     if text not in choices:
         raise invalid(name, f"one of {', '.join(choices)}", text[:100])
     return text
+
+
+def text(name: str) -> str | None:
+    """Return a text that an id or a name may be, or ``None`` where it is not given."""
+    found = request.args.get(name)
+    # Nothing that is kept has a control character, and PostgreSQL does not take a NUL.
+    if found is not None and not (found.isprintable() and 0 < len(found) <= _MAX_TEXT):
+        raise invalid(name, f"printable text of 1 to {_MAX_TEXT} characters", found[:100])
+    return found
 
 
 def time(name: str) -> datetime | None:

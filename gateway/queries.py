@@ -152,12 +152,6 @@ class Queries:
         order = table.c.time.desc() if is_newest_first else table.c.time
         return self._all(query.order_by(order).limit(limit))
 
-    def ingests(self, limit: int, projects: Projects) -> list[Mapped]:
-        """Return the newest ingests of these projects first."""
-        table = tables.INGESTS
-        query = of_projects(select(table), table.c.series_id, projects)
-        return self._all(query.order_by(table.c.requested_ms.desc().nulls_last(), table.c.ingest_id).limit(limit))
-
     def ingest(self, ingest_id: str) -> Mapped | None:
         """Return one ingest."""
         return self._one(select(tables.INGESTS).where(tables.INGESTS.c.ingest_id == ingest_id))

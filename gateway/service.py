@@ -21,6 +21,7 @@ from gateway.batches import Batches
 from gateway.dispatcher import Dispatcher
 from gateway.door import Door
 from gateway.feed import Feed
+from gateway.history_queries import HistoryQueries
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
 from gateway.problems import unavailable
@@ -34,6 +35,7 @@ from gateway.streams import Streams
 from gateway.told import Told
 from gateway.uploads.shelf import Shelf
 from gateway.versions import Versions
+from gateway.webhooks.worker import Webhooks
 from runtime.broker import Broker, TopicPartition, partition_for
 from runtime.clock import Clock
 from runtime.errors import TransientError
@@ -79,6 +81,7 @@ class GatewayService:
         self.clock = clock
         self.meters = Meters()
         self.queries = Queries(store)
+        self.history = HistoryQueries(store)
         self.versions = Versions(store.engine)
         self.project_queries = ProjectQueries(store)
         self.batches = Batches(store.engine)
@@ -126,6 +129,9 @@ class GatewayService:
             on_written=self.feed.offer,
             on_failure=on_failure,
         )
+        self.webhooks = Webhooks(
+            settings, broker=broker, accounts=accounts, offsets_at=self._offsets_at, on_failure=on_failure
+        )
         self.settled = Settled(self.projection, self.end_offsets)
         self._one_at_a_time = threading.Lock()
         self._broker_lock = threading.Lock()
@@ -155,12 +161,14 @@ class GatewayService:
         self.feed.start()
         self.projection.start()
         self.dispatcher.start()
+        self.webhooks.start()
         for run in self._companions:
             threading.Thread(target=run, name="companion", daemon=True).start()
 
     def stop(self) -> None:
         """Send what waits, stop following, let go of the log."""
         timeout = self.settings.delivery_timeout_seconds
+        self.webhooks.stop(timeout)
         self.dispatcher.stop(timeout)
         self.projection.stop(timeout)
         self.feed.stop(timeout)
@@ -187,6 +195,10 @@ class GatewayService:
         """Return the ends of partitions as the log has them now."""
         with self._broker_lock:
             return self.broker.end_offsets(places)
+
+    def _offsets_at(self, places: Iterable[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
+        with self._broker_lock:
+            return self.broker.offsets_at(places, timestamp_ms)
 
     def committed(self, group: str, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return what a group has committed."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, g, url_for
 
-from gateway import parameters, tenancy
+from gateway import tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import IngestBody, invalid, read_body, rule_broken
@@ -44,14 +44,6 @@ def blueprint(service: GatewayService) -> Blueprint:
         send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=("requester",))
         asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
         return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
-
-    @routes.get("")
-    @needs(Permission.READ)
-    def every() -> Response:
-        parameters.require_known(("limit",))
-        limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
-        rows = service.queries.ingests(limit, tenancy.visible(service))
-        return json_of({"ingests": [document(service, row) for row in rows]})
 
     @routes.get("/<ingest_id>")
     @needs(Permission.READ)

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from flask import Blueprint, Response, g, request, url_for
 
-from gateway import parameters, tenancy
+from gateway import tenancy
 from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
@@ -47,14 +47,6 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.TRAIN)
     def post() -> Response:
         return _post(service)
-
-    @routes.get("")
-    @needs(Permission.READ)
-    def every() -> Response:
-        parameters.require_known(("limit",))
-        limit = parameters.integer("limit", default=50, minimum=1, maximum=1000)
-        rows = service.queries.trainings(limit, tenancy.visible(service))
-        return json_of({"trainings": [document(service, row) for row in rows]})
 
     @routes.get("/<training_id>")
     @needs(Permission.READ)
