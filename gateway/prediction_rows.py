@@ -151,8 +151,10 @@ def future_of(
             if name == target and step.cells[name] is not None:
                 raise fault(f"rows[{step.row}].{name}", "empty: it is what is forecast", step.cells[name])
             ignored.add(name)
+    if not steps.steps or not names:
+        return None, ignored - {target}
     columns = {name: tuple(_number(step, name) for step in steps.steps) for name in names}
-    return (KnownFuture(columns=columns, time=steps.times) if columns else None), ignored - {target}
+    return KnownFuture(columns=columns, time=steps.times), ignored - {target}
 
 
 def _number(step: Step, name: str) -> float:
