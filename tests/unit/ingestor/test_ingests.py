@@ -169,6 +169,45 @@ def test_a_series_does_one_request_at_a_time(town: Town) -> None:
     assert at_once == [1, 1, 1, 1]
 
 
+def test_what_was_fetched_for_a_partition_that_is_gone_is_dropped_and_done_by_its_new_owner() -> None:
+    """Red when `Ingests.revoked` keeps the series: both instances would publish them."""
+    town, go_on = Town(SystemClock()), threading.Event()
+    asked: list[str] = []
+
+    def hangs(wanted: Wanted) -> Fetched:
+        asked.append(wanted.symbol)
+        assert go_on.wait(DEADLINE_SECONDS)
+        return rows(wanted)
+
+    names = [f"S{number}" for number in range(24)]
+    for name in names:
+        ask(town.broker, name, series_id=f"market/{name}@1d", symbol=name)
+    limits = {"one": Policy(parallel=64)}
+    first = town.start({"one": hangs}, limits, ThreadRunner)
+    town.work_until(first, lambda: len(asked) == len(names))
+    second = town.start({"one": hangs}, limits, ThreadRunner)
+
+    def both() -> None:
+        town.turn(first)
+        town.turn(second)
+
+    until = SystemClock().monotonic() + DEADLINE_SECONDS
+    while len(asked) == len(names):
+        assert SystemClock().monotonic() < until, "the second instance has begun nothing"
+        both()
+    go_on.set()
+    while len(town.ended()) < len(names):
+        assert SystemClock().monotonic() < until, "not all has ended"
+        both()
+    for _ in range(5):
+        both()
+
+    assert sorted(town.ended()) == sorted(names)
+    assert sorted(batch.series_id for batch in batches(town.broker)) == sorted(f"market/{name}@1d" for name in names)
+    for worker in (first, second):
+        worker.close()
+
+
 # --- budgets and waits ----------------------------------------------------------------------------------------------
 
 
