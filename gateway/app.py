@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 from flask import Flask, Response, g, request
 
-from gateway import docs, guard, pages, problems
+from gateway import docs, guard, login_pages, pages, problems
 from gateway.accounts.authenticator import authenticator_of
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.keyring import cookie_secret
@@ -112,6 +112,7 @@ def create_app(
         app.register_blueprint(resource.blueprint(service))
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)
+    app.register_blueprint(login_pages.blueprint(service))
     guard.install(app, authenticator_of(service))
     return app
 
