@@ -31,7 +31,11 @@ def predictor(world: World) -> Iterator[Responder]:
 
 @pytest.fixture(scope="module")
 def shops(world: World) -> str:
-    """A project of two shops with one model that knows promotions, and one of its own for the second."""
+    return two_shops(world)
+
+
+def two_shops(world: World) -> str:
+    """Make a project of two shops with one model for both that knows promotions."""
     project_id = new_project(world)
     for name in ("1", "2"):
         world.publish(OBSERVATIONS, factories.observation_batch(series_id=f"{project_id}/{name}@1d", columns=SALES))
@@ -118,23 +122,20 @@ def test_rows_of_several_series_are_answered_together(world: World, predictor: R
     assert all(len(one["values"]) == 3 for one in found)
 
 
-def test_one_of_several_that_is_refused_says_why_beside_the_others(world: World, shops: str) -> None:
+def test_one_of_several_that_is_refused_says_why_beside_the_others(world: World) -> None:
     def refuse_second(request: ForecastRequested) -> Any:
-        if request.series_id == f"{shops}/2@1d":
+        if str(request.series_id).endswith("/2@1d"):
             return factories.forecast_refused(
                 request.request_id, series_id=request.series_id, code="too-little-history"
             )
         return issued(request)
 
-    with running(world.folder / "second", broker=world.broker) as other, Responder(world.broker, refuse_second):
-        other.settle()
+    with running(world.folder / "second") as other, Responder(other.broker, refuse_second):
         rows = [{"series": name, "date": day(1), "promo": 0.25} for name in ("1", "2")]
-        found = world.client.post(
-            f"/api/v1/projects/{shops}/predict", json={"rows": rows}, headers={"Idempotency-Key": "refused"}
-        ).get_json()["predictions"]
+        found = predict(other, two_shops(other), rows=rows).get_json()["predictions"]
 
     assert found[0]["values"] == [101]
-    assert found[1]["problem"]["status"] == 422
+    assert found[1]["problem"]["type"] == "/problems/too-little-history"
 
 
 def test_columns_that_the_model_does_not_read_are_told(world: World, predictor: Responder, shops: str) -> None:
