@@ -18,7 +18,7 @@ from gateway.routes.projects import ProjectBody, ProjectChangeBody
 from schemas.forecasts import ForecastIssued
 from schemas.models import LeaderboardEntry, Role
 from schemas.record import Id, Level, ModelName, SeriesId
-from schemas.trainings import CovariateKind
+from schemas.trainings import CovariateKind, IntervalKind
 
 
 class ProjectLine(Answer, frozen=True, kw_only=True):
@@ -165,6 +165,7 @@ class ProjectTrainings(Answer, frozen=True, kw_only=True):
     window_size: int
     covariates: dict[str, CovariateKind]
     budget_seconds: float
+    intervals: IntervalKind
 
 
 class SeriesPrediction(Answer, frozen=True, kw_only=True):
@@ -241,6 +242,7 @@ _TRAINED: JsonObject = {
     "window_size": 90,
     "covariates": {"promo": "known-future"},
     "budget_seconds": 120.0,
+    "intervals": "split",
 }
 _PREDICTION: JsonObject = {
     "series": "1",

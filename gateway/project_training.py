@@ -66,7 +66,8 @@ class ProjectTrainingBody(Body, frozen=True, kw_only=True):
     season_length: Annotated[int, Meta(ge=0, le=10_000)] = 0
     gaps: GapRule = "skip"
     fallback: bool = True
-    intervals: IntervalKind = "adaptive"
+    #: Null: `adaptive` of one series, `split` of many: replaying the folds of each of them would take most of the time.
+    intervals: IntervalKind | None = None
     seed: Annotated[int, Meta(ge=0)] = 0
 
 
@@ -195,7 +196,7 @@ def _training(  # noqa: PLR0917  # what a training is made of
         budget_seconds=budget,
         search_trials=body.search_trials,
         fallback=body.fallback,
-        intervals=body.intervals,
+        intervals=body.intervals or ("split" if is_of_many else "adaptive"),
         seed=body.seed,
     )
 

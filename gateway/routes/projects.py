@@ -47,7 +47,16 @@ _BODY = msgspec.json.Decoder(ProjectBody)
 _CHANGE = msgspec.json.Decoder(ProjectChangeBody)
 _TRAINING = msgspec.json.Decoder(ProjectTrainingBody)
 #: What was taken where the caller said nothing.
-_TOLD_OF_TRAINING = ("target", "algorithm", "candidates", "horizon", "window_size", "covariates", "budget_seconds")
+_TOLD_OF_TRAINING = (
+    "target",
+    "algorithm",
+    "candidates",
+    "horizon",
+    "window_size",
+    "covariates",
+    "budget_seconds",
+    "intervals",
+)
 
 
 def blueprint(service: GatewayService) -> Blueprint:
