@@ -13,6 +13,7 @@ from ingestor.fetching import Fetched
 from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
 from ingestor.sources import SourceFrame
+from runtime.broker import partition_for
 from runtime.job_worker import JobWorker
 from runtime.memory_broker import MemoryBroker
 from runtime.topic_specs import specs
@@ -21,7 +22,7 @@ from schemas.ingests import IngestEvent
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, release_id
 from schemas.topics import DEAD_LETTERS, INGEST_EVENTS, OBSERVATIONS, QUARANTINE
-from tests.factories import outgoing_message
+from tests.factories import observation_batch, outgoing_message
 from tests.fakes import ManualClock
 from tests.unit.ingestor.planted import NOW, changed, scaled, walk
 from tests.unit.ingestor.test_handlers import SERIES, TRACE, ask, batches, final, records
@@ -58,12 +59,13 @@ class Town:
             broker=self.broker,
             clock=self.clock,
             sources={"one": self.source},
+            poll_seconds=0.0,
         )
 
     def work(self) -> None:
         """Start a new process and let it work until all is handled."""
         worker = self.worker()
-        for _ in range(12):
+        for _ in range(30):
             for _ in worker.steps():
                 pass
         worker.close()
@@ -315,3 +317,18 @@ def test_a_released_restatement_carries_what_the_log_has(town):
     newest: ObservationBatch = batches(town.broker)[-1]
     assert newest.kind == "restatement"
     assert newest.columns["sentiment"] == (0.5,)
+
+
+def test_a_decision_waits_until_what_it_is_about_is_known(town):
+    """Red without `OwnedPartitions.know_quarantine`: a turn reads some hundred messages, and the decision comes."""
+    ask(town.broker)
+    town.work()
+    producer, home = town.broker.producer(), partition_for(SERIES.encode(), 12)
+    for number in range(1200):
+        other = observation_batch(series_id="market/other@1d", rows=1, source=f"s{number}")
+        producer.send(outgoing_message(OBSERVATIONS, other, partition=home))
+    town.decide()
+    town.work()
+
+    assert records(town.broker, DEAD_LETTERS) == []
+    assert [event.state for event in town.released()] == ["succeeded"]
