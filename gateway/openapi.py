@@ -118,7 +118,11 @@ def _operation(operation: Operation) -> JsonObject:
     problems = {500: ("internal-server-error",), **operation.problems}
     for status, kinds in ANYWHERE.items():
         problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *kinds)))
-    responses |= {str(status): _refused(status, kinds) for status, kinds in sorted(problems.items())}
+    for status, kinds in problems.items():
+        refused = _refused(status, kinds)
+        # A page may answer with itself where a program gets a problem document.
+        refused["content"] |= responses.get(str(status), {}).get("content", {})
+        responses[str(status)] = refused
     described["responses"] = dict(sorted(responses.items()))
     return described
 

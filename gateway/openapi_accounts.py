@@ -427,4 +427,31 @@ USERS = (
         problems={**_NO_ORGANISATION, **QUERY},
     ),
 )
-ACCOUNTS = (*AUTH, *ORGANISATIONS, *KEYS, *USERS)
+_HTML = Sent(description="The page.", media_type="text/html")
+_ON = Sent(description="Signed in, or done: on to the next page.", media_type="", headers=("Location",))
+_AGAIN = Sent(description="The page again, with what is wrong.", media_type="text/html")
+_FORM_REFUSED = dict.fromkeys((400, 401, 404, 409, 422, 429, 503), _AGAIN)
+
+
+def _page(method: str, path: str, id_: str, summary: str, answers_: dict[int, Sent]) -> Operation:
+    return Operation(method=method, path=path, id=id_, tag="pages", summary=summary, answers=answers_)
+
+
+PAGES = (
+    Operation(
+        method="get",
+        path="/login",
+        id="getLoginPage",
+        tag="pages",
+        summary="Sign in, in a browser",
+        parameters=("next_page",),
+        answers={200: _HTML},
+    ),
+    _page("post", "/login", "submitLogin", "The form of the page", {303: _ON, **_FORM_REFUSED}),
+    _page("post", "/logout", "logOutBrowser", "Sign a browser out", {303: _ON}),
+    _page("get", "/join", "getJoinPage", "Take an invitation, in a browser", {200: _HTML}),
+    _page("post", "/join", "submitJoin", "The form of the page", {303: _ON, **_FORM_REFUSED}),
+    _page("get", "/login/password", "getPasswordPage", "Choose another password", {200: _HTML}),
+    _page("post", "/login/password", "submitPassword", "The form of the page", {303: _ON, **_FORM_REFUSED}),
+)
+ACCOUNTS = (*AUTH, *ORGANISATIONS, *KEYS, *USERS, *PAGES)

@@ -261,6 +261,7 @@ PARAMETERS: dict[str, JsonObject] = {
         "Only what came before this one; it comes in the path of the next page.",
         {"type": "integer", "minimum": 1},
     ),
+    "next_page": _parameter("next", "query", "Where to go after signing in, a path of this site.", TEXT, "/docs"),
     "schema_name": _parameter("name", "path", "A record type, e.g. `ForecastIssued`.", TEXT, "ForecastIssued"),
 }
 
@@ -291,6 +292,10 @@ OPEN = frozenset(
         "getSchemas",
         "getSchema",
         "getPage",
+        "getLoginPage",
+        "submitLogin",
+        "getJoinPage",
+        "submitJoin",
         "getSwaggerUi",
         "getReDoc",
     }
@@ -384,6 +389,8 @@ PROBLEMS: dict[str, str] = {
     "invitation-of-another": "The invitation is for another email address.",
     "unknown-invitation": "The invitation is unknown, was taken or withdrawn, or has run out.",
     "already-member": "They are a member already.",
+    "provider-failed": "The OpenID provider cannot be reached, or its answer cannot be used.",
+    "sign-in-refused": "The OpenID provider says who this is, and they may not sign in here.",
     "last-admin": "An organisation needs an admin.",
     "last-operator": "The gateway needs an operator.",
     "unknown-organisation": "No organisation has this id.",

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, render_template
 from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
 from gateway.guard import open_to_all
+from gateway.same_site import csrf_token_of_page
 from runtime.version import CODE_VERSION
 
 #: The series that the page shows until the user chooses another one.
@@ -21,7 +22,12 @@ blueprint.after_request(add_headers(policy()))
 @open_to_all
 def dashboard() -> str:
     """Return the page; its scripts fill it from the API."""
-    return render_template("dashboard.html", default_series_id=DEFAULT_SERIES_ID, code_version=CODE_VERSION)
+    return render_template(
+        "dashboard.html",
+        default_series_id=DEFAULT_SERIES_ID,
+        code_version=CODE_VERSION,
+        csrf_token=csrf_token_of_page(),
+    )
 
 
 @blueprint.get("/assets/plotly.min.js")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from flask import Request
-from flask_wtf.csrf import validate_csrf  # type: ignore[import-untyped]
+from flask import Request, g
+from flask_wtf.csrf import generate_csrf, validate_csrf  # type: ignore[import-untyped]
 from wtforms import ValidationError  # type: ignore[import-untyped]
 
 from gateway.problems import FieldFault, Problem
@@ -95,6 +95,11 @@ def require_csrf_token(request: Request) -> None:
             "a request with a cookie needs the token of its page in X-CSRF-Token or csrf_token; load the page again",
             errors=[FieldFault(field="X-CSRF-Token", expected="the token of the page", found="none, or another")],
         ) from error
+
+
+def csrf_token_of_page() -> str:
+    """Return what a page of ours sends in `X-CSRF-Token`; empty where nobody has signed in by a cookie."""
+    return str(generate_csrf()) if g.get("is_by_cookie", False) else ""
 
 
 def _cross_site(field: str, found: str) -> Problem:

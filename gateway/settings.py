@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from runtime.settings import ServiceSettings, settings_config
 
@@ -64,6 +64,23 @@ class GatewaySettings(ServiceSettings):
         default="operator@foretopic.local",
         pattern=r"^[^@\s]+@[^@\s]+$",
         description="Who the first operator is; the gateway shows their one-time password at its first start",
+    )
+    oidc_issuer: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="OpenID provider at which people sign in, e.g. `https://login.example.org`; empty: none",
+    )
+    oidc_name: str = Field(default="single sign-on", description="What the sign-in page calls the provider")
+    oidc_client_id: str = Field(default="", description="Id of this gateway at the provider")
+    oidc_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="Its secret there; empty for a public client"
+    )
+    oidc_allowed_domains: tuple[str, ...] = Field(
+        default=(), description='Domains of email addresses that may sign in so, e.g. `["example.org"]`; empty: any'
+    )
+    oidc_signup: Literal["invitation", "open"] = Field(
+        default="invitation",
+        description="Who comes from the provider for the first time must have been invited, or gets an organisation",
     )
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="How long an access token is good")
     refresh_token_days: int = Field(default=30, ge=1, le=400, description="How long somebody stays signed in")

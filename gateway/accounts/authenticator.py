@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Request, session
+from flask import Request, g, session
 
 from gateway.access import ANONYMOUS, LOCAL, Principal
 from gateway.accounts import keys
@@ -24,7 +24,9 @@ _LOG = structlog.get_logger("gateway")
 #: These bring other credentials in their body; an access token that has expired does not stand in their way.
 _BY_BODY = frozenset({"auth.login", "auth.refresh"})
 #: All that somebody with a one-time password may do.
-_BEFORE_PASSWORD = frozenset({"auth.change_password", "auth.logout", "auth.me", "login.password", "login.logout"})
+_BEFORE_PASSWORD = frozenset(
+    {"auth.change_password", "auth.logout", "auth.me", "login.password", "login.change_password", "login.logout"}
+)
 _NOT_GOOD = "the credentials are not, or no longer, good; sign in again, or use another key"
 
 
@@ -91,6 +93,7 @@ class AccountAuthenticator:
         if self._same_site.is_unsafe(request):
             self._same_site.require(request)
             require_csrf_token(request)
+        g.is_by_cookie = True
         return _principal(person, request)
 
     def _signed_in(self, login_id: str, kind: str) -> Person | None:

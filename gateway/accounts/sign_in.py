@@ -104,7 +104,15 @@ class SignIn:
             audit(connection, "password.changed", user_id, organisation_id="")
 
     def sign_up(
-        self, *, email: str, name: str, password: str, organisation: str, invitation: str | None, address: str
+        self,
+        *,
+        email: str,
+        name: str,
+        password: str,
+        organisation: str,
+        invitation: str | None,
+        address: str,
+        kind: Kind = "token",
     ) -> Signed:
         """Make a user: of an invitation, or, where sign-up is open, with an organisation of their own.
 
@@ -127,7 +135,7 @@ class SignIn:
                 add_organisation(connection, organisation or email, now, admin=user_id, actor=f"user/{user_id}")
             else:
                 take(connection, invited, user_id, now)
-            return self.start(connection, user_id, "token")
+            return self.start(connection, user_id, kind)
 
 
 def invitation_of(connection: Connection, token: str, now_us: int) -> RowMapping:

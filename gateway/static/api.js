@@ -14,6 +14,8 @@ export class Problem extends Error {
 
 async function call(path, { method = "GET", body, headers = {} } = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers } };
+  const token = globalThis.document.querySelector('meta[name="csrf-token"]');
+  if (token && method !== "GET") options.headers["X-CSRF-Token"] = token.content;
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
@@ -24,6 +26,9 @@ async function call(path, { method = "GET", body, headers = {} } = {}) {
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // fetch reports a refused connection as a TypeError
     throw new Problem(0, { title: "The gateway does not answer", detail: "It may be starting; this page tries again." });
+  }
+  if (response.status === 401) {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   const text = await response.text();
   let document = {};
