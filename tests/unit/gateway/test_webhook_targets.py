@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
@@ -13,6 +14,7 @@ from gateway.webhooks.sending import Sender
 from gateway.webhooks.targets import BadTarget, Rules, parse
 
 _LOOK_UP = socket.getaddrinfo
+_TLS = ssl.create_default_context()
 PUBLIC = "93.184.215.14"
 #: Name -> what it is looked up to.
 NAMES = {
@@ -102,7 +104,7 @@ def test_a_webhook_is_not_made(connected: list[str], url: str) -> None:
 @pytest.mark.parametrize("url", FORBIDDEN, ids=lambda url: url[:60])
 def test_nothing_is_sent(connected: list[str], url: str) -> None:
     """Red when `_JudgedBackend` connects without `look_up`."""
-    outcome = Sender(Rules(), 2.0).post(url, {}, b"{}")
+    outcome = Sender(Rules(), 2.0, _TLS).post(url, {}, b"{}")
     assert outcome.error.startswith("the host does not lie at an address")
     assert connected == []
 
@@ -116,7 +118,7 @@ def test_nothing_is_sent(connected: list[str], url: str) -> None:
 )  # fmt: skip
 def test_what_is_public_is_connected_to(connected: list[str], url: str) -> None:
     Rules().require(url)
-    assert Sender(Rules(), 2.0).post(url, {}, b"{}").error == "no connection"
+    assert Sender(Rules(), 2.0, _TLS).post(url, {}, b"{}").error == "no connection"
     assert len(connected) == 1
 
 
@@ -128,7 +130,7 @@ def test_a_name_that_changes_is_connected_to_as_it_was_judged(
     monkeypatch.setattr(
         socket, "getaddrinfo", looked_up(lambda _host: answers.pop(0) if len(answers) > 1 else answers[0])
     )
-    sender = Sender(Rules(), 2.0)
+    sender = Sender(Rules(), 2.0, _TLS)
     assert sender.post("https://rebind.example.com/", {}, b"{}").error == "no connection"
     assert connected == [PUBLIC]
     assert sender.post("https://rebind.example.com/", {}, b"{}").error.startswith("the host does not lie")
@@ -147,7 +149,7 @@ def test_networks_of_ones_own_are_let_through_and_no_others(connected: list[str]
 def test_a_name_without_an_address_is_judged_when_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", looked_up(lambda _host: []))
     assert Rules().require("https://soon.example.com/").host == "soon.example.com"
-    assert Sender(Rules(), 2.0).post("https://soon.example.com/", {}, b"{}").error == "no connection"
+    assert Sender(Rules(), 2.0, _TLS).post("https://soon.example.com/", {}, b"{}").error == "no connection"
 
 
 def test_host_header_names_another_port_and_brackets() -> None:
