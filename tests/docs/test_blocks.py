@@ -16,9 +16,13 @@ from werkzeug.routing import Map, Rule
 from foretopic.cli import main
 from gateway.bodies import DeployBody, ForecastBody, IngestBody, TrainingBody
 from gateway.openapi_answers import PendingForecast, ProblemDocument
+from gateway.openapi_compatible import SymbolPrediction
 from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS
+from gateway.openapi_projects import SeriesPrediction
+from gateway.project_training import ProjectTrainingBody
 from gateway.routes.observations import AppendBody
+from gateway.routes.predictions import PredictionBody
 from gateway.routes.uploads import LoadBody
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
@@ -29,6 +33,12 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "/api/v1/forecasts": ForecastBody,
     "/api/v1/trainings": TrainingBody,
     "/api/v1/ingests": IngestBody,
+}
+BODIES_BY_VERB: dict[str, type[msgspec.Struct]] = {
+    "deploy": DeployBody,
+    "load": LoadBody,
+    "predict": PredictionBody,
+    "train": ProjectTrainingBody,
 }
 SHELL = blocks("sh", "bash", "console")
 COMMANDS = [(block.name, words) for block in SHELL for words in shell_commands(block.text) if words]
@@ -119,14 +129,14 @@ def test_curl_asks_what_the_gateway_answers(words: list[str]) -> None:
     body = words[words.index("-d") + 1] if "-d" in words else None
     [url] = [word for word in words if word.startswith(("localhost:5000", "http://127.0.0.1:5000"))]
     path = url[url.index("/", url.index(":5000")) :]
-    method = "GET" if body is None and "-F" not in words else "POST"
+    method = words[words.index("-X") + 1] if "-X" in words else "GET" if body is None and "-F" not in words else "POST"
 
     URLS.bind("localhost").match(path, method=method)
 
     if body is not None:
         assert any("application/json" in word for word in words)
-        kind = BODIES.get(path) or {"deploy": DeployBody, "load": LoadBody}[path.rpartition("/")[2]]
-        msgspec.json.decode(body, type=kind)
+        if not body.startswith("@"):  # a file
+            msgspec.json.decode(body, type=BODIES.get(path) or BODIES_BY_VERB[path.rpartition("/")[2]])
 
 
 def test_every_shell_command_is_one_that_is_checked_or_known() -> None:
@@ -140,8 +150,13 @@ def test_every_shell_command_is_one_that_is_checked_or_known() -> None:
 @pytest.mark.parametrize("block", blocks("json"), ids=lambda block: block.name)
 def test_json_blocks_are_what_they_show(block: Block) -> None:
     shown = json.loads(block.text)
-    if "forecast_id" in shown:
-        kind: type[msgspec.Struct] = ForecastIssued
+    kind: type[msgspec.Struct]
+    if "symbol" in shown:
+        kind = SymbolPrediction
+    elif "previsao_de_vendas" in shown:
+        kind = SeriesPrediction
+    elif "forecast_id" in shown:
+        kind = ForecastIssued
     elif "horizon" in shown:
         kind = ForecastRequested
     elif "detail" in shown:
