@@ -8,6 +8,7 @@ from http import HTTPStatus
 import msgspec
 
 from gateway import openapi_examples as examples
+from gateway import openapi_webhooks
 from gateway.access import Permission
 from gateway.openapi_answers import AnyObject, ProblemDocument
 from gateway.openapi_operations import OPERATIONS, TAGS
@@ -110,6 +111,8 @@ def _operation(operation: Operation) -> JsonObject:
     }
     if operation.description:
         described["description"] = operation.description
+    if operation.tag == "compatible":
+        described["deprecated"] = True
     if (content := _body(operation)) is not None:
         described["requestBody"] = {"required": not operation.is_body_optional, "content": content}
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
@@ -134,6 +137,7 @@ def _types() -> list[type[msgspec.Struct]]:
         for type_ in (operation.body, *(sent.type for sent in operation.answers.values())):
             if type_ is not None:
                 found[type_.__name__] = type_
+    found |= {type_.__name__: type_ for type_ in openapi_webhooks.EVENT_TYPES}
     return list(found.values())
 
 
@@ -169,6 +173,7 @@ def document(needed: Mapping[tuple[str, str], Permission | None] | None = None) 
         "servers": [{"url": "/", "description": "This gateway"}],
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
+        "webhooks": openapi_webhooks.described(),
         "security": [{"bearer": []}, {"cookie": []}],
         "components": {
             "schemas": schemas,

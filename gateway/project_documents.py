@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.access import PUBLIC_PROJECTS
 from gateway.accounts.project_rows import ProjectRow, Quotas
+from gateway.guard import principal
 from gateway.observed import utc
 from gateway.routes.ingests import document as ingest_document
 from gateway.routes.models import champion_of, roles_of
@@ -111,10 +112,18 @@ def details(service: GatewayService, project_id: str, row: ProjectRow | None, pa
         "metrics": newest.get("metrics", {}),
         "leaderboard": newest.get("leaderboard", []),
         "schedules": _schedules(service, project_id),
-        "usage": {
-            "today": service.project_rows.used(project_id, days=1),
-            "last_30_days": service.project_rows.used(project_id, days=_MONTH_DAYS),
-        },
+        "usage": _usage(service, project_id),
+    }
+
+
+def _usage(service: GatewayService, project_id: str) -> dict[str, Any]:
+    """Return what was used; of a public project by the organisation of the caller alone."""
+    asking = principal()
+    is_told_all = asking.is_operator or project_id not in PUBLIC_PROJECTS
+    by = None if is_told_all else asking.organisation_id
+    return {
+        name: service.project_rows.used(project_id, days=days, organisation_id=by)
+        for name, days in (("today", 1), ("last_30_days", _MONTH_DAYS))
     }
 
 

@@ -89,12 +89,20 @@ class ProjectRows:
                 connection.execute(delete(table).where(table.c.project_id == project.project_id))
             audit(connection, "project.removed", project.project_id, organisation_id=project.organisation_id)
 
-    def used(self, project_id: str, *, days: int) -> dict[str, int]:
-        """Return kind -> how much was used on the last ``days`` days (UTC), today among them."""
+    def used(self, project_id: str, *, days: int, organisation_id: str | None) -> dict[str, int]:
+        """Return kind -> how much was used on the last ``days`` days (UTC), today among them.
+
+        Args:
+            project_id: Of which project.
+            days: How many.
+            organisation_id: Only by this organisation; ``None``: by all.
+        """
         today = self._database.now_us() // _DAY_US
         query = select(USED.c.kind, func.sum(USED.c.count)).where(
             USED.c.project_id == project_id, USED.c.day > today - days
         )
+        if organisation_id is not None:
+            query = query.where(USED.c.requester.startswith(f"{organisation_id}/", autoescape=True))
         with self._database.read() as connection:
             return {kind: int(count) for kind, count in connection.execute(query.group_by(USED.c.kind))}
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import insert
 
 from gateway.accounts.projects import new_project_id
+from gateway.accounts.tables import USED
 from runtime.broker import TopicPartition
 from schemas.topics import (
     DEPLOYMENTS,
@@ -374,6 +376,22 @@ def test_file_is_not_read_for_who_may_not_make_a_project(both: Tenants) -> None:
     )
 
     assert (answer.status_code, left(both.world)) == (404, before)
+
+
+def test_usage_of_a_public_project_is_that_of_the_own_organisation(both: Tenants) -> None:
+    """Red without the filter by organisation in `project_documents._usage`."""
+    accounts = both.world.accounts
+    with accounts.write() as connection:
+        for tenant, count in ((both.apples, 3), (both.pears, 5)):
+            row = {"project_id": "market", "requester": f"{tenant.organisation_id}/user/x", "kind": "forecast"}
+            connection.execute(insert(USED), {**row, "day": accounts.now_us() // 86_400_000_000, "count": count})
+
+    told = [
+        both.world.client.get("/api/v1/projects/market", headers=headers).get_json()["usage"]["today"]
+        for headers in (both.apples.viewer.headers, both.pears.viewer.headers, both.operator.headers)
+    ]
+
+    assert told == [{"forecast": 3}, {"forecast": 5}, {"forecast": 8}]
 
 
 def test_ids_of_projects_do_not_tell_which_names_are_taken() -> None:
