@@ -8,6 +8,7 @@ from gateway.bodies import DecisionBody, DeployBody, IngestBody, TrainingBody
 from gateway.openapi_accounts import ACCOUNTS
 from gateway.openapi_batches import BATCHES
 from gateway.openapi_compatible import COMPATIBLE
+from gateway.openapi_dead_letters import DEAD_LETTERS
 from gateway.openapi_events import EVENTS
 from gateway.openapi_history import HISTORY
 from gateway.openapi_observations import OBSERVATIONS
@@ -17,6 +18,7 @@ from gateway.openapi_series import FORECASTS, SERIES
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
 from gateway.openapi_sources import SOURCES
 from gateway.openapi_uploads import UPLOADS
+from gateway.openapi_webhooks import WEBHOOKS
 from schemas.models import Deployment
 
 _HTML = Sent(description="The page.", media_type="text/html")
@@ -287,6 +289,7 @@ OPERATIONS = (
     *HISTORY,
     *BATCHES,
     *EVENTS,
+    *WEBHOOKS,
     *SERIES,
     *TRAININGS,
     *MODELS,
@@ -296,6 +299,7 @@ OPERATIONS = (
     *UPLOADS,
     *PROJECTS,
     *QUARANTINE,
+    *DEAD_LETTERS,
     *ACCOUNTS,
     *SYSTEM,
     *COMPATIBLE,
@@ -304,6 +308,7 @@ OPERATIONS = (
 TAGS = {
     "forecasts": "Asked for, waited for, read again.",
     "events": "Told as they happen.",
+    "webhooks": "Events, sent to where the people of a project say.",
     "series": "What has been observed.",
     "trainings": "Model versions in the making.",
     "models": "Model versions, their skill, and which of them answers.",
@@ -312,6 +317,7 @@ TAGS = {
     "uploads": "Files that hold one series or many.",
     "projects": "Series, models, forecasts and schedules that belong together, and predictions for rows of a table.",
     "quarantine": "Fetched rows that the quality gate holds back.",
+    "dead-letters": "Messages that no service could handle; for operators.",
     "accounts": "Signing in and up, and who one is.",
     "organisations": "Who works together: members, their roles, invitations.",
     "keys": "API keys, for programs.",

@@ -122,6 +122,18 @@ PARAMETERS: dict[str, JsonObject] = {
     "quarantine_id": _parameter(
         "quarantine_id", "path", "The id of held rows, from the list.", _ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
     ),
+    "dead_letter_id": _parameter(
+        "dead_letter_id", "path", "The id of a dead letter, from the list.", _ID, "1b368969ba10bc381ea10623373b8d72"
+    ),
+    "of_topic": _parameter("topic", "query", "Only messages of this topic.", TEXT, "forecast-requests"),
+    "of_service": _parameter("service", "query", "Only those that this service gave up on.", TEXT, "predictor"),
+    "letter_state": _parameter(
+        "state",
+        "query",
+        "Only what was decided so, or not yet.",
+        {"type": "string", "enum": ["any", "waiting", "replayed", "dropped"], "default": "any"},
+    ),
+    "after_letter": _parameter("after", "query", "Only what comes behind this one in the list.", _ID),
     "of_series": _parameter("series_id", "query", "Only of this series.", TEXT, "market/AAPL@1d"),
     "state": _parameter(
         "state",
@@ -230,6 +242,21 @@ PARAMETERS: dict[str, JsonObject] = {
     "last_event_id": _parameter(
         "last_event_id", "query", "As the header Last-Event-ID, for readers that cannot set one.", TEXT
     ),
+    "webhook_id": _parameter("webhook_id", "path", "The id that the webhook was made with.", TEXT, "wh_5f2b1c9e0d7a"),
+    "delivery_id": _parameter("delivery_id", "path", "The id of a delivery, its `webhook-id`.", TEXT, "msg_8d1f0c7e"),
+    "delivery_state": _parameter(
+        "state",
+        "query",
+        "Only deliveries that are so.",
+        {"type": "string", "enum": ["any", "waiting", "delivered", "failed"], "default": "any"},
+    ),
+    "delivery_cursor": _parameter(
+        "cursor",
+        "query",
+        "Only deliveries behind this one; it comes in the path of the next page.",
+        {"type": "string", "pattern": r"^[0-9]{1,18}\.msg_[0-9a-f]{32}$"},
+    ),
+    "since": _parameter("since", "query", "Only what is not older than this.", _TIME, "2025-01-02T00:00:00Z"),
     "batch_id": _parameter("batch_id", "path", "The id that the batch was answered with.", _ID, "batch-1"),
     "batch_limit": _parameter(
         "limit",
@@ -273,6 +300,17 @@ HEADERS: dict[str, JsonObject] = {
     "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
     "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
     "Link": {"description": "What takes its place: `rel=successor-version`.", "schema": TEXT},
+    "Sunset": {"description": "From when on the path may be gone (RFC 8594).", "schema": TEXT},
+    "ETag": {"description": "Names this content; send it as `If-None-Match` to be told 304 instead.", "schema": TEXT},
+    "RateLimitPolicy": {
+        "description": 'The limits that count: `"requests";q=600;w=60` is 600 in 60 seconds.',
+        "schema": TEXT,
+    },
+    "RateLimit": {
+        "description": 'What is left of each: `"requests";r=12;t=34` is 12, and more in 34 seconds.',
+        "schema": TEXT,
+    },
+    "IdempotentReplayed": {"description": "`true`: the stored answer of an earlier request.", "schema": TEXT},
     "Allow": {"description": "The methods that the path knows.", "schema": TEXT},
 }
 HEADER_NAMES = {"XRequestID": "X-Request-ID", "RetryAfter": "Retry-After", "NextLink": "Link"}
@@ -304,7 +342,23 @@ OPEN = frozenset(
 ANYWHERE: dict[int, tuple[str, ...]] = {
     401: ("unauthenticated",),
     403: ("forbidden", "password-change-required", "cross-site-request", "csrf-token", "foreign-host"),
+    429: ("rate-limited", "too-many-at-once"),
+    503: ("busy",),
 }
+#: What any operation that takes a body may be refused with.
+ANY_BODY: dict[int, tuple[str, ...]] = {408: ("request-timeout",), 413: ("body-too-large",)}
+#: What may become of a key with which an answer is stored.
+STORED: dict[int, tuple[str, ...]] = {
+    400: ("invalid-idempotency-key",),
+    409: ("request-in-progress", "outcome-unknown"),
+    422: ("idempotency-key-reused",),
+}
+#: Ids of operations that may be sent again without a key, or are about signing in: nothing of them is stored.
+REPEATABLE = frozenset(
+    {
+        "acceptInvitation",
+    }
+)
 #: Kind of problem -> what it says; the last part of the `type` of a problem document.
 PROBLEMS: dict[str, str] = {
     "empty-body": "The body is empty.",
@@ -314,6 +368,10 @@ PROBLEMS: dict[str, str] = {
     "unknown-series": "No observations of the series are known.",
     "unknown-forecast": "Neither a request nor a forecast has this id.",
     "unknown-batch": "No request of the batch is known.",
+    "unknown-webhook": "The project has no webhook with this id.",
+    "unknown-delivery": "The webhook has no delivery with this id.",
+    "too-many-webhooks": "The project has as many webhooks as it may.",
+    "webhook-disabled": "The webhook is disabled; enable it first.",
     "too-many-streams": "The caller, or all together, have as many event streams open as may be.",
     "unknown-training": "No training has this id.",
     "unknown-source": "The series has no schedule.",
@@ -330,7 +388,9 @@ PROBLEMS: dict[str, str] = {
     "uploads-off": "The gateway has no directory for uploads.",
     "uploads-full": "Uploads take all the room that they may.",
     "unknown-quarantine": "No held rows have this id.",
-    "already-decided": "The held rows were released or rejected before.",
+    "already-decided": "The held rows, or the dead letter, were decided about before, and otherwise.",
+    "unknown-dead-letter": "No dead letter has this id.",
+    "not-replayable": "The message cannot go to its topic again: there is no such topic, or it takes none so large.",
     "unknown-model": "No version of the model is released.",
     "unknown-version": "The model has no such version.",
     "unknown-schema": "No record type has this name.",
@@ -346,6 +406,12 @@ PROBLEMS: dict[str, str] = {
     "invalid-body": "A field, or how fields go together, is not what is asked for; `errors` names each.",
     "invalid-parameter": "A query parameter is unknown or not what is asked for.",
     "idempotency-key-reused": "The key came before with another body.",
+    "request-in-progress": "The first request with this key is still being worked on.",
+    "outcome-unknown": "The first request with this key ended without an answer; whether it was done is not known.",
+    "rate-limited": "The caller, the address or the project sent too many requests within a minute.",
+    "quota-exceeded": "The project has used what it may use in a day.",
+    "too-many-at-once": "The caller has too many requests that are being worked on.",
+    "request-timeout": "The body came too slowly.",
     "as-of-beyond-log": "The request may read further than the log goes.",
     "beyond-calendar": "The exchange calendar does not reach that far.",
     "forecast-too-large": "The forecast does not fit into a message.",
