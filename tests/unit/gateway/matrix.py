@@ -27,6 +27,8 @@ PUBLIC_PARAMETERS = {"name", "symbol"}
 QUERY_REFERENCES = {
     "of_series": "series_id",
     "of_model": "model",
+    "of_batch": "batch_id",
+    "of_requester": "requester",
     "after_id": "quarantine_id",
     "of_project": "project_id",
     "events_project": "project_id",
@@ -54,6 +56,19 @@ PLAIN_QUERIES = {
     "before_sequence",
     "event_types",
     "last_event_id",
+    "training_status",
+    "to_day",
+    "from_day",
+    "sum_by",
+    "to_time",
+    "page",
+    "file_format",
+    "from_time",
+    "of_cause",
+    "forecast_status",
+    "ingest_status",
+    "next_page",
+    "of_version",
 }
 #: Fields of bodies, wherever they stand, that name a thing of a tenant -> its path parameter.
 BODY_REFERENCES = {
@@ -80,6 +95,11 @@ def variables(operation: Operation) -> list[str]:
 
 def is_stream(operation: Operation) -> bool:
     return any(sent.media_type == "text/event-stream" for sent in operation.answers.values())
+
+
+def is_page(operation: Operation) -> bool:
+    """Return whether it is a page for people, the same for everybody; its scripts ask for what it shows."""
+    return all(sent.media_type == "text/html" for sent in operation.answers.values())
 
 
 @dataclass

@@ -88,6 +88,7 @@ def possessions(both: Tenants, tenant: Tenant) -> dict[str, str]:
         "project_id": lambda: name,
         "organisation_id": lambda: tenant.organisation_id,
         "user_id": lambda: tenant.viewer.user_id,
+        "requester": lambda: f"{tenant.organisation_id}/user/{tenant.editor.user_id}",
         "key_id": lambda: tenant.admin.key_id,
         "invitation_id": lambda: _posted(
             both,

@@ -28,6 +28,7 @@ from tests.unit.gateway.matrix import (
     body_fields,
     example_naming,
     examples_with,
+    is_page,
     is_stream,
     plain,
     variables,
@@ -40,8 +41,8 @@ GUARDED = [operation.id for operation in OPERATIONS if operation.id not in OPEN]
 OF_AN_OBJECT = [name for name in GUARDED if variables(BY_ID[name])]
 LISTS = [
     name
-    for name in GUARDED
-    if not variables(BY_ID[name]) and BY_ID[name].method == "get" and not is_stream(BY_ID[name])
+    for name, one in BY_ID.items()
+    if name in GUARDED and one.method == "get" and not (variables(one) or is_stream(one) or is_page(one))
 ]
 NAMED_IN_BODIES = [
     (name, field) for name in GUARDED for field in sorted(body_fields(BY_ID[name]) & set(BODY_REFERENCES))
