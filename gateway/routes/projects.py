@@ -86,7 +86,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.WRITE)
     def patch(project_id: str) -> Response:
         parameters.require_known(())
-        row = _registered(project_id, require(service, Permission.WRITE, project_id))
+        row = registered(project_id, require(service, Permission.WRITE, project_id))
         body = read_body(_CHANGE)
         service.project_rows.change(row, name=body.name, description=body.description)
         return json_of(line(project_id, service.project_rows.get(project_id)))
@@ -131,7 +131,12 @@ def require(service: GatewayService, permission: Permission, project_id: str) ->
     return row
 
 
-def _registered(project_id: str, row: ProjectRow | None) -> ProjectRow:
+def registered(project_id: str, row: ProjectRow | None) -> ProjectRow:
+    """Return a registration.
+
+    Raises:
+        Problem: 409; there is none.
+    """
     if row is None:
         raise Problem(
             409,
@@ -193,7 +198,7 @@ def organisation_of_caller(service: GatewayService, named: str) -> str:
 
 
 def _delete(service: GatewayService, project_id: str) -> Response:
-    row = _registered(project_id, require(service, Permission.MANAGE, project_id))
+    row = registered(project_id, require(service, Permission.MANAGE, project_id))
     service.require_caught_up()
     if work_of(service, project_id).is_busy:
         raise Problem(
