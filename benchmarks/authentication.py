@@ -45,6 +45,8 @@ class Added:
     requests: int
     median_ms: float
     p99_ms: float
+    #: Of the processor alone: on a machine that does other work the clock also counts what that takes.
+    p99_processor_ms: float
     #: Of requests that read the database, once in a few seconds a caller.
     reading_median_ms: float
 
@@ -86,24 +88,35 @@ def _credentials(database: AccountsDatabase, tokens: Tokens) -> dict[str, str]:
 
 
 def _added(name: str, credentials: str, authenticator: AccountAuthenticator, clock: _Clock, requests: int) -> Added:
-    app, times, reading = Flask("bench"), [], []
+    app, times, processor, reading = Flask("bench"), [], [], []
     headers = {"Authorization": f"Bearer {credentials}"}
     with app.test_request_context("/", headers=headers):
         for number in range(requests + 1):
             is_reading = number % _REQUESTS_A_READ == 0
             clock.ahead += FRESH_SECONDS if is_reading else 0.0
-            started = time.perf_counter()
+            started, started_processor = time.perf_counter(), time.thread_time()
             principal = authenticator.authenticate(request)
             took = (time.perf_counter() - started) * 1000
+            took_processor = (time.thread_time() - started_processor) * 1000
             if principal.is_anonymous:
                 raise RuntimeError("the credentials of the bench must be good")
             if number > 0:
                 times.append(took)
+                processor.append(took_processor)
                 if is_reading:
                     reading.append(took)
     return Added(
-        name, requests, statistics.median(times), statistics.quantiles(times, n=100)[98], statistics.median(reading)
+        name,
+        requests,
+        statistics.median(times),
+        _p99(times),
+        _p99(processor),
+        statistics.median(reading),
     )
+
+
+def _p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100)[98]
 
 
 def main() -> int:
@@ -122,8 +135,8 @@ def main() -> int:
     else:
         for added in found:
             sys.stdout.write(
-                f"{added.credentials}: median {added.median_ms:.3f} ms, p99 {added.p99_ms:.3f} ms, "
-                f"when rows are read anew {added.reading_median_ms:.3f} ms; at most {TARGET_MS} ms is the target\n"
+                f"{added.credentials}: median {added.median_ms:.3f} ms, p99 {added.p99_ms:.3f} ms "
+                f"({added.p99_processor_ms:.3f} ms of a processor), when rows are read anew {added.reading_median_ms:.3f} ms; at most {TARGET_MS} ms is the target\n"
             )
     return 1 if any(max(added.median_ms, added.p99_ms) > TARGET_MS for added in found) else 0
 
