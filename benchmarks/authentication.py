@@ -136,7 +136,8 @@ def main() -> int:
         for added in found:
             sys.stdout.write(
                 f"{added.credentials}: median {added.median_ms:.3f} ms, p99 {added.p99_ms:.3f} ms "
-                f"({added.p99_processor_ms:.3f} ms of a processor), when rows are read anew {added.reading_median_ms:.3f} ms; at most {TARGET_MS} ms is the target\n"
+                f"({added.p99_processor_ms:.3f} ms of a processor), when rows are read anew "
+                f"{added.reading_median_ms:.3f} ms; at most {TARGET_MS} ms is the target\n"
             )
     return 1 if any(max(added.median_ms, added.p99_ms) > TARGET_MS for added in found) else 0
 
