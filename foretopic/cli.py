@@ -16,6 +16,7 @@ from foretopic.cli_log import dead_letters, subscribe, topics
 from foretopic.cli_models import models
 from foretopic.cli_quarantine import quarantine
 from foretopic.cli_raw import raw
+from foretopic.cli_rebuild import rebuild_command
 from foretopic.cli_requests import deploy, forecast, ingest, train
 from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, gateway_client, json_option, print_json, settings
@@ -220,6 +221,7 @@ for command in (
     audit,
     admin,
     dead_letters,
+    rebuild_command,
 ):
     main.add_command(command)
 

@@ -122,7 +122,9 @@ def _with_answer(row: Row | None, answer: Row) -> Row:
         time_ms = answer["answered_ms"]
         return {**_UNASKED, **asked, **_answered_by(answer), **answered, "time_ms": time_ms}
     if row["status"] != PENDING:
-        return row
+        # A repeat; the first time counts.
+        first_ms = min(row["answered_ms"], answer["answered_ms"])
+        return {**row, "answered_ms": first_ms, **({"time_ms": first_ms} if row["wish"] is None else {})}
     return {**row, **answered, **(_answered_by(answer) if answer["status"] == ISSUED else {})}
 
 

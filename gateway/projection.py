@@ -26,6 +26,7 @@ from schemas.errors import InvalidRecord
 from schemas.forecasts import ForecastIssued, ForecastRefused
 from schemas.observations import ObservationBatch
 from schemas.topics import (
+    DEAD_LETTERS,
     DEPLOYMENTS,
     FORECAST_REQUESTS,
     FORECASTS,
@@ -51,9 +52,11 @@ FACTS = (
     MODELS,
     DEPLOYMENTS,
     FORECAST_REQUESTS,
+    DEAD_LETTERS,
 )
 _FOLLOWED: tuple[tuple[Topic, ...], ...] = (FACTS, (FORECASTS,))
-#: Junk on these is dead-lettered here; junk on the others by the service that works on them.
+#: Junk on these is dead-lettered here; junk on the others by the service that works on them. Never that on
+#: `dead-letters`, which would be read again as another one, without end.
 OWNED = frozenset(topic.name for topic in (MODELS, DEPLOYMENTS, FORECASTS, TRAINING_EVENTS, INGEST_EVENTS))
 _POLL_SECONDS = 0.1
 _MAX_BUFFERED_MESSAGES = 5_000
@@ -207,6 +210,13 @@ class Projection:
         if not self._is_caught_up and len(self._ends_at_start) == len(_FOLLOWED):
             self._is_caught_up = all(self.has_written(ends) for ends in self._ends_at_start.values())
         return self._is_caught_up
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many offsets are written of those that stood in the log at the start, and how many those are."""
+        ends = {place: end for of_topics in self._ends_at_start.values() for place, end in of_topics.items()}
+        written = self._written
+        done = sum(min(end, written[place].next_offset) for place, end in ends.items() if place in written)
+        return done, sum(ends.values())
 
     def _guard(self, run: Callable[[], None]) -> None:
         try:

@@ -95,6 +95,16 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def databases() -> Iterator[Any]:
+    """Databases on one PostgreSQL server; only for tests with the marker ``postgres``."""
+    from tests.integration.gateway_process import postgres_server
+    from tests.postgres import Databases
+
+    with postgres_server() as url:
+        yield Databases(url)
+
+
+@pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap servers of a real Kafka: the one given, one in Docker, or the embedded one."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")

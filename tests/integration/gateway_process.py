@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import postgres
 from tests.unit.gateway.world import wait_until
 
 _START_SECONDS = 60.0
@@ -128,44 +127,11 @@ class GatewayProcess:
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Yield the URL of a new, empty PostgreSQL server on the loopback address."""
-    initdb, pg_ctl = shutil.which("initdb"), shutil.which("pg_ctl")
-    if initdb is None or pg_ctl is None:
-        pytest.skip("PostgreSQL not found: initdb and pg_ctl must be on the PATH")
-    # Not below pytest's folder: the server may run as another user, who cannot enter it.
-    folder = Path(tempfile.mkdtemp(prefix="foretopic-postgres-"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        # PostgreSQL refuses to run as root.
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            pytest.skip("PostgreSQL does not run as root, and setpriv is not there to run it as nobody")
-        as_user = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
-        os.chown(folder, 65534, 65534)
-    port = free_port()
-    data, log = folder / "data", folder / "log"
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    environment = {**os.environ, "HOME": str(folder)}
-
-    def run(*command: str) -> None:
-        done = subprocess.run(
-            [*as_user, *command],
-            check=False,
-            env=environment,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-
     try:
-        run(initdb, "-D", str(data), "-U", "foretopic", "-A", "trust", "-E", "UTF8", "--no-sync")
-        run(pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "start")
-        try:
-            yield f"postgresql://foretopic@127.0.0.1:{port}/postgres"
-        finally:
-            run(pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with postgres.postgres_server("fsync=off") as url:
+            yield url
+    except postgres.PostgresMissing as missing:
+        pytest.skip(str(missing))
 
 
 def wait_for(gateway: GatewayProcess, path: str, status: int) -> Answer:

@@ -14,26 +14,21 @@ from gateway.versions import KnownAt, Versions
 from runtime.broker import TopicPartition
 from schemas import topics
 from tests import factories
-from tests.integration.gateway_process import postgres_server
+from tests.postgres import Databases
 from tests.unit.gateway.test_gateway_projection import NAMES, log_of, write
 from tests.unit.gateway.world import contents, every_record
 
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
+@pytest.fixture
+def url(databases: Databases) -> str:
+    return databases.new()
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     engine = open_engine(url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
-    upgrade(engine)
     yield Store(engine)
     engine.dispose()
 
@@ -105,7 +100,7 @@ def test_two_gateways_on_one_database_are_refused(store: Store) -> None:
 
 
 def test_a_server_that_is_away_may_work_later(url: str) -> None:
-    engine = open_engine(url.replace("/postgres", "/nowhere"))
+    engine = open_engine(f"{url}_nowhere")
 
     with pytest.raises(StoreUnavailable):
         Store(engine).positions()

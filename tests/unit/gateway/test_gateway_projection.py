@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.forecasts import ForecastStep
 from schemas.topics import DEAD_LETTERS, TOPIC_BY_NAME
 from tests import factories
-from tests.unit.gateway.conftest import fill
+from tests.unit.gateway.conftest import BOTH, fill
 from tests.unit.gateway.world import World, contents, every_record, running, wait_until
 
 NAMES = {name: name for name in TOPIC_BY_NAME}
@@ -57,21 +58,29 @@ def write(store: Store, messages: list[Incoming]) -> list[Any]:
     return store.apply(rows_of(messages), before, after, NAMES)
 
 
+@pytest.fixture(scope="module", params=BOTH)
+def database(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return World(tmp_path).store
+def store(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[Store]:
+    store = World(tmp_path, database_url=new_database()).store
+    yield store
+    store.engine.dispose()
 
 
-def test_a_database_made_again_has_the_same_rows(tmp_path: Path) -> None:
-    with running(tmp_path / "first") as world:
+def test_a_database_made_again_has_the_same_rows(tmp_path: Path, new_database: Callable[[], str]) -> None:
+    with running(tmp_path / "first", database_url=new_database()) as world:
         for topic, record in every_record():
             world.publish(topic, record)
         world.settle()
-        with running(tmp_path / "second", broker=world.broker) as again:
+        with running(tmp_path / "second", broker=world.broker, database_url=new_database()) as again:
             again.settle()
 
-            assert contents(again.store) == contents(world.store)
-    assert {name for name, rows in contents(world.store).items() if not rows} == {"alarms"}
+            made = contents(world.store)
+            assert contents(again.store) == made
+    assert {name for name, rows in made.items() if not rows} == {"alarms"}
 
 
 @pytest.fixture
@@ -255,11 +264,12 @@ def dead_letters(world: World) -> list[DeadLetter]:
     return [letter for letter in found if isinstance(letter, DeadLetter)]
 
 
-def test_a_restart_goes_on_where_the_store_is(tmp_path: Path) -> None:
-    with running(tmp_path) as world:
+def test_a_restart_goes_on_where_the_store_is(tmp_path: Path, new_database: Callable[[], str]) -> None:
+    url = new_database()
+    with running(tmp_path, database_url=url) as world:
         fill(world)
         before = world.store.positions()
-    with running(tmp_path, broker=world.broker) as again:
+    with running(tmp_path, broker=world.broker, database_url=url) as again:
         wait_until(lambda: again.service.projection.is_caught_up)
         assert again.store.positions() == before
         assert again.service.projection.knows_series(factories.SERIES)

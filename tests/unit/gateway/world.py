@@ -201,6 +201,8 @@ class World:
         self.client = self.app.test_client()
 
     def new_store(self, name: str = "gateway.db") -> Store:
+        if self.settings.database_url:
+            return Store(open_engine(self.settings.database_url))
         self.folder.mkdir(exist_ok=True)
         database = self.folder / name
         if not database.exists():
@@ -215,7 +217,6 @@ class World:
         places = [
             TopicPartition(topic.name, number)
             for topic in TOPIC_BY_NAME.values()
-            if topic.name != "dead-letters"
             for number in range(topic.partitions)
         ]
         projection = self.service.projection
@@ -278,6 +279,11 @@ def every_record() -> list[tuple[Topic, Record]]:
         (topics.QUARANTINE, factories.quarantine_decided()),
         (topics.QUARANTINE, factories.quarantine_decided(decision_id="decision-2", decision="reject")),
         (topics.QUARANTINE, factories.observations_quarantined()),
+        (topics.DEAD_LETTERS, factories.dead_letter()),
+        (topics.DEAD_LETTERS, factories.dead_letter(offset=1, key=b"\x00", topic="no\x00such")),
+        (topics.DEAD_LETTERS, factories.dead_letter_decided()),
+        (topics.DEAD_LETTERS, factories.dead_letter_decided(decision_id="decision-2", decision="drop")),
+        (topics.DEAD_LETTERS, factories.dead_letter(reason="a repeat")),
         (topics.TRAINING_REQUESTS, factories.training_request()),
         (topics.TRAINING_REQUESTS, factories.training_cancel_request()),
         (topics.TRAINING_REQUESTS, factories.training_request()),

@@ -1,0 +1,51 @@
+"""One PostgreSQL server for all tests of a run, and a database of its own for each, copied from a migrated one."""
+
+from __future__ import annotations
+
+import itertools
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from gateway.accounts.database import open_accounts
+from gateway.migrations.upgrade import upgrade
+from gateway.store import open_engine
+from runtime.clock import SystemClock
+
+
+class Databases:
+    """Makes databases on a server."""
+
+    def __init__(self, server: str) -> None:
+        self._server = make_url(server).set(drivername="postgresql+psycopg")
+        self._numbers = itertools.count()
+        self._is_ready = False
+
+    def new(self) -> str:
+        """Return the URL of a new database with the tables of a gateway and of accounts."""
+        if not self._is_ready:
+            self._run("CREATE DATABASE migrated")
+            engine = open_engine(self._url("migrated"))
+            upgrade(engine)
+            engine.dispose()
+            open_accounts(self._url("migrated"), SystemClock()).engine.dispose()
+            self._is_ready = True
+        return self._copy("migrated")
+
+    def empty(self) -> str:
+        """Return the URL of a new database without tables."""
+        return self._copy("template0")
+
+    def _copy(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return self._server.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+
+    def _run(self, statement: str) -> None:
+        engine = create_engine(self._server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
