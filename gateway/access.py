@@ -64,6 +64,7 @@ class Principal:
         scopes: A key may do at most this; ``None``: no further limit.
         project_ids: A key may touch only these private projects; ``None``: no further limit.
         user_id: The person, also behind a key; empty for nobody.
+        requests_a_minute: A key may send so many; ``None``: as the settings say.
     """
 
     name: str = ""
@@ -73,6 +74,7 @@ class Principal:
     scopes: frozenset[Permission] | None = None
     project_ids: frozenset[str] | None = None
     user_id: str = ""
+    requests_a_minute: int | None = None
 
     @property
     def is_anonymous(self) -> bool:

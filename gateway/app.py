@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-import structlog
-from flask import Flask, Response, g, request
+from flask import Flask
 
-from gateway import docs, guard, login_pages, pages, problems
+from gateway import cross_origin, docs, every_answer, guard, login_pages, pages, problems, repeats
 from gateway.accounts.authenticator import authenticator_of
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.keyring import cookie_secret
-from gateway.content_security import policy
-from gateway.headers import correlation_id
+from gateway.limits.hooks import install_after_guard, install_before_guard
+from gateway.limits.rates import CountingAuthenticator
 from gateway.routes import (
     auth,
     batches,
     compatible,
+    dead_letters,
     events,
     forecasts,
     history,
@@ -28,6 +27,7 @@ from gateway.routes import (
     organisations,
     projects,
     quarantine,
+    quotas,
     series,
     sources,
     system,
@@ -39,18 +39,11 @@ from gateway.routes import (
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
 from gateway.store import Store
+from gateway.stored_answers import StoredAnswers
 from runtime.broker import Broker
 from runtime.clock import Clock, SystemClock
-from runtime.tracing import child_of
 
 EXTENSION = "foretopic"
-_LOG = structlog.get_logger("gateway")
-_SECURITY_HEADERS = (
-    ("Content-Security-Policy", policy()),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Frame-Options", "DENY"),
-)
 
 
 def create_app(
@@ -86,7 +79,9 @@ def create_app(
     )
     app.extensions[EXTENSION] = service
     problems.install(app)
-    _install_correlation(app, service)
+    every_answer.install(app, service.meters.requests, is_https=settings.public_url.startswith("https://"))
+    cross_origin.install(app, settings.cross_origins)
+    install_before_guard(app, settings, service.in_flight)
     for resource in (
         forecasts,
         history,
@@ -100,7 +95,9 @@ def create_app(
         sources,
         uploads,
         quarantine,
+        dead_letters,
         projects,
+        quotas,
         compatible,
         auth,
         organisations,
@@ -113,7 +110,9 @@ def create_app(
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(login_pages.blueprint(service))
-    guard.install(app, authenticator_of(service))
+    guard.install(app, CountingAuthenticator(authenticator_of(service), service.rates))
+    install_after_guard(app, service.in_flight)
+    repeats.install(app, StoredAnswers(accounts))
     return app
 
 
@@ -137,34 +136,3 @@ def service_of(app: Flask) -> GatewayService:
     if not isinstance(service, GatewayService):
         raise TypeError(f"a GatewayService was expected behind the application, found {service!r}")
     return service
-
-
-def _install_correlation(app: Flask, service: GatewayService) -> None:
-    requests = service.meters.requests
-
-    @app.before_request
-    def before() -> None:
-        g.started = time.perf_counter()
-        g.x_request_id = correlation_id(request.headers.get("X-Request-ID"))
-        g.traceparent = child_of(request.headers.get("traceparent"))
-
-    @app.after_request
-    def after(response: Response) -> Response:
-        headers = response.headers
-        headers["X-Request-ID"] = g.x_request_id
-        headers["traceparent"] = g.traceparent
-        for name, value in _SECURITY_HEADERS:
-            headers.setdefault(name, value)
-        headers.setdefault("Cache-Control", "no-store")
-        route = request.url_rule.rule if request.url_rule is not None else "none"
-        requests.labels(route, response.status_code).inc()
-        _LOG.info(
-            "request",
-            method=request.method,
-            path=request.path,
-            status=response.status_code,
-            duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
-            x_request_id=g.x_request_id,
-            traceparent=g.traceparent,
-        )
-        return response

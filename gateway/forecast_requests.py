@@ -8,7 +8,7 @@ from functools import lru_cache
 from flask import g
 
 from gateway import tenancy
-from gateway.access import Permission
+from gateway.access import Permission, project_of
 from gateway.bodies import ForecastBody, rule_broken
 from gateway.dispatcher import Waiting
 from gateway.guard import principal
@@ -18,6 +18,11 @@ from gateway.problems import not_found
 from gateway.service import GatewayService
 from schemas.forecasts import AsOf, ForecastRequested
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
+
+
+def project_of_forecast(wanted: ForecastRequested) -> str:
+    """Return the project to which a forecast counts: that of its series, of a window that of its model."""
+    return project_of(wanted.series_id or wanted.model or "")
 
 
 class ForecastRequests:

@@ -24,6 +24,7 @@ def send_once(
     *,
     first: Callable[[], R | None],
     ignoring: Collection[str],
+    charge: Callable[[], None] = lambda: None,
 ) -> Placed | None:
     """Write ``wanted`` unless its id came before; return where it stands, or ``None`` for a repeat.
 
@@ -36,6 +37,7 @@ def send_once(
         traceparent: Goes with it.
         first: Returns the record that came before under the same id, if any.
         ignoring: Fields that may differ between repeats, since the gateway fills them in.
+        charge: Counts what is new before it is written, and may refuse it.
 
     Raises:
         Problem: 422 the id came before with another content; 503 another request is in the way for too long.
@@ -47,6 +49,7 @@ def send_once(
             is_told = tenancy.may_read(service, _owner(before))
             _require_same(before, wanted, ignoring, is_told=is_told)
             return None
+        charge()
         placed = service.publish(topic, wanted, traceparent)
         service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
         return placed

@@ -13,12 +13,17 @@ from gateway.access import Permission
 from gateway.openapi_answers import AnyObject, ProblemDocument
 from gateway.openapi_operations import OPERATIONS, TAGS
 from gateway.openapi_parts import (
+    ANY_BODY,
     ANYWHERE,
+    FORECASTING,
     HEADER_NAMES,
     HEADERS,
     OPEN,
     PARAMETERS,
     PROBLEMS,
+    REPEATABLE,
+    STORED,
+    TRAINING,
     JsonObject,
     Operation,
     Sent,
@@ -45,6 +50,7 @@ _SECURITY: JsonObject = {
     },
 }
 _EVERYWHERE = ("XRequestID", "traceparent")
+_KEY = "IdempotencyKey"
 _DESCRIPTION = """Forecasts as a stream, over HTTP.
 
 Times are UTC, numbers are JSON numbers, every error is a problem document (RFC 9457) whose `type` names its kind and
@@ -79,7 +85,9 @@ def _refused(status: int, kinds: Iterable[str]) -> JsonObject:
         kind: {"summary": PROBLEMS[kind], "value": examples.problem(status, kind, PROBLEMS[kind])} for kind in kinds
     }
     listed = "\n".join(f"- `{kind}`: {PROBLEMS[kind]}" for kind in described)
-    headers = ("RetryAfter",) if status in _LATER else ()
+    headers: tuple[str, ...] = ("RetryAfter",) if status in _LATER else ()
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers = (*headers, "RateLimitPolicy", "RateLimit")
     return {
         "description": f"{HTTPStatus(status).phrase}:\n\n{listed}",
         "headers": _headers((*headers, *_EVERYWHERE)),
@@ -101,8 +109,35 @@ def _body(operation: Operation) -> JsonObject | None:
     return content or None
 
 
+def is_stored(operation: Operation) -> bool:
+    """Return whether the answer under an Idempotency-Key is kept for a day; the log remembers the others."""
+    is_unsafe = operation.method != "get" and operation.path.startswith("/api/")
+    return is_unsafe and _KEY not in operation.parameters and operation.id not in REPEATABLE
+
+
+def _problems(operation: Operation) -> dict[int, tuple[str, ...]]:
+    """Return what an operation may be refused with: what it says itself, and what any of its kind may be."""
+    kinds = [operation.problems, ANYWHERE]
+    if operation.body is not None or operation.takes_file:
+        kinds.append(ANY_BODY)
+    if is_stored(operation):
+        kinds.append(STORED)
+    elif operation.method != "get" and operation.path.startswith("/api/"):
+        kinds.append({400: STORED[400]})
+    if operation.id in FORECASTING:
+        kinds += [{409: ("request-in-progress",), 429: ("quota-exceeded",)}]
+    if operation.id in TRAINING:
+        kinds += [{429: ("quota-exceeded",)}]
+    problems: dict[int, tuple[str, ...]] = {500: ("internal-server-error",)}
+    for one in kinds:
+        for status, named in one.items():
+            problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *named)))
+    return problems
+
+
 def _operation(operation: Operation) -> JsonObject:
-    parameters = [*operation.parameters, *_EVERYWHERE]
+    stored = [_KEY] if is_stored(operation) else []
+    parameters = [*operation.parameters, *stored, *_EVERYWHERE]
     described: JsonObject = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -118,10 +153,7 @@ def _operation(operation: Operation) -> JsonObject:
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
     if operation.id in OPEN:
         described["security"] = []
-    problems = {500: ("internal-server-error",), **operation.problems}
-    for status, kinds in ANYWHERE.items():
-        problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *kinds)))
-    for status, kinds in problems.items():
+    for status, kinds in _problems(operation).items():
         refused = _refused(status, kinds)
         # A page may answer with itself where a program gets a problem document.
         refused["content"] |= responses.get(str(status), {}).get("content", {})

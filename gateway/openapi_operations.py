@@ -14,6 +14,7 @@ from gateway.openapi_history import HISTORY
 from gateway.openapi_observations import OBSERVATIONS
 from gateway.openapi_parts import Operation, Sent
 from gateway.openapi_projects import PROJECTS
+from gateway.openapi_quotas import QUOTAS
 from gateway.openapi_series import FORECASTS, SERIES
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
 from gateway.openapi_sources import SOURCES
@@ -298,6 +299,7 @@ OPERATIONS = (
     *SOURCES,
     *UPLOADS,
     *PROJECTS,
+    *QUOTAS,
     *QUARANTINE,
     *DEAD_LETTERS,
     *ACCOUNTS,

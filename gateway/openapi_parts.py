@@ -62,6 +62,7 @@ _KEY = (
     'A key of the caller, e.g. a UUID, bare or as a string in double quotes (`"key"`). A repeat with the same key and '
 )
 _KEY += "body is the same request; with another body it is refused with 422 `idempotency-key-reused`."
+_KEY += " While the first is worked on, a repeat is answered 409 `request-in-progress`."
 _TIME: JsonObject = {"type": "string", "format": "date-time"}
 _DAY: JsonObject = {"type": "string", "format": "date"}
 
@@ -313,7 +314,13 @@ HEADERS: dict[str, JsonObject] = {
     "IdempotentReplayed": {"description": "`true`: the stored answer of an earlier request.", "schema": TEXT},
     "Allow": {"description": "The methods that the path knows.", "schema": TEXT},
 }
-HEADER_NAMES = {"XRequestID": "X-Request-ID", "RetryAfter": "Retry-After", "NextLink": "Link"}
+HEADER_NAMES = {
+    "XRequestID": "X-Request-ID",
+    "RetryAfter": "Retry-After",
+    "RateLimitPolicy": "RateLimit-Policy",
+    "IdempotentReplayed": "Idempotent-Replayed",
+    "NextLink": "Link",
+}
 
 #: Ids of the operations that need no sign-in; a test holds them against the marks of the views.
 OPEN = frozenset(
@@ -353,10 +360,25 @@ STORED: dict[int, tuple[str, ...]] = {
     409: ("request-in-progress", "outcome-unknown"),
     422: ("idempotency-key-reused",),
 }
+#: Ids of operations that count against the quotas of a project.
+FORECASTING = frozenset({"askForecast", "askForecasts", "predictProject", "predictLast60Days", "getSymbol"})
+TRAINING = frozenset({"startTraining", "trainProject"})
 #: Ids of operations that may be sent again without a key, or are about signing in: nothing of them is stored.
 REPEATABLE = frozenset(
     {
         "acceptInvitation",
+        "cancelTraining",
+        "changePassword",
+        "loadUpload",
+        "logIn",
+        "logOut",
+        "pauseSource",
+        "refreshTokens",
+        "rejectQuarantined",
+        "releaseQuarantined",
+        "resumeSource",
+        "setSource",
+        "signUp",
     }
 )
 #: Kind of problem -> what it says; the last part of the `type` of a problem document.

@@ -18,10 +18,14 @@ from gateway.accounts.projects import ProjectRegistry
 from gateway.accounts.sign_in import SignIn
 from gateway.accounts.tokens import Tokens
 from gateway.batches import Batches
+from gateway.dead_letter_queries import DeadLetterQueries
 from gateway.dispatcher import Dispatcher
 from gateway.door import Door
 from gateway.feed import Feed
 from gateway.history_queries import HistoryQueries
+from gateway.limits.in_flight import InFlight
+from gateway.limits.quotas import Usage
+from gateway.limits.rates import RequestRates
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
 from gateway.problems import unavailable
@@ -82,6 +86,7 @@ class GatewayService:
         self.meters = Meters()
         self.queries = Queries(store)
         self.history = HistoryQueries(store)
+        self.dead_letters = DeadLetterQueries(store)
         self.versions = Versions(store.engine)
         self.project_queries = ProjectQueries(store)
         self.batches = Batches(store.engine)
@@ -93,6 +98,15 @@ class GatewayService:
         self.project_rows = ProjectRows(accounts)
         self.access = Access(self.projects)
         self.people = People(accounts)
+        self.in_flight = InFlight(most=settings.max_requests, most_a_caller=settings.max_requests_per_caller)
+        self.rates = RequestRates(
+            caller=settings.limit("requests_a_minute"), address=settings.limit("anonymous_requests_a_minute")
+        )
+        self.usage = Usage(
+            accounts,
+            forecasts_a_day=settings.limit("forecasts_a_day"),
+            trainings_a_day=settings.limit("trainings_a_day"),
+        )
         self.keyring = Keyring(accounts, token_seconds=settings.access_token_seconds)
         self.tokens = Tokens(
             accounts,
@@ -158,6 +172,7 @@ class GatewayService:
 
     def start(self) -> None:
         """Begin to follow the log and to send."""
+        self.usage.start()
         self.feed.start()
         self.projection.start()
         self.dispatcher.start()
@@ -172,6 +187,7 @@ class GatewayService:
         self.dispatcher.stop(timeout)
         self.projection.stop(timeout)
         self.feed.stop(timeout)
+        self.usage.stop(timeout)
         self.publisher.close()
         self.broker.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
@@ -12,6 +13,15 @@ from runtime.settings import ServiceSettings, settings_config
 
 _MEBIBYTE = 1024 * 1024
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+#: As browsers write them: lower case, without a path.
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+#: What holds where callers sign in and nothing else is said.
+_LIMITS = {
+    "requests_a_minute": 600,
+    "anonymous_requests_a_minute": 300,
+    "forecasts_a_day": 100_000,
+    "trainings_a_day": 1000,
+}
 
 
 class GatewaySettings(ServiceSettings):
@@ -157,6 +167,46 @@ class GatewaySettings(ServiceSettings):
     max_connections: int = Field(
         default=1000, ge=4, description="Connections that are served at once; further ones wait to be taken"
     )
+    requests_a_minute: int | None = Field(
+        default=None,
+        ge=0,
+        description="Requests a minute of a user, or of a key without a limit of its own; 0: no limit; unset: 600 "
+        "where callers sign in, else no limit",
+    )
+    anonymous_requests_a_minute: int | None = Field(
+        default=None,
+        ge=0,
+        description="Requests a minute of an address that does not, or not rightly, sign in; 0: no limit; unset: 300 "
+        "where callers sign in, else no limit",
+    )
+    forecasts_a_day: int | None = Field(
+        default=None,
+        ge=0,
+        description="Forecasts a day (UTC) of a project without a quota of its own; 0: no limit; unset: 100000 where "
+        "callers sign in, else no limit",
+    )
+    trainings_a_day: int | None = Field(
+        default=None,
+        ge=0,
+        description="Trainings a day (UTC) of a project without a quota of its own; 0: no limit; unset: 1000 where "
+        "callers sign in, else no limit",
+    )
+    max_requests: int = Field(
+        default=800, ge=1, description="Requests that are worked on at once; further ones are answered 503"
+    )
+    max_requests_per_caller: int = Field(
+        default=200,
+        ge=1,
+        description="Requests of one caller that are worked on at once; further ones are answered 429",
+    )
+    body_seconds: float = Field(
+        default=30.0, gt=0, description="How long the body of a request, or a piece of an uploaded file, may take"
+    )
+    cross_origins: tuple[str, ...] = Field(
+        default=(),
+        description='Origins whose pages may read answers in a browser (CORS), e.g. `["https://shop.example"]`; '
+        '`["*"]` is every one, where callers sign in',
+    )
     graceful_stop_seconds: int = Field(default=15, ge=1, description="How long open requests may take at a stop")
 
     @model_validator(mode="after")
@@ -168,11 +218,34 @@ class GatewaySettings(ServiceSettings):
             )
         return self
 
-    @field_validator("files_directory", mode="before")
+    @model_validator(mode="after")
+    def _pages_are_named_where_nobody_signs_in(self) -> Self:
+        """Refuse to let every page on the web do everything."""
+        if self.accounts == "local" and "*" in self.cross_origins:
+            raise ValueError("cross_origins must name origins where nobody signs in, was *")
+        return self
+
+    @field_validator("cross_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what a browser never sends as an origin, since it would never match."""
+        for origin in origins:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"cross_origins must be such as https://shop.example or *, was {origin!r}")
+        return origins
+
+    @field_validator("files_directory", *_LIMITS, mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        """Keep an empty variable from meaning the directory in which the service happens to run."""
+        """Keep an empty variable from meaning the directory in which the service happens to run, or no number."""
         return None if value == "" else value
+
+    def limit(self, name: str) -> int:
+        """Return a limit that is in force, by the name of its setting; 0: none."""
+        given: int | None = getattr(self, name)
+        if given is not None:
+            return given
+        return _LIMITS[name] if self.accounts == "required" else 0
 
     @property
     def is_metrics_open(self) -> bool:

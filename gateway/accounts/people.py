@@ -61,6 +61,7 @@ class KnownKey:
     scopes: frozenset[Permission] | None
     created_by: str
     expires_us: int | None
+    requests_a_minute: int | None
 
     def principal(self, creator: Person) -> Principal | None:
         """Return what the key may do, at most what its creator may do now; ``None``: nothing any more."""
@@ -77,6 +78,7 @@ class KnownKey:
             scopes=self.scopes,
             project_ids=None if self.project_id is None else frozenset({self.project_id}),
             user_id=self.created_by,
+            requests_a_minute=self.requests_a_minute,
         )
 
 
@@ -142,4 +144,5 @@ def _key(connection: Connection, key_hash: bytes) -> KnownKey | None:
         scopes=None if scopes is None else frozenset(map(Permission, msgspec.json.decode(scopes))),
         created_by=row["created_by"],
         expires_us=row["expires_us"],
+        requests_a_minute=row["requests_a_minute"],
     )

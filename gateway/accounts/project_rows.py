@@ -82,6 +82,14 @@ class ProjectRows:
             connection.execute(update(PROJECTS).where(PROJECTS.c.project_id == project.project_id).values(**changed))
             audit(connection, "project.changed", project.project_id, organisation_id=project.organisation_id, **changed)
 
+    def set_quotas(self, project: ProjectRow, given: Mapping[str, int | None]) -> None:
+        """Give a project other quotas, by the names of `Quotas`; what is not given stays."""
+        if not given:
+            return
+        with self._database.change() as connection:
+            connection.execute(update(PROJECTS).where(PROJECTS.c.project_id == project.project_id).values(**given))
+            audit(connection, "project.quotas", project.project_id, organisation_id=project.organisation_id, **given)
+
     def remove(self, project: ProjectRow) -> None:
         """Forget a project, with the keys and webhooks that are for it alone; its id is never given again."""
         with self._database.change() as connection:

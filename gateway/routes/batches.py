@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Any
@@ -20,14 +21,16 @@ from gateway.answers import json_of, refusal
 from gateway.batches import MAX_ENTRIES, index_of, request_id_of, stem_of
 from gateway.bodies import Body, ForecastBody, Horizon, Levels, field_faults, invalid, read_body
 from gateway.forecast_access import reader
-from gateway.forecast_requests import ForecastRequests
-from gateway.guard import needs
+from gateway.forecast_requests import ForecastRequests, project_of_forecast
+from gateway.guard import needs, principal
 from gateway.headers import idempotency_key, new_id, wait_seconds
 from gateway.history import ISSUED, PENDING, REFUSED
+from gateway.limits.quotas import FORECAST
 from gateway.open_requests import OpenRequest
 from gateway.problems import FieldFault, Problem, document_of, not_found, unavailable
 from gateway.rows import wish_of
 from gateway.service import GatewayService
+from gateway.stored_answers import request_in_progress
 from runtime.errors import TransientError
 from schemas.forecasts import ForecastRequested
 from schemas.record import ModelReference, UtcTime
@@ -92,6 +95,8 @@ class BatchDesk:
         self._requests = ForecastRequests(service)
         #: Batch id -> the stem of its ids, of those that this gateway took lately: before the store knows them.
         self._stems: OrderedDict[str, str] = OrderedDict()
+        #: Batches for which somebody waits here.
+        self._asking: set[str] = set()
         self._lock = threading.Lock()
 
     def ask(self, body: BatchBody) -> Response:
@@ -108,15 +113,16 @@ class BatchDesk:
             stem = stem_of(batch_id, body)
             if key is not None:
                 self._require_same(key, batch_id, stem)
-            entries = [self._judged(batch_id, stem, body, index) for index in range(len(body.forecasts))]
-            try:
-                self._send(entries, batch_id if key is not None else None)
-                self._wait(entries, seconds)
-                return self._answer(batch_id, entries)
-            finally:
-                for entry in entries:
-                    if entry.open is not None:
-                        service.open_requests.leave(entry.open)
+            with self._alone(batch_id):
+                entries = [self._judged(batch_id, stem, body, index) for index in range(len(body.forecasts))]
+                try:
+                    self._send(entries, batch_id if key is not None else None)
+                    self._wait(entries, seconds)
+                    return self._answer(batch_id, entries)
+                finally:
+                    for entry in entries:
+                        if entry.open is not None:
+                            service.open_requests.leave(entry.open)
 
     def _require_same(self, key: str, batch_id: str, stem: str) -> None:
         with self._lock:
@@ -136,6 +142,23 @@ class BatchDesk:
                 errors=[FieldFault(field="Idempotency-Key", expected=expected, found=key)],
                 extensions={"batch_id": batch_id},
             )
+
+    @contextmanager
+    def _alone(self, batch_id: str) -> Iterator[None]:
+        """Keep out who repeats a batch for which somebody waits.
+
+        Raises:
+            Problem: 409.
+        """
+        with self._lock:
+            if batch_id in self._asking:
+                raise request_in_progress("somebody waits for the batch under this Idempotency-Key")
+            self._asking.add(batch_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking.discard(batch_id)
 
     def _judged(self, batch_id: str, stem: str, body: BatchBody, index: int) -> _Entry:
         entry = _Entry(index)
@@ -167,7 +190,22 @@ class BatchDesk:
                     service.open_requests.stored_answers([request_id])
             elif is_new:
                 waiting.append(self._requests.waiting(entry.open, entry.wanted, size))
+        self._charge([one.entry for one in waiting])
         service.dispatcher.put(waiting)
+
+    def _charge(self, new: Sequence[OpenRequest]) -> None:
+        """Count what will be done: all of the batch that is new, or nothing.
+
+        Raises:
+            Problem: 429; a project has not so many forecasts left today.
+        """
+        projects = Counter(project_of_forecast(one.asked) for one in new if one.asked is not None)
+        try:
+            self._service.usage.take(principal(), FORECAST, projects)
+        except (Problem, TransientError):
+            for one in new:
+                self._service.open_requests.discard(one)
+            raise
 
     def _wait(self, entries: Sequence[_Entry], seconds: float) -> None:
         service = self._service

@@ -6,6 +6,7 @@ Each answer says that the door is deprecated (RFC 9745) and where its successor 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import Body, ForecastBody, read_body
+from gateway.deprecation import Deprecation
 from gateway.guard import needs
 from gateway.observed import decoded, utc
 from gateway.problems import Problem, not_found
@@ -29,9 +31,8 @@ from schemas.models import ModelReleased
 ROWS = 60
 #: In the order in which a row of `last_60_days` has them.
 COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
-#: 2026-11-21, when the successors of all of them stood. No day of removal is set, so there is no `Sunset`.
-DEPRECATED = "@1795219200"
-_GUIDE = '</docs>; rel="deprecation"; type="text/html"'
+#: When the successors of all of them stood. No day of removal is set.
+_DEPRECATION = Deprecation(since=datetime(2026, 11, 21, tzinfo=UTC), guide="/docs")
 _SUCCESSORS = {
     "/predict": "/api/v1/forecasts",
     "/symbol/<symbol>": "/api/v1/forecasts",
@@ -66,9 +67,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.after_request
     def mark(response: Response) -> Response:
         successor = _SUCCESSORS[request.url_rule.rule] if request.url_rule is not None else "/api/v1"
-        response.headers["Deprecation"] = DEPRECATED
-        response.headers["Link"] = f'<{successor}>; rel="successor-version", {_GUIDE}'
-        return response
+        return _DEPRECATION.mark(response, successor)
 
     @routes.post("/predict")
     @needs(Permission.FORECAST)

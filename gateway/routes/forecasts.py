@@ -13,14 +13,16 @@ from gateway.access import Permission
 from gateway.answers import json_bytes, json_of, refusal
 from gateway.bodies import ForecastBody, read_body
 from gateway.forecast_access import reader
-from gateway.forecast_requests import ForecastRequests
-from gateway.guard import needs
+from gateway.forecast_requests import ForecastRequests, project_of_forecast
+from gateway.guard import needs, principal
 from gateway.headers import idempotency_key, new_id, wait_seconds
+from gateway.limits.quotas import FORECAST
 from gateway.open_requests import OpenRequest
 from gateway.problems import FieldFault, Problem, not_found, unavailable
 from gateway.routes.inputs import inputs_of
 from gateway.rows import wish_of
 from gateway.service import GatewayService
+from gateway.stored_answers import request_in_progress
 from runtime.errors import TransientError
 from schemas.forecasts import ForecastRequested
 
@@ -105,6 +107,7 @@ class ForecastDesk:
             if key is not None:
                 is_new = self._is_first(entry, is_new, key, wish)
             if is_new:
+                self._charge(entry, wanted)
                 size = request.content_length or service.settings.max_body_bytes
                 service.dispatcher.put([self._requests.waiting(entry, wanted, size)])
             with service.meters.forecast_seconds.time():
@@ -116,16 +119,30 @@ class ForecastDesk:
         finally:
             service.open_requests.leave(entry)
 
+    def _charge(self, entry: OpenRequest, wanted: ForecastRequested) -> None:
+        """Count what will be done.
+
+        Raises:
+            Problem: 429; the project has no forecast left today.
+        """
+        try:
+            self._service.usage.take(principal(), FORECAST, {project_of_forecast(wanted): 1})
+        except (Problem, TransientError):
+            self._service.open_requests.discard(entry)
+            raise
+
     def _is_first(self, entry: OpenRequest, is_new: bool, key: str, wish: str | None) -> bool:
         """Return whether a request with a key has to be sent; take what the store knows about it otherwise.
 
         Raises:
-            Problem: 422; the key came before with another body.
+            Problem: 409 somebody waits for its answer; 422 the key came before with another body.
         """
         open_requests = self._service.open_requests
         if not is_new:
             first = entry.wish or self._logged_wish(entry.request_id)
             self._require_same_wish(key, first, wish)
+            if entry.answer is None and entry.waiting > 1:
+                raise request_in_progress("somebody waits for the forecast under this Idempotency-Key")
             return False
         try:
             stored = self._service.queries.request(entry.request_id)

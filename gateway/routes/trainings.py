@@ -17,6 +17,7 @@ from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
 from gateway.guard import needs, principal
 from gateway.keyed import send_once
 from gateway.known import ends_known_at
+from gateway.limits.quotas import TRAINING
 from gateway.problems import FieldFault, Problem, not_found
 from gateway.service import GatewayService
 from gateway.streams import BEAT, BEGIN, HEARTBEAT_SECONDS, block, stream
@@ -116,7 +117,11 @@ def start(service: GatewayService, training_id: str, body: TrainingBody) -> Trai
         row = service.queries.training(wanted.training_id)
         return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
-    send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=("as_of", "requester"))
+    def charge() -> None:
+        service.usage.take(principal(), TRAINING, {project_of(wanted.model): 1})
+
+    ignoring = ("as_of", "requester")
+    send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=ignoring, charge=charge)
     return wanted
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,28 @@ def test_a_repeated_key_is_one_request_and_the_same_bytes(world: World, predicto
     assert [request.request_id for request in predictor.requests] == ["key-1"]
 
 
+def wait_for(
+    pending: set[Future[Any]], is_enough: Callable[[set[Future[Any]]], bool]
+) -> tuple[set[Future[Any]], set[Future[Any]]]:
+    """Return the answers that have come and those that have not, once enough have."""
+    done = wait_until(lambda: is_enough(found := {one for one in pending if one.done()}) and found)
+    return done, pending - done
+
+
 def test_a_key_that_comes_often_at_once_is_one_request(world: World, predictor: Responder) -> None:
     predictor.pause()
     with ThreadPoolExecutor(16) as pool:
-        answers = [pool.submit(ask, world, key="key-1") for _ in range(16)]
-        wait_until(lambda: world.service.open_requests.get("key-1"))
+        pending = {pool.submit(ask, world, key="key-1") for _ in range(16)}
+        early, pending = wait_for(pending, lambda done: len(done) == 15)
         predictor.resume()
-        contents = {answer.result().data for answer in answers}
+        first = pending.pop().result()
 
-    assert len(contents) == 1
+    # Goes red without `entry.waiting > 1` in `ForecastDesk._is_first`.
+    for answer in early:
+        assert_problem(answer.result(), 409, "request-in-progress")
+        assert answer.result().headers["Retry-After"] == "1"
+    assert first.status_code == 200
+    assert ask(world, key="key-1").data == first.data
     # Goes red without `OpenRequests.join`, which makes one entry a key.
     assert [request.request_id for request in predictor.requests] == ["key-1"]
 
