@@ -1,4 +1,4 @@
-"""``foretopic admin``: the accounts of a gateway, from a shell of its machine."""
+"""The command group admin: the accounts of a gateway, from a shell of its machine."""
 
 from __future__ import annotations
 

@@ -14,8 +14,10 @@ import pytest
 from werkzeug.routing import Map, Rule
 
 from foretopic.cli import main
+from gateway.account_bodies import KeyBody, LoginBody
 from gateway.bodies import DeployBody, ForecastBody, IngestBody, TrainingBody
 from gateway.openapi_answers import PendingForecast, ProblemDocument
+from gateway.openapi_batches import ForecastBatch
 from gateway.openapi_compatible import SymbolPrediction
 from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS
@@ -24,6 +26,7 @@ from gateway.project_training import ProjectTrainingBody
 from gateway.routes.observations import AppendBody
 from gateway.routes.predictions import PredictionBody
 from gateway.routes.uploads import LoadBody
+from gateway.routes.webhooks import WebhookBody
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
 from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands
@@ -31,14 +34,18 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands
 BODIES: dict[str, type[msgspec.Struct]] = {
     "/api/v1/observations": AppendBody,
     "/api/v1/forecasts": ForecastBody,
+    "/api/v1/forecasts:batch": ForecastBatch,
     "/api/v1/trainings": TrainingBody,
     "/api/v1/ingests": IngestBody,
+    "/api/v1/auth/login": LoginBody,
+    "/api/v1/keys": KeyBody,
 }
 BODIES_BY_VERB: dict[str, type[msgspec.Struct]] = {
     "deploy": DeployBody,
     "load": LoadBody,
     "predict": PredictionBody,
     "train": ProjectTrainingBody,
+    "webhooks": WebhookBody,
 }
 SHELL = blocks("sh", "bash", "console")
 COMMANDS = [(block.name, words) for block in SHELL for words in shell_commands(block.text) if words]
@@ -128,7 +135,7 @@ def leaf_commands(group: click.Group) -> list[click.Command]:
 def test_curl_asks_what_the_gateway_answers(words: list[str]) -> None:
     body = words[words.index("-d") + 1] if "-d" in words else None
     [url] = [word for word in words if word.startswith(("localhost:5000", "http://127.0.0.1:5000"))]
-    path = url[url.index("/", url.index(":5000")) :]
+    path = url[url.index("/", url.index(":5000")) :].partition("?")[0]
     method = words[words.index("-X") + 1] if "-X" in words else "GET" if body is None and "-F" not in words else "POST"
 
     URLS.bind("localhost").match(path, method=method)
