@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -140,6 +141,26 @@ def test_file_becomes_a_series(stack, tmp_path):
     done = stack.json("ingest", "file", str(path), "--series", "shop/berlin@1d")
     assert (done["state"], done["rows_published"]) == ("succeeded", 3)
     assert {line["series_id"]: line["calendar"] for line in stack.json("series")}["shop/berlin@1d"] == "24/7"
+
+
+def test_file_becomes_a_project_that_is_trained_and_predicts(stack):
+    months = [f"{1949 + number // 12}-{number % 12 + 1:02}" for number in range(144)]
+    lines = [f"{month},{100 + 2 * number + 30 * (number % 12 in (5, 6, 7))}" for number, month in enumerate(months)]
+    content = "\n".join(["Month,Passengers", *lines]).encode()
+    address = f"http://{ports.LOOPBACK}:{stack.ports['GATEWAY']}/api/v1"
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        project = client.post("/projects", files={"file": ("airline.csv", content)}).raise_for_status().json()
+        path = f"/projects/{project['project_id']}"
+        eventually(lambda: client.get(path).json()["state"] == "ready")
+        client.post(f"{path}/train", json={"algorithm": "theta", "horizon": 12}).raise_for_status()
+        eventually(lambda: client.get(path).json()["trainings"][0]["state"] in ("succeeded", "failed"), SECONDS)
+        rows = [{"Month": "1961-01"}, {"Month": "1961-02"}]
+        answer = client.post(f"{path}/predict", json={"rows": rows}, headers={"Prefer": "wait=60"})
+
+    assert answer.status_code == 200, f"{answer.text}\n{stack.logs()}"
+    found = answer.json()
+    assert (found["target"], found["is_rounded"], len(found["values"])) == ("passengers", True, 2)
+    assert 350 < found["previsao_de_vendas"] < 430
 
 
 def test_topics_are_listed_and_creating_them_again_changes_nothing(stack):
