@@ -13,7 +13,9 @@ from tests.unit.gateway.tenants import tenants
 from tests.unit.gateway.world import Responder, World, running
 
 _LEVELS = {"open": 100.0, "high": 110.0, "low": 90.0, "close": 103.0, "volume": 5000.0, "adj_close": 103.0}
-BARS = {name: tuple(level + day % 5 for day in range(30)) for name, level in _LEVELS.items()}
+BARS: dict[str, tuple[float | None, ...]] = {
+    name: tuple(level + day % 5 for day in range(30)) for name, level in _LEVELS.items()
+}
 ROWS = [[float(10 * row + column) for column in range(6)] for row in range(60)]
 MODEL = "market/last-60-days"
 

@@ -14,7 +14,11 @@ from tests import factories
 from tests.unit.gateway.world import Responder, World, issued, running
 
 ROWS = 30
-SALES = {"sales": tuple(float(100 + day % 7) for day in range(ROWS)), "promo": (0.0,) * ROWS, "visits": (5.0,) * ROWS}
+SALES: dict[str, tuple[float | None, ...]] = {
+    "sales": tuple(float(100 + day % 7) for day in range(ROWS)),
+    "promo": (0.0,) * ROWS,
+    "visits": (5.0,) * ROWS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def shop(world: World) -> str:
     """A project of one series whose target has fractions, and whose model knows nothing of the future."""
     project_id = new_project(world)
     series_id = f"{project_id}/only@1d"
-    prices = {"price": tuple(1.5 + day for day in range(ROWS))}
+    prices: dict[str, tuple[float | None, ...]] = {"price": tuple(1.5 + day for day in range(ROWS))}
     world.publish(OBSERVATIONS, factories.observation_batch(series_id=series_id, columns=prices))
     released(world, project_id, f"{project_id}/only-1d", (series_id,), (), target="price")
     world.settle()

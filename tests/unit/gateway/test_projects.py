@@ -28,7 +28,10 @@ from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.uploaded import left, shops, uploading
 from tests.unit.gateway.world import World
 
-SALES = {"sales": tuple(float(100 + day % 7) for day in range(30)), "promo": tuple(float(day % 2) for day in range(30))}
+SALES: dict[str, tuple[float | None, ...]] = {
+    "sales": tuple(float(100 + day % 7) for day in range(30)),
+    "promo": tuple(float(day % 2) for day in range(30)),
+}
 
 
 @pytest.fixture(scope="module")
