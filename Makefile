@@ -45,9 +45,10 @@ test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that ne
 test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database
 	$(BIN)/pytest
 
-bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime, and how data come in
+bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime, how data come in, and the history
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.history
 
 bench-accuracy: $(VENV)/.installed-bench ## Measure accuracy on known sets beside targets and the naive forecast (needs ../shared/data)
 	$(BIN)/python -m benchmarks.accuracy
