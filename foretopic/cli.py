@@ -12,7 +12,8 @@ import click
 
 from foretopic.cli_admin import admin
 from foretopic.cli_audit import audit
-from foretopic.cli_log import dead_letters, subscribe, topics
+from foretopic.cli_dead_letters import dead_letters
+from foretopic.cli_log import subscribe, topics
 from foretopic.cli_models import models
 from foretopic.cli_quarantine import quarantine
 from foretopic.cli_raw import raw

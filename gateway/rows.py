@@ -11,8 +11,10 @@ import msgspec
 
 from gateway.access import project_of
 from gateway.history import ISSUED, REFUSED, Row, organisation_of, subject, word
+from runtime.dead_letter import replay_of
 from runtime.incoming import Incoming
 from schemas.appends import AppendRequested
+from schemas.dead_letters import DeadLetter, DeadLetterDecided, dead_letter_id
 from schemas.forecasts import ForecastIssued, ForecastRefused, ForecastRequestBatch, ForecastRequested
 from schemas.identity import digest_of
 from schemas.ingests import IngestEvent, IngestRequested
@@ -41,6 +43,8 @@ class Rows:
     run_plans: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     quarantine_decisions: list[Row] = field(default_factory=list)
+    dead_letters: list[Row] = field(default_factory=list)
+    dead_letter_decisions: list[Row] = field(default_factory=list)
     training_requests: list[Row] = field(default_factory=list)
     training_cancellations: list[Row] = field(default_factory=list)
     training_events: list[Row] = field(default_factory=list)
@@ -182,6 +186,33 @@ def _quarantine_decision(rows: Rows, incoming: Incoming, decided: QuarantineDeci
     rows.quarantine_decisions.append(
         {
             "quarantine_id": decided.quarantine_id,
+            "decided_ms": incoming.message.timestamp_ms,
+            "decision": decided.decision,
+            "record": incoming.message.value,
+        }
+    )
+
+
+def _dead_letter(rows: Rows, incoming: Incoming, letter: DeadLetter) -> None:
+    rows.dead_letters.append(
+        {
+            "dead_letter_id": dead_letter_id(letter.topic, letter.partition, letter.offset),
+            "died_ms": incoming.message.timestamp_ms,
+            "topic": word(letter.topic),
+            "service": word(letter.service),
+            # PostgreSQL takes no NUL.
+            "reason": letter.reason.replace("\x00", "\ufffd"),
+            "value_bytes": len(letter.value or b""),
+            "replay_of": replay_of(letter) or None,
+            "record": incoming.message.value,
+        }
+    )
+
+
+def _dead_letter_decision(rows: Rows, incoming: Incoming, decided: DeadLetterDecided) -> None:
+    rows.dead_letter_decisions.append(
+        {
+            "dead_letter_id": dead_letter_id(decided.topic, decided.partition, decided.offset),
             "decided_ms": incoming.message.timestamp_ms,
             "decision": decided.decision,
             "record": incoming.message.value,
@@ -348,6 +379,8 @@ _ADDERS: dict[type[Record], Callable[[Rows, Incoming, Any], None]] = {
     RunPlanned: _run_plan,
     ObservationsQuarantined: _quarantined,
     QuarantineDecided: _quarantine_decision,
+    DeadLetter: _dead_letter,
+    DeadLetterDecided: _dead_letter_decision,
     TrainingRequested: _training_request,
     TrainingCancelRequested: _training_cancellation,
     TrainingEvent: _training_event,

@@ -131,6 +131,8 @@ class Store:
             self._ingests(connection, rows)
             self._first_wins(connection, tables.QUARANTINE, rows.quarantine)
             self._first_wins(connection, tables.QUARANTINE_DECISIONS, rows.quarantine_decisions)
+            self._first_wins(connection, tables.DEAD_LETTERS, rows.dead_letters)
+            self._first_wins(connection, tables.DEAD_LETTER_DECISIONS, rows.dead_letter_decisions)
             self._trainings(connection, rows)
             self._history(connection, rows.forecast_requests, answers)
             self._first_wins(connection, tables.ALARMS, [vars(alarm) for alarm in alarms])

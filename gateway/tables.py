@@ -161,6 +161,33 @@ QUARANTINE_DECISIONS = Table(
     #: The `QuarantineDecided` as it travelled.
     Column("record", LargeBinary, nullable=False),
 )
+DEAD_LETTERS = Table(
+    "dead_letters",
+    METADATA,
+    #: Of topic, partition and offset of the message.
+    Column("dead_letter_id", String(40), primary_key=True),
+    Column("died_ms", BigInteger, nullable=False),
+    Column("topic", String(_MAX_WORD), nullable=False),
+    #: That gave up.
+    Column("service", String(_MAX_WORD), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("value_bytes", BigInteger, nullable=False),
+    #: The letter whose message was sent again and died again as this one.
+    Column("replay_of", String(40)),
+    #: The `DeadLetter` as it travelled.
+    Column("record", LargeBinary, nullable=False),
+    Index("dead_letters_by_time", "died_ms", "dead_letter_id"),
+)
+#: The first decision about each of them.
+DEAD_LETTER_DECISIONS = Table(
+    "dead_letter_decisions",
+    METADATA,
+    Column("dead_letter_id", String(40), primary_key=True),
+    Column("decided_ms", BigInteger, nullable=False),
+    Column("decision", String(20), nullable=False),
+    #: The `DeadLetterDecided` as it travelled.
+    Column("record", LargeBinary, nullable=False),
+)
 TRAININGS = Table(
     "trainings",
     METADATA,

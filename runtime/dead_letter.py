@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
-from runtime.broker import Message
+from runtime.broker import Message, OutgoingMessage
 from runtime.errors import TooManyDeadLetters
 from runtime.version import CODE_VERSION
-from schemas.dead_letters import DeadLetter
-from schemas.topics import Topic
+from schemas.codec import record_id
+from schemas.dead_letters import REPLAY_OF, DeadLetter, DeadLetterDecided
+from schemas.identity import content_id
+from schemas.topics import DEAD_LETTERS, TOPIC_BY_NAME, Topic
 
 
 def dead_letter(topic: Topic, message: Message, *, reason: str, service: str) -> DeadLetter:
@@ -30,6 +33,67 @@ def dead_letter(topic: Topic, message: Message, *, reason: str, service: str) ->
         reason=reason,
         service=service,
         code_version=CODE_VERSION,
+    )
+
+
+def replay_of(letter: DeadLetter) -> str:
+    """Return the id of the dead letter whose message was sent again and died again as this one; empty: of none.
+
+    The header came with a message that somebody wrote, so it may be anything.
+    """
+    name = letter.headers.get(REPLAY_OF, b"").decode(errors="replace")
+    return name if len(name) == len(content_id()) and name.isascii() and name.isalnum() else ""
+
+
+def again(letter: DeadLetter, *, topic_prefix: str) -> OutgoingMessage:
+    """Return the message of a dead letter as it goes to its topic again: the same bytes, and a header that says so.
+
+    It gets the partition of its key; without a key, the one where it stood.
+
+    Raises:
+        ValueError: There is no such topic, or it is the one of dead letters: what is wrong there must not go round.
+    """
+    topic = TOPIC_BY_NAME.get(letter.topic)
+    if topic is None or topic is DEAD_LETTERS:
+        raise ValueError(f"a topic whose messages can be sent again is expected, the letter is of {letter.topic!r}")
+    headers = tuple((name, value) for name, value in letter.headers.items() if name != REPLAY_OF)
+    return OutgoingMessage(
+        topic=topic.full_name(topic_prefix),
+        key=letter.key,
+        value=letter.value,
+        headers=(*headers, (REPLAY_OF, record_id(letter).encode())),
+        partition=letter.partition if letter.key is None and letter.partition < topic.partitions else None,
+    )
+
+
+def decision(
+    letter: DeadLetter,
+    what: Literal["replay", "drop"],
+    *,
+    decided_by: str,
+    reason: str = "",
+    place: tuple[int, int] | None = None,
+) -> DeadLetterDecided:
+    """Return the record of a decision; the same one again has the same id.
+
+    Args:
+        letter: What was decided about.
+        what: Whether its message was sent again.
+        decided_by: By whom.
+        reason: Why.
+        place: Of a replay: partition and offset where the message stands now.
+    """
+    partition, offset = place or (None, None)
+    return DeadLetterDecided(
+        decision_id=content_id("decision", record_id(letter), what),
+        topic=letter.topic,
+        partition=letter.partition,
+        offset=letter.offset,
+        decision=what,
+        decided_by=decided_by,
+        reason=reason,
+        replayed_partition=partition,
+        replayed_offset=offset,
     )
 
 

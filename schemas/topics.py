@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from schemas.appends import AppendRequested
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, DeadLetterDecided
 from schemas.forecasts import ForecastIssued, ForecastRefused, ForecastRequestBatch, ForecastRequested
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.models import Deployment, ModelReleased
@@ -171,13 +171,13 @@ FORECASTS = Topic(
 )
 DEAD_LETTERS = Topic(
     name="dead-letters",
-    records={DeadLetter: 1},
+    records={DeadLetter: 1, DeadLetterDecided: 1},
     key=lambda letter: f"{letter.topic}/{letter.partition}/{letter.offset}",
     key_description="topic/partition/offset of the message",
-    producers=("ingestor", "trainer", "predictor", "gateway"),
-    consumers=("foretopic",),
+    producers=("ingestor", "trainer", "predictor", "gateway", "foretopic"),
+    consumers=("gateway", "foretopic"),
     max_message_bytes=64 * MEBIBYTE,
-    description="Messages that can never be handled, with their original bytes and the reason.",
+    description="Messages that can never be handled, with their original bytes and the reason, and what was decided.",
 )
 
 TOPICS: tuple[Topic, ...] = (

@@ -8,7 +8,7 @@ from typing import Any
 from runtime.broker import Message, OutgoingMessage, partition_for
 from runtime.incoming import Incoming, decode_message
 from schemas.codec import encode
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, DeadLetterDecided
 from schemas.forecasts import (
     AsOf,
     ForecastIssued,
@@ -246,6 +246,20 @@ def dead_letter(**changes: Any) -> DeadLetter:
     }
     values.update(changes)
     return DeadLetter(**values)
+
+
+def dead_letter_decided(**changes: Any) -> DeadLetterDecided:
+    values: dict[str, Any] = {
+        "decision_id": "decision-1",
+        "topic": "observations",
+        "partition": 0,
+        "offset": 0,
+        "decision": "replay",
+    }
+    values.update(changes)
+    if values["decision"] == "replay":
+        values = {"replayed_partition": 0, "replayed_offset": 9} | values
+    return DeadLetterDecided(**values)
 
 
 def outgoing_message(

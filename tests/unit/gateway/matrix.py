@@ -56,6 +56,11 @@ PLAIN_QUERIES = {
     "before_sequence",
     "event_types",
     "last_event_id",
+    # Of what only operators see.
+    "of_topic",
+    "of_service",
+    "letter_state",
+    "after_letter",
     "training_status",
     "to_day",
     "from_day",

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from schemas import topics
+from schemas.dead_letters import dead_letter_id
 from schemas.forecasts import default_model_name, forecast_id_of
 from tests import factories
 from tests.unit.gateway.tenants import Tenant, Tenants
@@ -82,6 +83,7 @@ def possessions(both: Tenants, tenant: Tenant) -> dict[str, str]:
         "training_id": lambda: f"{name}-training",
         "ingest_id": lambda: f"{name}-ingest",
         "quarantine_id": lambda: f"{name}-held",
+        "dead_letter_id": lambda: _letter(both, tenant),
         "forecast_or_request_id": lambda: f"{name}-request",
         "batch_id": lambda: _batch(both, tenant),
         "upload_id": lambda: _upload(both, tenant),
@@ -105,6 +107,13 @@ def _posted(both: Tenants, tenant: Tenant, url: str, body: dict[str, Any], field
     answer = both.world.client.post(url, json=body, headers=tenant.admin.headers)
     assert answer.status_code in (200, 201, 202), (url, answer.text)
     return str(answer.get_json()[field])
+
+
+def _letter(both: Tenants, tenant: Tenant) -> str:
+    letter = factories.dead_letter(key=series_of(tenant).encode(), offset=len(tenant.project_id))
+    both.world.publish(topics.DEAD_LETTERS, letter)
+    both.world.settle()
+    return dead_letter_id(letter.topic, letter.partition, letter.offset)
 
 
 def _batch(both: Tenants, tenant: Tenant) -> str:

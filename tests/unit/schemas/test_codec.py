@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.appends import AppendRequested, SeriesRows
 from schemas.codec import decode, encode, record_id, record_type_name
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, DeadLetterDecided
 from schemas.errors import IdentityMismatch, InvalidRecord, MalformedRecord, UnknownRecordType
 from schemas.forecasts import (
     AsOf,
@@ -337,6 +337,20 @@ STRATEGIES = {
         service=text,
         attempts=st.integers(1, 99),
         code_version=text,
+    ),
+    DeadLetterDecided: st.booleans().flatmap(
+        lambda is_replay: st.builds(
+            DeadLetterDecided,
+            decision_id=ids,
+            topic=text,
+            partition=natural,
+            offset=natural,
+            decision=st.just("replay" if is_replay else "drop"),
+            decided_by=text,
+            reason=text,
+            replayed_partition=natural if is_replay else st.none(),
+            replayed_offset=natural if is_replay else st.none(),
+        )
     ),
 }
 CARRIED = [(topic, record) for topic in TOPICS for record in topic.records]
