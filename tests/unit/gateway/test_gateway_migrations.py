@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -17,7 +19,8 @@ from gateway.tables import METADATA, POSITIONS
 from runtime.broker import TopicPartition
 from schemas import topics
 from tests import factories
-from tests.unit.gateway.world import contents, running
+from tests.unit.gateway.conftest import BOTH
+from tests.unit.gateway.world import contents, every_record, running
 
 
 def migrate(engine: Engine, revision: str, *, is_up: bool = True) -> None:
@@ -72,4 +75,28 @@ def test_a_gateway_on_an_earlier_database_ends_with_every_version(tmp_path: Path
     observed = [name for name in whole if name.startswith("observation") or name == "series"]
     assert len(observed) == 4
     assert {name: found[name] for name in observed} == {name: whole[name] for name in observed}
+    world.store.engine.dispose()
+
+
+@pytest.mark.parametrize("database", BOTH, scope="module")
+def test_a_gateway_on_a_database_without_history_ends_with_the_whole_one(
+    tmp_path: Path, new_database: Callable[[], str]
+) -> None:
+    url = new_database()
+    with running(tmp_path, database_url=url) as world:
+        for topic, record in every_record():
+            world.publish(topic, record)
+        world.settle()
+        whole = contents(world.store)
+    migrate(world.store.engine, "0004", is_up=False)
+    upgrade(world.store.engine)
+    # Trainings and ingests are filled from their rows: the log may have let go of them.
+    again = contents(world.store)
+    assert (again["trainings"], again["ingests"]) == (whole["trainings"], whole["ingests"])
+    assert again["forecast_requests"] == again["usage"] == []
+
+    # Goes red without the DELETE in the migration, as requests that were read would not be read again.
+    with running(tmp_path, broker=world.broker, database_url=url) as started:
+        started.settle()
+        assert contents(started.store) == whole
     world.store.engine.dispose()
