@@ -23,7 +23,7 @@ def require_person() -> str:
         raise Problem(
             403,
             "person-needed",
-            "this needs somebody who has signed in with a password, not an API key; `foretopic admin create-key` makes keys too",
+            "this needs somebody who has signed in, not an API key; `foretopic admin create-key` makes keys too",
             errors=[FieldFault(field="Authorization", expected="an access token", found="something else")],
         )
     return caller.user_id

@@ -33,7 +33,8 @@ def add_headers(content_security_policy: str) -> Callable[[Response], Response]:
     def add(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = content_security_policy
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        # With `no-referrer` the forms of a page would come with `Origin: null`, as those of a foreign one may.
+        response.headers["Referrer-Policy"] = "same-origin"
         response.headers["X-Frame-Options"] = "DENY"
         return response
 

@@ -27,6 +27,7 @@ from gateway.accounts.oidc import Provider
 from gateway.accounts.passwords import LONGEST, SHORTEST
 from gateway.accounts.sign_in import Signed
 from gateway.callers import require_person
+from gateway.content_security import add_headers, policy
 from gateway.guard import needs, open_to_all, principal
 from gateway.problems import Problem
 from gateway.service import GatewayService
@@ -60,6 +61,7 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]  # likewise
 def blueprint(service: GatewayService) -> Blueprint:
     """Return the pages."""
     routes = Blueprint("login", __name__)
+    routes.after_request(add_headers(policy()))
     _add_login(routes, service)
     _add_join(routes, service)
     _add_password(routes, service)

@@ -44,17 +44,20 @@ class SameSite:
         Raises:
             Problem: 403.
         """
-        origin = request.headers.get("Origin")
-        if origin is not None:
-            own = f"{request.scheme}://{request.host}".lower()
-            # Behind a proxy that ends TLS the scheme here is another than the one of the page.
-            same = {own, own.replace("http://", "https://", 1)} | self._origins
-            if origin.lower() not in same:
-                raise _cross_site("Origin", origin)
-            return
         site = request.headers.get("Sec-Fetch-Site")
-        if site is not None and site not in _OWN:
-            raise _cross_site("Sec-Fetch-Site", site)
+        if site in _OWN:
+            # The browser itself says so, and no page can. (A form of ours may come with `Origin: null`.)
+            return
+        origin = request.headers.get("Origin")
+        if origin is None:
+            if site is not None:
+                raise _cross_site("Sec-Fetch-Site", site)
+            return
+        own = f"{request.scheme}://{request.host}".lower()
+        # Behind a proxy that ends TLS the scheme here is another than the one of the page.
+        same = {own, own.replace("http://", "https://", 1)} if site is None else set()
+        if origin.lower() not in same | self._origins:
+            raise _cross_site("Origin", origin)
 
     def require_host(self, request: Request) -> None:
         """Let through what names this machine.

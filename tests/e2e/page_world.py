@@ -120,9 +120,9 @@ def publish_market(world: World, **changes: Any) -> None:
 
 
 @contextmanager
-def page(folder: Path, port: int = 0) -> Iterator[tuple[World, str]]:
+def page(folder: Path, port: int = 0, **settings: Any) -> Iterator[tuple[World, str]]:
     """Yield the world and the address of its gateway; a predictor answers what is asked."""
-    with running(folder) as world, Responder(world.broker, answer):
+    with running(folder, **settings) as world, Responder(world.broker, answer):
         server = make_server("127.0.0.1", port, world.app, threaded=True)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)

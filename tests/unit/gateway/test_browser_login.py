@@ -95,6 +95,7 @@ def test_what_changes_something_needs_the_token_of_the_page(two: Tenants, browse
         {"Origin": "http://localhost.evil.example"},
         {"Origin": "http://localhost:8080"},
         {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
@@ -109,6 +110,24 @@ def test_a_page_of_another_site_changes_nothing_even_with_the_token(
 
     # Goes red without `SameSite.require` in the authenticator.
     assert (answer.status_code, answer.get_json()["type"]) == (403, "/problems/cross-site-request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://localhost"},
+        {"Origin": "https://localhost"},
+        {"Sec-Fetch-Site": "same-origin"},
+        # As browsers send forms of a page that gives no referrer.
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+    ],
+)
+def test_a_page_of_ours_may_do_what_its_user_may(browser: FlaskClient, headers: dict[str, str]) -> None:
+    sign_in(browser)
+    page = browser.get("/").text
+
+    assert browser.post("/logout", data={"csrf_token": token_in(page)}, headers=headers).status_code == 303
 
 
 def test_a_wrong_password_shows_the_form_again_without_it(browser: FlaskClient) -> None:
