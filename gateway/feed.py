@@ -19,7 +19,8 @@ from runtime.broker import TopicPartition
 from runtime.errors import TransientError
 from runtime.incoming import Incoming
 
-MAX_WAITING_EVENTS = 1000
+#: As many as one transaction of the projection may bring: a reader that keeps up is never cut off by a burst.
+MAX_WAITING_EVENTS = 5000
 _MAX_WAITING_MESSAGES = 50_000
 _LOG = structlog.get_logger("gateway")
 _Written = tuple[Sequence[Incoming], Mapping[TopicPartition, int]]
@@ -32,12 +33,13 @@ class Listener:
         is_cut: Nothing more comes: the reader must come again.
     """
 
-    def __init__(self, wish: Wish, changed: threading.Condition) -> None:
+    def __init__(self, wish: Wish, max_waiting_events: int) -> None:
         self.wish = wish
         self.is_cut = False
         self._events: deque[Event] = deque()
         self._positions: dict[TopicPartition, int] = {}
-        self._changed = changed
+        self._max_waiting_events = max_waiting_events
+        self._changed = threading.Condition(threading.RLock())
 
     def take(self, timeout_seconds: float) -> tuple[list[Event], dict[TopicPartition, int]]:
         """Return the events that wait, and the positions of the log before which there are no others."""
@@ -55,7 +57,7 @@ class Listener:
                 return
             self._events += events
             self._positions.update(positions)
-            if len(self._events) > MAX_WAITING_EVENTS:
+            if len(self._events) > self._max_waiting_events:
                 self.cut()
             if self._events:
                 self._changed.notify_all()
@@ -69,10 +71,16 @@ class Listener:
 
 
 class Feed:
-    """Finds the listeners of each event, in a thread of its own."""
+    """Finds the listeners of each event, in a thread of its own.
 
-    def __init__(self, told: Told) -> None:
+    Args:
+        told: Knows which events are told.
+        max_waiting_events: A listener for whom more wait is cut off.
+    """
+
+    def __init__(self, told: Told, *, max_waiting_events: int = MAX_WAITING_EVENTS) -> None:
         self._told = told
+        self._max_waiting_events = max_waiting_events
         self._lock = threading.Lock()
         self._wakeup = threading.Condition(self._lock)
         self._waiting: deque[_Written] = deque()
@@ -99,7 +107,7 @@ class Feed:
 
     def listen(self, wish: Wish) -> Listener:
         """Return a new listener: it is told everything that is written after this."""
-        listener = Listener(wish, threading.Condition(threading.RLock()))
+        listener = Listener(wish, self._max_waiting_events)
         with self._lock:
             self._listeners.add(listener)
             self._by_subject[_subject(wish)].add(listener)
