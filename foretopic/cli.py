@@ -13,6 +13,7 @@ import click
 from foretopic.cli_admin import admin
 from foretopic.cli_audit import audit
 from foretopic.cli_dead_letters import dead_letters
+from foretopic.cli_history import history
 from foretopic.cli_log import subscribe, topics
 from foretopic.cli_models import models
 from foretopic.cli_quarantine import quarantine
@@ -222,6 +223,7 @@ for command in (
     audit,
     admin,
     dead_letters,
+    history,
     rebuild_command,
 ):
     main.add_command(command)

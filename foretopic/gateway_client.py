@@ -12,6 +12,7 @@ import requests
 
 from foretopic.errors import GatewayError
 
+_PIECE_BYTES = 256 * 1024
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 90.0
 
@@ -140,6 +141,41 @@ class GatewayClient:
                 status=202,
             )
         return answer
+
+    def history(self, kind: str, asked: Mapping[str, object]) -> list[Document]:
+        """Return lines of ``forecasts``, ``trainings`` or ``ingests``, the newest first; at most ``limit`` of them."""
+        page = self._call("GET", f"/api/v1/{kind}{_query(asked)}")
+        lines = list(page[kind])
+        limit = int(str(asked["limit"]))
+        # A page may end early: the gateway looks at so many rows and no more.
+        while len(lines) < limit and page["next"] is not None:
+            page = self._call("GET", page["next"])
+            lines += page[kind]
+        return lines[:limit]
+
+    def save_history(self, kind: str, asked: Mapping[str, object], path: Path) -> int:
+        """Write all lines to a file as the gateway sends them; return its bytes. A broken stream leaves no file."""
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with (
+                self._session.get(
+                    f"{self._url}/api/v1/{kind}{_query(asked)}",
+                    stream=True,
+                    timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+                ) as response,
+                part.open("wb") as file,
+            ):
+                if not response.ok:
+                    raise GatewayError(_problem(response), status=response.status_code)
+                for content in response.iter_content(_PIECE_BYTES):
+                    file.write(content)
+            size = part.stat().st_size
+            part.replace(path)
+        except requests.RequestException as error:
+            raise GatewayError(f"the gateway at {self._url} broke off ({type(error).__name__})") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return size
 
     def deploy(self, model: str, body: Mapping[str, object], *, key: str | None = None) -> Document:
         """Give a version a role."""

@@ -105,7 +105,7 @@ _ASKED: JsonObject = {
     "cause": "user",
     "requester": _REQUESTER,
 }
-_FORECAST: JsonObject = {
+FORECAST: JsonObject = {
     **_ASKED,
     "request_id": "request-1",
     "forecast_id": "5f2b1c9e0d7a46338b1f0a9c2e4d6b70",
@@ -154,7 +154,7 @@ HISTORY = (
         summary="Forecasts that were asked for, with filters, as pages or as a file",
         description=_DESCRIPTION,
         parameters=("of_series", "of_model", "of_version", "forecast_status", "of_batch", *_TIMES, *_PAGED),
-        answers={200: _list("The forecasts.", ForecastHistory, {"forecasts": [_FORECAST], "next": _NEXT})},
+        answers={200: _list("The forecasts.", ForecastHistory, {"forecasts": [FORECAST], "next": _NEXT})},
         problems=_PROBLEMS,
     ),
     Operation(
