@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from flask import g
 
-from gateway.accounts.changes import note_change
+from gateway.changes import note_change
 from gateway.dead_letter_queries import STATE_OF
 from gateway.guard import principal
 from gateway.history_lists import moment
@@ -78,7 +78,7 @@ def _write(
 ) -> None:
     timeout, place = service.settings.delivery_timeout_seconds, None
     message = _message(service, letter) if what == "replay" else None
-    note_change(service.accounts, f"dead-letter.{STATE_OF[what]}", dead_letter_id, topic=letter.topic, reason=reason)
+    note_change(service, f"dead-letter.{STATE_OF[what]}", dead_letter_id, topic=letter.topic, reason=reason)
     if message is not None:
         producer = service.broker.producer()
         try:

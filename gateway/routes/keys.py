@@ -70,7 +70,8 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.delete("/<key_id>")
     @needs(Permission.MANAGE)
     def revoke(key_id: str) -> Response:
-        return _revoke(service, key_id)
+        revoke_key(service, key_id)
+        return Response(status=204)
 
     return routes
 
@@ -98,7 +99,12 @@ def _require_possible(service: GatewayService, body: KeyBody, organisation_id: s
         raise invalid(f"scopes must have {expected}", [FieldFault(field="scopes", expected=expected, found="operate")])
 
 
-def _revoke(service: GatewayService, key_id: str) -> Response:
+def revoke_key(service: GatewayService, key_id: str) -> None:
+    """End a key of an organisation that the caller manages; one that has ended stays as it is.
+
+    Raises:
+        Problem: 404, or 403 for a role that is too low.
+    """
     missing = not_found("key", key_id[:100], "GET /api/v1/keys lists them")
     with service.accounts.read() as connection:
         row = connection.execute(select(API_KEYS).where(API_KEYS.c.key_id == key_id)).mappings().first()
@@ -111,4 +117,3 @@ def _revoke(service: GatewayService, key_id: str) -> Response:
         revoked = update(API_KEYS).where(is_good).values(revoked_us=service.accounts.now_us())
         if connection.execute(revoked).rowcount == 1:
             audit(connection, "key.revoked", key_id, organisation_id=row["organisation_id"])
-    return Response(status=204)

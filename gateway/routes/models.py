@@ -12,6 +12,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import DeployBody, read_body
+from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.headers import wait_seconds
 from gateway.keyed import send_once
@@ -149,7 +150,17 @@ def _deploy(service: GatewayService, model: str) -> Response:
         row = service.queries.deployment(wanted.deployment_id)
         return None if row is None else _DEPLOYMENT.decode(row["deployment"])
 
-    placed = send_once(service, DEPLOYMENTS, wanted, g.traceparent, first=first, ignoring=("previous", "requester"))
+    placed = send_once(
+        service,
+        DEPLOYMENTS,
+        wanted,
+        g.traceparent,
+        first=first,
+        ignoring=("previous", "requester"),
+        charge=lambda: note_change(
+            service, "model.deployed", model, of=model, version=body.version, role=body.role, previous=previous
+        ),
+    )
     is_seen = placed is None or service.projection.wait_written(placed.ends, _patience(service))
     return json_of(first() or wanted, 200 if is_seen else 202)
 

@@ -96,19 +96,8 @@ def _add_members(routes: Blueprint, service: GatewayService) -> None:
     def change_role(organisation_id: str, user_id: str) -> Response:
         require_organisation(service, Permission.MANAGE, organisation_id)
         require_no_key()
-        role = read_body(_ROLE).role
-        with service.accounts.change() as connection:
-            before = _locked_member(connection, organisation_id, user_id)
-            connection.execute(update(MEMBERSHIPS).where(_same(organisation_id, user_id)).values(role=role))
-            _require_an_admin(connection, organisation_id)
-            audit(
-                connection,
-                "member.changed",
-                user_id,
-                organisation_id=organisation_id,
-                before=before["role"],
-                role=role,
-            )
+        change_member(service, organisation_id, user_id, read_body(_ROLE).role)
+        with service.accounts.read() as connection:
             return json_of(_members(connection, organisation_id, user_id)[0])
 
     @routes.delete("/<organisation_id>/members/<user_id>")
@@ -118,14 +107,37 @@ def _add_members(routes: Blueprint, service: GatewayService) -> None:
         is_own = bool(user_id) and user_id == principal().user_id
         require_organisation(service, Permission.READ if is_own else Permission.MANAGE, organisation_id)
         require_no_key()
-        with service.accounts.change() as connection:
-            _locked_member(connection, organisation_id, user_id)
-            connection.execute(delete(MEMBERSHIPS).where(_same(organisation_id, user_id)))
-            _require_an_admin(connection, organisation_id)
-            now = service.accounts.now_us()
-            revoke_keys(connection, now, organisation_id=organisation_id, created_by=user_id)
-            audit(connection, "member.removed", user_id, organisation_id=organisation_id)
+        remove_member(service, organisation_id, user_id)
         return Response(status=204)
+
+
+def change_member(service: GatewayService, organisation_id: str, user_id: str, role: Role) -> None:
+    """Give a member another role.
+
+    Raises:
+        Problem: 404 no such member, 409 no admin would be left.
+    """
+    with service.accounts.change() as connection:
+        before = _locked_member(connection, organisation_id, user_id)
+        connection.execute(update(MEMBERSHIPS).where(_same(organisation_id, user_id)).values(role=role))
+        _require_an_admin(connection, organisation_id)
+        told = {"before": before["role"], "role": role}
+        audit(connection, "member.changed", user_id, organisation_id=organisation_id, **told)
+
+
+def remove_member(service: GatewayService, organisation_id: str, user_id: str) -> None:
+    """Take a member out of an organisation, with the keys that they made there.
+
+    Raises:
+        Problem: 404 no such member, 409 no admin would be left.
+    """
+    with service.accounts.change() as connection:
+        _locked_member(connection, organisation_id, user_id)
+        connection.execute(delete(MEMBERSHIPS).where(_same(organisation_id, user_id)))
+        _require_an_admin(connection, organisation_id)
+        now = service.accounts.now_us()
+        revoke_keys(connection, now, organisation_id=organisation_id, created_by=user_id)
+        audit(connection, "member.removed", user_id, organisation_id=organisation_id)
 
 
 def _add_invitations(routes: Blueprint, service: GatewayService) -> None:

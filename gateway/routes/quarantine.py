@@ -14,6 +14,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import DecisionBody, read_body
+from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.keyed import send_once
 from gateway.problems import Problem, not_found
@@ -23,6 +24,7 @@ from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, relea
 from schemas.topics import QUARANTINE
 
 STATES = ("held", "released", "rejected")
+Decision = Literal["release", "reject"]
 _BODY = msgspec.json.Decoder(DecisionBody)
 _DECISION = msgspec.json.Decoder(QuarantineDecided)
 _HELD = msgspec.json.Decoder(ObservationsQuarantined)
@@ -41,7 +43,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         state = parameters.choice("state", ("any", *STATES))
         after = request.args.get("after")
         if after is not None:
-            _stored(service, after)
+            stored(service, after)
         rows = service.queries.quarantine(
             projects=tenancy.visible(service),
             series_id=request.args.get("series_id"),
@@ -54,16 +56,14 @@ def blueprint(service: GatewayService) -> Blueprint:
             if (len(rows) > limit)
             else None
         )
-        return json_of({"quarantine": [_line(row) for row in rows[:limit]], "next": more})
+        return json_of({"quarantine": [line(row) for row in rows[:limit]], "next": more})
 
     @routes.get("/<quarantine_id>")
     @needs(Permission.READ)
     def get(quarantine_id: str) -> Response:
         parameters.require_known(())
-        row = _stored(service, quarantine_id)
-        batch = _HELD.decode(row["record"]).batch
-        observations = {"time": batch.time, "columns": batch.columns}
-        return json_of({**_line(row), "kind": batch.kind, "unit": batch.unit, "observations": observations})
+        row = stored(service, quarantine_id)
+        return json_of(document(row))
 
     @routes.post("/<quarantine_id>/release")
     @needs(Permission.WRITE)
@@ -78,10 +78,22 @@ def blueprint(service: GatewayService) -> Blueprint:
     return routes
 
 
-def _decide(service: GatewayService, quarantine_id: str, decision: Literal["release", "reject"]) -> Response:
-    service.require_caught_up()
+def _decide(service: GatewayService, quarantine_id: str, decision: Decision) -> Response:
     body = read_body(_BODY)
-    row = _stored(service, quarantine_id)
+    document = decide(service, quarantine_id, decision, decided_by=body.decided_by, reason=body.reason)
+    return json_of(document, 202, {"Location": url_for("quarantine.get", quarantine_id=quarantine_id)})
+
+
+def decide(
+    service: GatewayService, quarantine_id: str, decision: Decision, *, decided_by: str, reason: str
+) -> dict[str, Any]:
+    """Let held rows in, or throw them away, for who sends the current request; return what is told of them.
+
+    Raises:
+        Problem: 404 no such rows, 403 a role that is too low, 409 the other decision came before.
+    """
+    service.require_caught_up()
+    row = stored(service, quarantine_id)
     tenancy.require(service, Permission.WRITE, row["series_id"], _unknown(quarantine_id))
     wanted = QuarantineDecided(
         decision_id=content_id("decision", quarantine_id, decision),
@@ -89,16 +101,26 @@ def _decide(service: GatewayService, quarantine_id: str, decision: Literal["rele
         series_id=row["series_id"],
         decision=decision,
         # Who has signed in speaks for nobody else.
-        decided_by=principal().name or body.decided_by,
-        reason=body.reason,
+        decided_by=principal().name or decided_by,
+        reason=reason,
     )
 
     def first() -> QuarantineDecided | None:
-        stored = _stored(service, quarantine_id)["decision"]
-        return None if stored is None else _DECISION.decode(stored)
+        decided = stored(service, quarantine_id)["decision"]
+        return None if decided is None else _DECISION.decode(decided)
 
     # The first decision counts, so a repeat says nothing new, whoever sends it and whatever reason it gives.
-    send_once(service, QUARANTINE, wanted, g.traceparent, first=first, ignoring=QuarantineDecided.__struct_fields__)
+    send_once(
+        service,
+        QUARANTINE,
+        wanted,
+        g.traceparent,
+        first=first,
+        ignoring=QuarantineDecided.__struct_fields__,
+        charge=lambda: note_change(
+            service, f"quarantine.{_STATE_OF[decision]}", quarantine_id, of=row["series_id"], reason=reason
+        ),
+    )
     found = first() or wanted
     if found.decision != decision:
         raise Problem(
@@ -107,11 +129,15 @@ def _decide(service: GatewayService, quarantine_id: str, decision: Literal["rele
             f"{quarantine_id} was {_STATE_OF[found.decision]} before; the first decision counts. "
             "An ingest with force lets the rows in that a source gives",
         )
-    document = {**_line(row), **_decision_line(quarantine_id, found)}
-    return json_of(document, 202, {"Location": url_for("quarantine.get", quarantine_id=quarantine_id)})
+    return {**line(row), **_decision_line(quarantine_id, found)}
 
 
-def _stored(service: GatewayService, quarantine_id: str) -> Mapping[str, Any]:
+def stored(service: GatewayService, quarantine_id: str) -> Mapping[str, Any]:
+    """Return the row of held observations that the caller may see.
+
+    Raises:
+        Problem: 404.
+    """
     row = service.queries.quarantined(quarantine_id)
     if row is None or not tenancy.may_read(service, row["series_id"]):
         service.require_caught_up()
@@ -123,7 +149,15 @@ def _unknown(quarantine_id: str) -> Problem:
     return not_found("quarantine", quarantine_id, "GET /api/v1/quarantine lists them")
 
 
-def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return held observations with their rows."""
+    batch = _HELD.decode(row["record"]).batch
+    observations = {"time": batch.time, "columns": batch.columns}
+    return {**line(row), "kind": batch.kind, "unit": batch.unit, "observations": observations}
+
+
+def line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return held observations as they stand in a list."""
     decision = None if row["decision"] is None else _DECISION.decode(row["decision"])
     return {
         "quarantine_id": row["quarantine_id"],

@@ -14,6 +14,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import SourceBody, invalid, read_body, rule_broken
+from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.headers import new_id
 from gateway.keyed import send_once
@@ -135,6 +136,8 @@ def _write(
         before = None if row is None else _SCHEDULE.decode(row["schedule"])
         wanted = wanted_after(before)
         if before is None or not _says_the_same(wanted, before):
+            told = {"sources": wanted.sources, "symbol": wanted.symbol, "is_paused": wanted.is_paused}
+            note_change(service, "source.changed", series_id, of=series_id, **told)
             placed = service.publish(INGEST_SCHEDULES, wanted, g.traceparent)
             service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
     return _answer(service, series_id)

@@ -14,6 +14,7 @@ from gateway import tenancy
 from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import TrainingBody, invalid, read_body, rule_broken
+from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.keyed import send_once
 from gateway.known import ends_known_at
@@ -188,6 +189,7 @@ def _delete(service: GatewayService, training_id: str) -> Response:
     cancellation = TrainingCancelRequested(
         training_id=training_id, series_id=row["series_id"], reason="asked for over HTTP"
     )
+    note_change(service, "training.cancelled", training_id, of=row["model"])
     placed = service.publish(TRAINING_REQUESTS, cancellation, g.traceparent)
     service.projection.wait_written(placed.ends, service.settings.delivery_timeout_seconds)
     return json_of(document(service, _row(service, training_id)), 202)

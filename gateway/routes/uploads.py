@@ -14,6 +14,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
+from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.headers import new_id
 from gateway.problems import FieldFault
@@ -106,7 +107,9 @@ def blueprint(service: GatewayService) -> Blueprint:
     @needs(Permission.WRITE)
     def delete(upload_id: str) -> Response:
         parameters.require_known(())
-        shelf.remove(tenancy.own_upload(service, upload_id).upload_id)
+        upload = tenancy.own_upload(service, upload_id)
+        note_change(service, "upload.removed", upload_id, of=upload.owner.project, filename=upload.filename)
+        shelf.remove(upload.upload_id)
         return json_of({"upload_id": upload_id, "state": "removed"})
 
     return routes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -84,7 +85,17 @@ def _users(service: GatewayService) -> Response:
 
 
 def _create(service: GatewayService) -> Response:
-    body = read_body(_NEW)
+    user_id, password = create_user(service, read_body(_NEW))
+    where = {"Location": f"/api/v1/users/{user_id}"}
+    return json_of({**_user(service, user_id), "password": password}, 201, where)
+
+
+def create_user(service: GatewayService, body: UserBody) -> tuple[str, str]:
+    """Make a user; return the id and a password for one sign-in.
+
+    Raises:
+        Problem: 422 no email address, 409 somebody has it, 404 no such organisation.
+    """
     email = plain_email(body.email)
     if body.organisation_id is not None:
         require_organisation(service, Permission.MANAGE, body.organisation_id)
@@ -104,14 +115,23 @@ def _create(service: GatewayService) -> Response:
         )
         if body.organisation_id is not None:
             add_member(connection, body.organisation_id, user_id, body.role, now)
-    where = {"Location": f"/api/v1/users/{user_id}"}
-    return json_of({**_user(service, user_id), "password": password}, 201, where)
+    return user_id, password
 
 
 def _change(service: GatewayService, user_id: str) -> Response:
     body = read_body(_CHANGE)
     _user(service, user_id)
     values = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
+    change_one(service, user_id, values)
+    return json_of(_user(service, user_id))
+
+
+def change_one(service: GatewayService, user_id: str, values: Mapping[str, Any]) -> None:
+    """Change columns of a user.
+
+    Raises:
+        Problem: 409; nobody would be left who runs the gateway.
+    """
     with service.accounts.change() as connection:
         if values:
             change_user(connection, user_id, service.accounts.now_us(), **values)
@@ -123,7 +143,6 @@ def _change(service: GatewayService, user_id: str) -> Response:
                 "the gateway needs an operator; make another user one first",
                 errors=[FieldFault(field="is_operator", expected="another operator", found="the last one")],
             )
-    return json_of(_user(service, user_id))
 
 
 def _audit(service: GatewayService) -> Response:

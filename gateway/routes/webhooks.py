@@ -14,6 +14,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
+from gateway.changes import note_change
 from gateway.events import TYPES
 from gateway.guard import needs, principal
 from gateway.headers import new_id
@@ -175,6 +176,7 @@ class WebhookDesk:
         webhook = self._enabled(project_id, webhook_id)
         event_id = new_id()
         shown = {"type": TEST_EVENT, "timestamp": self._service.clock.now(), "data": {"webhook_id": webhook_id}}
+        note_change(self._service, "webhook.tested", webhook_id, of=project_id)
         self._webhooks.deliveries.enqueue([(webhook, event_id, TEST_EVENT, msgspec.json.encode(shown))])
         self._webhooks.wake()
         return self._queued(webhook_id, delivery_id_of(webhook_id, event_id))
@@ -204,6 +206,7 @@ class WebhookDesk:
         self._enabled(project_id, webhook_id)
         if self._webhooks.deliveries.get(webhook_id, delivery_id) is None:
             raise not_found("delivery", delivery_id, "GET …/deliveries lists them")
+        note_change(self._service, "delivery.replayed", delivery_id, of=project_id, webhook_id=webhook_id)
         self._webhooks.deliveries.replay(webhook_id, delivery_id=delivery_id)
         self._webhooks.wake()
         return self._queued(webhook_id, delivery_id)
@@ -214,6 +217,7 @@ class WebhookDesk:
         parameters.require_known(("since",))
         since = parameters.time("since")
         since_us = 0 if since is None else int(since.timestamp() * 1_000_000)
+        note_change(self._service, "webhook.replayed", webhook_id, of=project_id, since=request.args.get("since"))
         count = self._webhooks.deliveries.replay(webhook_id, since_us=since_us)
         self._webhooks.wake()
         return json_of({"replayed": count}, 202)
