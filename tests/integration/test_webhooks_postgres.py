@@ -1,0 +1,84 @@
+"""Webhooks in PostgreSQL: the senders of several gateways share the work, and what is read twice is there once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.accounts.database import AccountsDatabase, open_accounts
+from gateway.webhooks.deliveries import DELIVERED, FAILED, Claimed, Deliveries
+from gateway.webhooks.rows import Webhook, WebhookRows
+from runtime.clock import SystemClock
+from tests.postgres import Databases
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture(scope="module")
+def database(databases: Databases) -> Iterator[AccountsDatabase]:
+    database = open_accounts(databases.new(), SystemClock())
+    yield database
+    database.engine.dispose()
+
+
+def webhook_of(database: AccountsDatabase) -> Webhook:
+    made = WebhookRows(database).create(
+        "shop",
+        url="https://hooks.example.com/",
+        events=("forecast.issued",),
+        series_id=None,
+        model=None,
+        created_by="",
+        organisation_id="",
+        limit=10,
+    )
+    assert made is not None
+    return made[0]
+
+
+def test_no_delivery_is_taken_twice_and_none_is_forgotten(database: AccountsDatabase) -> None:
+    """Red without the lock or the update in `Deliveries.claim`."""
+    webhook = webhook_of(database)
+    items = [(webhook, f"event-{number}", "forecast.issued", b"{}") for number in range(200)]
+    Deliveries(database).enqueue(items)
+    Deliveries(database).enqueue(items)
+    taken: list[Claimed] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        mine = Deliveries(database)
+        while found := mine.claim(webhook.webhook_id, 4):
+            for one in found:
+                mine.delivered(one, 200)
+            with lock:
+                taken.extend(found)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len({one.delivery_id for one in taken}) == len(taken) == 200
+    page = Deliveries(database).page(webhook.webhook_id, state=DELIVERED, before=None, limit=1000)
+    assert len(page) == 200
+
+
+def test_failures_replays_and_removal(database: AccountsDatabase) -> None:
+    webhook, deliveries = webhook_of(database), Deliveries(database)
+    deliveries.enqueue([(webhook, "one", "forecast.issued", b"{}")])
+    assert deliveries.due([]) == [webhook.webhook_id]
+    assert deliveries.due([webhook.webhook_id]) == []
+    (claimed,) = deliveries.claim(webhook.webhook_id, 4)
+    deliveries.failed(claimed, status=500, error="x" * 1000, next_us=None)
+    (line,) = deliveries.page(webhook.webhook_id, state=FAILED, before=None, limit=10)
+    assert (line.attempts, line.last_status, len(line.last_error)) == (1, 500, 400)
+    assert deliveries.page(webhook.webhook_id, state=None, before=(line.created_us, line.delivery_id), limit=10) == []
+    assert deliveries.replay(webhook.webhook_id, since_us=line.created_us) == 1
+    assert deliveries.due([]) == [webhook.webhook_id]
+    deliveries.disable(webhook.webhook_id, "test")
+    deliveries.prune({FAILED: -(10**12)})
+    assert deliveries.get(webhook.webhook_id, line.delivery_id) is None
+    WebhookRows(database).delete(webhook.webhook_id, "")
+    assert WebhookRows(database).get("shop", webhook.webhook_id) is None
