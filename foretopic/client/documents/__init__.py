@@ -1,0 +1,1 @@
+"""The documents that the gateway answers with, as types."""
