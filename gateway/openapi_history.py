@@ -133,16 +133,14 @@ _USAGE: JsonObject = {
 _TIMES = ("from_time", "to_time", "events_project", "of_requester", "of_cause")
 _PAGED = ("limit", "page", "file_format")
 _DESCRIPTION = (
-    "The newest first. `next` is the path of the next page: follow it until it is null. With `format` or `Accept` of "
-    "CSV, Parquet or lines of JSON, all rows of the filter come as one stream."
+    "The newest first. `next`, and the header `Link`, is the path of the next page: follow it until it is null. With "
+    "`format` or `Accept` of CSV, Parquet or lines of JSON, all rows of the filter come as one stream."
 )
 _PROBLEMS: dict[int, tuple[str, ...]] = {**QUERY, 503: ("broker-unavailable",)}
 
 
 def _list(description: str, type_: type, example: JsonObject) -> Sent:
-    return Sent(
-        description=description, type=type_, example=example, headers=("NextLink",), files=tuple(MEDIA_TYPES.values())
-    )
+    return Sent(description=description, type=type_, example=example, files=tuple(MEDIA_TYPES.values()))
 
 
 HISTORY = (

@@ -296,7 +296,6 @@ PARAMETERS: dict[str, JsonObject] = {
 HEADERS: dict[str, JsonObject] = {
     "XRequestID": {"description": "The caller's id, or a new one.", "schema": _ID},
     "traceparent": {"description": "The trace context under which this was done.", "schema": TEXT},
-    "NextLink": {"description": 'The next page, as `<PATH>; rel="next"`.', "schema": TEXT},
     "Location": {"description": "Where the outcome will be.", "schema": TEXT},
     "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
     "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
@@ -319,7 +318,6 @@ HEADER_NAMES = {
     "RetryAfter": "Retry-After",
     "RateLimitPolicy": "RateLimit-Policy",
     "IdempotentReplayed": "Idempotent-Replayed",
-    "NextLink": "Link",
 }
 
 #: Ids of the operations that need no sign-in; a test holds them against the marks of the views.
