@@ -20,6 +20,16 @@ def unchanging(response: Response) -> Response:
     return _tagged(response)
 
 
+def checked(response: Response) -> Response:
+    """Mark an answer that hardly ever changes: it may be kept, and is asked for again each time; 304 if it is the same.
+
+    It is for whoever asked, as in `unchanging`.
+    """
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.vary.update(("Authorization", "Cookie"))
+    return _tagged(response)
+
+
 def public(response: Response) -> Response:
     """Mark a document that is the same for everybody until another version is installed; 304 for who has it."""
     response.headers["Cache-Control"] = f"public, max-age={_MINUTE_SECONDS}"

@@ -7,7 +7,7 @@ from functools import cache
 import msgspec
 from flask import Blueprint, Response, abort, current_app, render_template
 
-from gateway import openapi
+from gateway import caching, openapi
 from gateway.access import Permission
 from gateway.answers import json_bytes
 from gateway.assets import PackageFile, send_package_file
@@ -54,21 +54,21 @@ def redoc() -> str:
 @open_to_all
 def openapi_document() -> Response:
     """Return the HTTP API as OpenAPI 3.1."""
-    return json_bytes(_openapi(tuple(permissions(current_app).items())))
+    return caching.public(json_bytes(_openapi(tuple(permissions(current_app).items()))))
 
 
 @blueprint.get("/asyncapi.json")
 @open_to_all
 def asyncapi_document() -> Response:
     """Return the topics as AsyncAPI 3."""
-    return json_bytes(_asyncapi())
+    return caching.public(json_bytes(_asyncapi()))
 
 
 @blueprint.get("/schemas.json")
 @open_to_all
 def all_schemas() -> Response:
     """Return every record as one JSON Schema."""
-    return json_bytes(_schemas())
+    return caching.public(json_bytes(_schemas()))
 
 
 @blueprint.get("/schemas/<name>")
@@ -82,7 +82,7 @@ def one_schema(name: str) -> Response:
     schema = {"$schema": jsonschema.DIALECT, "title": name, "$ref": f"#/$defs/{name}", "$defs": definitions}
     response = json_bytes(msgspec.json.encode(schema))
     response.content_type = "application/schema+json"
-    return response
+    return caching.public(response)
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import request
+from flask import g, request
 
 from gateway.access import PUBLIC_PROJECTS, Permission, project_of
 from gateway.bodies import invalid
@@ -34,9 +34,24 @@ def require(service: GatewayService, permission: Permission, named: str, missing
         missing: The answer for a thing that does not exist.
 
     Raises:
-        Problem: ``missing``, or 403 for a member whose role is too low.
+        Problem: ``missing``, 403 for a member whose role is too low, or 429.
     """
-    service.access.require(principal(), permission, project_of(named), missing)
+    project_id = project_of(named)
+    service.access.require(principal(), permission, project_id, missing)
+    count_request(service, project_id)
+
+
+def count_request(service: GatewayService, project_id: str) -> None:
+    """Count the current request once for a project that it touches.
+
+    Raises:
+        Problem: 429; the project has a quota of requests, and its callers are over it.
+    """
+    limit = service.usage.quotas(project_id).requests_a_minute
+    counted: set[str] = g.setdefault("counted_projects", set())
+    if limit and project_id not in counted:
+        counted.add(project_id)
+        service.rates.count_project(project_id, limit)
 
 
 def may_read(service: GatewayService, named: str) -> bool:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 from flask import Blueprint, Response, request, url_for
 
-from gateway import tenancy
+from gateway import caching, tenancy
 from gateway.access import Permission
 from gateway.answers import json_bytes, json_of, refusal
 from gateway.bodies import ForecastBody, read_body
@@ -46,7 +46,8 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.get("/<forecast_or_request_id>")
     @needs(Permission.READ)
     def get(forecast_or_request_id: str) -> Response:
-        return desk.find(forecast_or_request_id)
+        found = desk.find(forecast_or_request_id)
+        return caching.unchanging(found) if found.status_code == HTTPStatus.OK else found
 
     @routes.get("/<forecast_or_request_id>/inputs")
     @needs(Permission.READ)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from gateway import parameters, tenancy
+from gateway import caching, parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_bytes, json_of
 from gateway.forecast_access import reader
@@ -104,7 +104,11 @@ def _observations(service: GatewayService, series_id: str) -> Response:
     }
     if is_with_versions:
         document["versions"] = versions_of(service.versions, series_id, page)
-    return json_of(document)
+    response = json_of(document)
+    if known.before_offset is not None:
+        return caching.unchanging(response)
+    # Until a time that has just passed, something may still be on its way to the log.
+    return response if known.is_now else caching.checked(response)
 
 
 def _restatements(service: GatewayService, series_id: str) -> Response:
