@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from foretopic.services import service_environment
 from foretopic.stack_settings import StackSettings
+from gateway.tables import INGESTS
 from gateway.uploads.jobs import column_name
 from ingestor.compose import build
 from ingestor.errors import BadSourceData, UnknownSymbol
@@ -117,7 +119,9 @@ def test_long_file_is_shown_and_loaded_series_by_series(world: World) -> None:
 
 def requests_of(world: World) -> list[Any]:
     world.settle()
-    return [row for row in world.service.queries.ingests(1000, None) if row["request"] is not None]
+    with world.store.engine.connect() as connection:
+        found = connection.execute(select(INGESTS).where(INGESTS.c.request.is_not(None))).mappings()
+        return [dict(row) for row in found]
 
 
 def ingest_all(world: World) -> None:
