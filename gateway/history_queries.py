@@ -237,7 +237,7 @@ def _bounds(kind: Kind, key: ColumnElement[str], wanted: Filter, after: Place | 
 
 
 def _merged(connection: Connection, kind: Kind, queries: Sequence[Select[Any]], limit: int) -> list[Mapped]:
-    found = [[dict(row) for row in connection.execute(query).mappings()] for query in queries]
+    found: list[list[Mapped]] = [[dict(row) for row in connection.execute(query).mappings()] for query in queries]
     if len(found) == 1:
         return found[0]
     # One statement with a union would be another one for each number of projects, and compiling it takes longer.
