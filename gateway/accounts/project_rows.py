@@ -88,7 +88,8 @@ class ProjectRows:
             return
         with self._database.change() as connection:
             connection.execute(update(PROJECTS).where(PROJECTS.c.project_id == project.project_id).values(**given))
-            audit(connection, "project.quotas", project.project_id, organisation_id=project.organisation_id, **given)
+            details: dict[str, Any] = dict(given)
+            audit(connection, "project.quotas", project.project_id, organisation_id=project.organisation_id, **details)
 
     def remove(self, project: ProjectRow) -> None:
         """Forget a project, with the keys and webhooks that are for it alone; its id is never given again."""
