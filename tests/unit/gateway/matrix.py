@@ -56,6 +56,9 @@ PLAIN_QUERIES = {
     "before_sequence",
     "event_types",
     "last_event_id",
+    "delivery_cursor",
+    "delivery_state",
+    "since",
     # Of what only operators see.
     "of_topic",
     "of_service",

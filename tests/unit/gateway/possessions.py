@@ -10,7 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 from msgspec import structs
+from sqlalchemy import insert
 
+from gateway.accounts.database import new_row_id
+from gateway.accounts.tables import DELIVERIES
 from schemas import topics
 from schemas.dead_letters import dead_letter_id
 from schemas.forecasts import default_model_name, forecast_id_of
@@ -100,7 +103,11 @@ def possessions(both: Tenants, tenant: Tenant) -> dict[str, str]:
             "invitation_id",
         ),
     }
-    return {parameter: make() for parameter, make in made.items()}
+    webhook_id, delivery_id = _webhook(both, tenant)
+    return {parameter: make() for parameter, make in made.items()} | {
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id,
+    }
 
 
 def _posted(both: Tenants, tenant: Tenant, url: str, body: dict[str, Any], field: str) -> str:
@@ -136,3 +143,24 @@ def _upload(both: Tenants, tenant: Tenant) -> str:
     )
     assert answer.status_code == 201, answer.text
     return str(answer.get_json()["upload_id"])
+
+
+def _webhook(both: Tenants, tenant: Tenant) -> tuple[str, str]:
+    """Make a webhook with a delivery that has arrived; it wants what nothing here makes happen."""
+    made = both.world.service.webhooks.rows.create(
+        tenant.project_id,
+        url=f"https://{mark_of(tenant)}.example",
+        events=("training.cancelled",),
+        series_id=None,
+        model=None,
+        created_by=tenant.admin.user_id,
+        organisation_id=tenant.organisation_id,
+        limit=1000,
+    )
+    assert made is not None
+    webhook_id, delivery_id = made[0].webhook_id, f"msg_{new_row_id('x')}"
+    row = {"delivery_id": delivery_id, "webhook_id": webhook_id, "event": "training.cancelled", "body": b"{}"}
+    row |= {"state": "delivered", "attempts": 1, "created_us": both.world.accounts.now_us(), "last_error": ""}
+    with both.world.accounts.write() as connection:
+        connection.execute(insert(DELIVERIES), row)
+    return webhook_id, delivery_id
