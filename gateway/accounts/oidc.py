@@ -7,7 +7,7 @@ from typing import Any
 
 from authlib.integrations.base_client.errors import OAuthError  # type: ignore[import-untyped]
 from authlib.integrations.flask_client import OAuth  # type: ignore[import-untyped]
-from flask import Flask
+from flask.sansio.app import App
 from joserfc.errors import JoseError
 from requests import RequestException
 from sqlalchemy import Connection, RowMapping, insert, select
@@ -28,7 +28,7 @@ _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 class Provider:
     """One OpenID provider, found by its discovery document."""
 
-    def __init__(self, app: Flask, settings: GatewaySettings) -> None:
+    def __init__(self, app: App, settings: GatewaySettings) -> None:
         self._settings = settings
         self._issuer = settings.oidc_issuer.rstrip("/")
         oauth = OAuth(app)
