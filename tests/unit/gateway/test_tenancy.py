@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -154,6 +155,15 @@ def test_who_asked_for_a_public_series_is_known_to_its_organisation(both: Tenant
     assert kind(send(both, pears.admin, "GET", latest)) == (404, "no-forecast-yet")
     # Its content is that of a public series, made by a public model.
     assert send(both, pears.admin, "GET", "/api/v1/forecasts/by-content").status_code == 200
+
+
+def test_an_answer_whose_request_nobody_knows_yet_is_shown_to_operators_alone(both: Tenants) -> None:
+    """Red when `Reader.may_read` lets an open request pass whose asker is not known."""
+    open_requests, path = both.world.service.open_requests, "/api/v1/forecasts/of-another-gateway"
+    answer = factories.forecast_issued("of-another-gateway", series_id=PUBLIC, model=_used(PUBLIC_MODEL))
+    open_requests.answered("of-another-gateway", msgspec.json.encode(answer), is_refused=False)
+    assert send(both, both.operator, "GET", path).status_code == 200
+    assert kind(send(both, both.pears.admin, "GET", path)) == (404, "unknown-forecast")
 
 
 def test_a_forecast_of_a_public_series_by_a_private_model_is_private(both: Tenants) -> None:
