@@ -51,6 +51,11 @@ OBSERVATIONS = (
         body=AppendBody,
         examples={"two-shops": _BODY},
         answers={202: json_answer("Written down.", AppendAccepted, _ACCEPTED)},
-        problems={**BODY_PROBLEMS, 422: ("invalid-body", "invalid-parameter"), 503: WRITE_503},
+        problems={
+            **BODY_PROBLEMS,
+            404: ("unknown-project",),
+            422: ("invalid-body", "invalid-parameter"),
+            503: WRITE_503,
+        },
     ),
 )

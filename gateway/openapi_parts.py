@@ -82,7 +82,12 @@ PARAMETERS: dict[str, JsonObject] = {
         "wait=5",
     ),
     "XRequestID": _parameter(
-        "X-Request-ID", "header", "An id of the caller that comes back and stands in the logs.", _ID, "caller-17"
+        "X-Request-ID",
+        "header",
+        "An id of the caller that comes back and stands in the logs; one with other characters than "
+        "`A-Z a-z 0-9 . _ ~ -`, or more than 128, is replaced.",
+        TEXT,
+        "caller-17",
     ),
     "traceparent": _parameter(
         "traceparent",
@@ -90,6 +95,9 @@ PARAMETERS: dict[str, JsonObject] = {
         "W3C trace context; it travels on through the topics.",
         TEXT,
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+    "IfNoneMatch": _parameter(
+        "If-None-Match", "header", "The `ETag` of what you have: 304 where it is still right.", TEXT
     ),
     "LastEventID": _parameter(
         "Last-Event-ID", "header", "The last event that was received: the stream goes on behind it.", TEXT, "17"
@@ -107,8 +115,8 @@ PARAMETERS: dict[str, JsonObject] = {
     "of_project": _parameter(
         "project",
         "query",
-        "Whose the upload is: the id of a project. A key that is limited to one project means that one, and where nobody "
-        "signs in it is `uploads`.",
+        "Whose the upload is: the id of a project. A key that is limited to one project means that one, and where "
+        "nobody signs in it is `uploads`.",
         TEXT,
         "loja-sao-joao-k3v9qd",
     ),
@@ -358,6 +366,10 @@ STORED: dict[int, tuple[str, ...]] = {
     409: ("request-in-progress", "outcome-unknown"),
     422: ("idempotency-key-reused",),
 }
+#: Ids of operations whose answers can be kept and asked for again.
+CACHED = frozenset(
+    {"getAsyncApi", "getForecast", "getOpenApi", "getSchema", "getSchemas", "getSigningKeys", "listObservations"}
+)
 #: Ids of operations that count against the quotas of a project.
 FORECASTING = frozenset({"askForecast", "askForecasts", "predictProject", "predictLast60Days", "getSymbol"})
 TRAINING = frozenset({"startTraining", "trainProject"})

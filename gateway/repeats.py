@@ -71,7 +71,8 @@ def install(app: Flask, answers: StoredAnswers) -> None:
 
     @app.before_request
     def before() -> Response | None:
-        if request.method not in _UNSAFE:
+        # Of a path or method that is not known nothing is kept: it is told as such, with any key.
+        if request.method not in _UNSAFE or request.endpoint is None:
             return None
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         if key is None or request.endpoint in not_stored or not request.path.startswith(_API):
