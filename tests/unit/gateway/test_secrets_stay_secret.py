@@ -94,7 +94,7 @@ def test_what_is_given_out_comes_into_no_log_line(two: Tenants, caplog: pytest.L
 
 
 def test_an_error_of_the_database_does_not_show_what_was_written(two: Tenants) -> None:
-    row = {"key_id": "k", "key_hash": SECRET.encode(), "shown": "x", "name": "x", "organisation_id": "nowhere"}
+    row = {"key_id": "k", "key_hash": b"x", "shown": "x", "name": SECRET, "organisation_id": "nowhere"}
     row |= {"role": "viewer", "created_by": "nobody", "created_us": 1}
 
     # Goes red without `hide_parameters`; and references between rows hold.
