@@ -15,6 +15,7 @@ from gateway.openapi_operations import OPERATIONS, TAGS
 from gateway.openapi_parts import (
     ANY_BODY,
     ANYWHERE,
+    CACHED,
     FORECASTING,
     HEADER_NAMES,
     HEADERS,
@@ -136,8 +137,8 @@ def _problems(operation: Operation) -> dict[int, tuple[str, ...]]:
 
 
 def _operation(operation: Operation) -> JsonObject:
-    stored = [_KEY] if is_stored(operation) else []
-    parameters = [*operation.parameters, *stored, *_EVERYWHERE]
+    more = [_KEY] if is_stored(operation) else ["IfNoneMatch"] if operation.id in CACHED else []
+    parameters = [*operation.parameters, *more, *_EVERYWHERE]
     described: JsonObject = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -151,6 +152,8 @@ def _operation(operation: Operation) -> JsonObject:
     if (content := _body(operation)) is not None:
         described["requestBody"] = {"required": not operation.is_body_optional, "content": content}
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
+    if operation.id in CACHED:
+        responses["304"] = {"description": "What you have is still right.", "headers": _headers(("ETag", *_EVERYWHERE))}
     if operation.id in OPEN:
         described["security"] = []
     for status, kinds in _problems(operation).items():

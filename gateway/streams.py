@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextvars import Context, copy_context
 
 from flask import Response, request
 
@@ -71,6 +72,16 @@ def stream(chunks: Iterator[bytes], on_close: Callable[[], None]) -> Response:
         connection.settimeout(_SEND_SECONDS)
     # `X-Accel-Buffering`: no proxy may hold events back.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    response = Response(chunks, 200, headers, content_type=MEDIA_TYPE)
+    # What it logs is still about this request.
+    response = Response(_within(copy_context(), chunks), 200, headers, content_type=MEDIA_TYPE)
     response.call_on_close(on_close)
     return response
+
+
+def _within(context: Context, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        while (chunk := context.run(next, chunks, None)) is not None:
+            yield chunk
+    finally:
+        if isinstance(chunks, Generator):
+            context.run(chunks.close)

@@ -125,7 +125,11 @@ def authenticator_of(service: GatewayService) -> Authenticator:
     settings = service.settings
     same_site = SameSite(hosts=settings.allowed_hosts, origins=[settings.public_url])
     accounts = AccountAuthenticator(service.accounts, service.people, service.tokens, same_site)
-    return accounts if settings.accounts == "required" else LocalAuthenticator(accounts, same_site)
+    if settings.accounts == "required":
+        return accounts
+    # Nobody signs in here, so the pages that may read may also write.
+    origins = [settings.public_url, *settings.cross_origins]
+    return LocalAuthenticator(accounts, SameSite(hosts=settings.allowed_hosts, origins=origins))
 
 
 def _principal(person: Person, request: Request) -> Principal:

@@ -6,7 +6,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from sqlalchemy import select
 
-from gateway import parameters
+from gateway import caching, parameters
 from gateway.access import Permission
 from gateway.account_bodies import AcceptBody, LoginBody, PasswordBody, RefreshBody, SignUpBody
 from gateway.accounts.audit import audit
@@ -112,7 +112,7 @@ def _add_signed_in(routes: Blueprint, service: GatewayService) -> None:
     @open_to_all
     def keys() -> Response:
         parameters.require_known(())
-        return json_of(service.keyring.public(), headers={"Cache-Control": "public, max-age=300"})
+        return caching.public(json_of(service.keyring.public()))
 
 
 def _address() -> str:
