@@ -10,6 +10,7 @@ from gateway import cross_origin, docs, every_answer, guard, login_pages, pages,
 from gateway.accounts.authenticator import authenticator_of
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.keyring import cookie_secret
+from gateway.admin import blueprint as admin_pages
 from gateway.limits.hooks import install_after_guard, install_before_guard
 from gateway.limits.rates import CountingAuthenticator
 from gateway.routes import (
@@ -110,6 +111,7 @@ def create_app(
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(login_pages.blueprint(service))
+    app.register_blueprint(admin_pages.blueprint(service))
     guard.install(app, CountingAuthenticator(authenticator_of(service), service.rates))
     install_after_guard(app, service.in_flight)
     repeats.install(app, StoredAnswers(accounts))

@@ -67,7 +67,8 @@ def routed(app: Flask) -> set[tuple[str, str]]:
     files = {"pages.static", "pages.plotly", "docs.static", "docs.packaged_file"}
     found = set()
     for rule in app.url_map.iter_rules():
-        if rule.endpoint not in files:
+        # The pages of operators do what the operations do, and are for people alone.
+        if rule.endpoint not in files and not rule.endpoint.startswith("admin."):
             path = re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
             found |= {(method.lower(), path) for method in rule.methods or () if method.lower() in METHODS}
     return found
