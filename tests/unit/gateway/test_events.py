@@ -12,8 +12,10 @@ import msgspec
 import pytest
 
 from gateway import positions
+from gateway.event_stream import EventStream
+from gateway.events import Event
 from gateway.feed import Feed
-from gateway.told import Told
+from gateway.told import Told, Wish
 from runtime.broker import TopicPartition
 from schemas.forecasts import ForecastIssued
 from schemas.topics import FORECASTS, MODELS, TRAINING_EVENTS
@@ -109,7 +111,7 @@ def test_filters_and_types(world: World) -> None:
 
 
 def test_a_reader_goes_on_where_it_was_cut_off_here_and_in_another_gateway(world: World, tmp_path: Path) -> None:
-    """Red without `_replayed` in gateway.event_stream; red with repeats without the check in `_take`."""
+    """Red without `_replayed` in gateway.event_stream."""
     names = [f"resume-{number}" for number in range(30)]
     series = [factories.SERIES, PLUMS, "shop/pears@1d"]
     with closing(Reader(world, "project=shop")) as reader:
@@ -139,6 +141,22 @@ def test_a_record_that_stands_twice_in_the_log_is_told_once(world: World) -> Non
         assert reader.ids(2) == ["twice-1", "twice-2"]
     with closing(Reader(world, "types=forecast.issued&project=shop", after=start)) as again:
         assert again.ids(2) == ["twice-1", "twice-2"]
+
+
+def test_what_was_read_from_the_log_is_not_told_again_live(world: World) -> None:
+    """Red without the comparison with the position in `EventStream._take`."""
+    tell(world, "overlap-1")
+    stream = EventStream(world.service, Wish(types=frozenset({"forecast.issued"})), "")
+    place = world.service.projection.place(FORECASTS, partition_of(factories.SERIES))
+    end = world.service.projection.written()[place].next_offset
+
+    def event(offset: int) -> Event:
+        known = {"id": "x", "type": "forecast.issued", "time": factories.START, "row_key": ("x",), "model": None}
+        return Event(**known, place=place, offset=offset, series_ids=(factories.SERIES,), record=b"{}")
+
+    told = list(stream._take([event(end - 1), event(end), event(end)]))
+    stream.close()
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
