@@ -1,8 +1,8 @@
 """What knowing the caller adds to a request: ``python -m benchmarks.authentication [--requests N] [--database URL]``.
 
 Each request is authenticated by the gateway's own code on a database of its own: signature, login, user and roles of an
-access token; hash, expiry and creator of an API key, and the note of its last use. Rows are read anew every few seconds
-as in service, so the slowest requests are those that read.
+access token; hash, expiry and creator of an API key, and the note of its last use. It is also counted, as rates are.
+Rows are read anew every few seconds as in service, so the slowest requests are those that read.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from gateway.accounts.logins import start_login
 from gateway.accounts.people import People
 from gateway.accounts.tokens import Tokens
 from gateway.accounts.users import add_organisation, add_user
+from gateway.guard import Authenticator
+from gateway.limits.rates import CountingAuthenticator, RequestRates
 from gateway.same_site import SameSite
 from runtime.clock import SystemClock
 
 TARGET_MS = 1.0
 #: A caller who sends a hundred requests a second reads anew once in so many.
 _REQUESTS_A_READ = int(100 * FRESH_SECONDS)
+#: Requests a minute, so that all of the bench are counted and none is too many.
+_NO_END = 1_000_000_000
 _DAY_US = 86_400_000_000
 
 
@@ -66,7 +70,8 @@ def measure(url: str, requests: int) -> list[Added]:
     database = open_accounts(url, clock)
     people, keyring = People(database), Keyring(database, token_seconds=900)
     tokens = Tokens(database, keyring, issuer="bench", lifetime_seconds=900)
-    authenticator = AccountAuthenticator(database, people, tokens, SameSite(hosts=(), origins=()))
+    accounts = AccountAuthenticator(database, people, tokens, SameSite(hosts=(), origins=()))
+    authenticator = CountingAuthenticator(accounts, RequestRates(caller=_NO_END, address=_NO_END))
     found = [
         _added(name, credentials, authenticator, clock, requests)
         for name, credentials in _credentials(database, tokens).items()
@@ -87,7 +92,7 @@ def _credentials(database: AccountsDatabase, tokens: Tokens) -> dict[str, str]:
     return {"access token": tokens.issue(user_id, login_id), "API key": key}
 
 
-def _added(name: str, credentials: str, authenticator: AccountAuthenticator, clock: _Clock, requests: int) -> Added:
+def _added(name: str, credentials: str, authenticator: Authenticator, clock: _Clock, requests: int) -> Added:
     app, times, processor, reading = Flask("bench"), [], [], []
     headers = {"Authorization": f"Bearer {credentials}"}
     with app.test_request_context("/", headers=headers):
