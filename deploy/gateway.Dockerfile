@@ -15,7 +15,7 @@ RUN /opt/tools/bin/python -m hatchling build -t wheel -d /build/dist \
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/foretopic foretopic \
-    && install -d -o 10001 -g 10001 /var/lib/foretopic/data /var/lib/foretopic/files
+    && install -d -o 10001 -g 10001 /var/lib/foretopic/data /var/lib/foretopic/files /var/lib/foretopic/first-start
 COPY --from=build /opt/foretopic /opt/foretopic
 # The root is read-only in docker-compose.yml: what libraries cache goes to /tmp.
 ENV PATH=/opt/foretopic/bin:$PATH \

@@ -7,11 +7,13 @@ once there is a forecast, also when there was one before.
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
+from pathlib import Path
 
 from pydantic import Field, SecretStr
 from rich.console import Console
 
-from foretopic.errors import ForetopicError
+from foretopic.errors import ForetopicError, GatewayError
 from foretopic.first_run import FirstRun
 from foretopic.gateway_client import GatewayClient
 from foretopic.reporter import Reporter
@@ -34,6 +36,20 @@ class FirstStartSettings(ServiceSettings):
     api_key: SecretStr = Field(
         default=SecretStr(""), validation_alias="FORETOPIC_API_KEY", description="API key for the gateway, `ftp_…`"
     )
+    api_key_file: Path | None = Field(
+        default=None,
+        description="File with the API key of the gateway's first start, where the gateway has accounts and no key is given",
+    )
+
+
+def _key(settings: FirstStartSettings) -> str:
+    given = settings.api_key.get_secret_value()
+    if given or settings.api_key_file is None:
+        return given
+    try:
+        return settings.api_key_file.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""  # a gateway without accounts writes none, and one with accounts says so
 
 
 def main() -> int:
@@ -45,8 +61,14 @@ def main() -> int:
         return 2
     reporter = Reporter(Console(width=110))
     try:
-        with GatewayClient(settings.url.rstrip("/"), api_key=settings.api_key.get_secret_value()) as client:
+        with GatewayClient(settings.url.rstrip("/"), api_key=_key(settings)) as client:
             FirstRun(client, reporter, clock=SystemClock(), is_stopped=lambda: False).run()
+    except GatewayError as error:
+        if error.status == HTTPStatus.UNAUTHORIZED and settings.api_key_file is not None:
+            reporter.line("The first start is over: its key is no longer good. Sign in to see the forecasts.")
+            return 0
+        reporter.line(f"No forecast yet: {error}")
+        return 1
     except ForetopicError as error:
         reporter.line(f"No forecast yet: {error}")
         return 1

@@ -74,7 +74,8 @@ def _show_first_operator(service: Any) -> None:
     if settings.accounts != "required":
         return
     email = settings.first_operator_email.lower()
-    password = make_first_operator(service.accounts, service.sign_in.passwords, email)
+    key_file = settings.first_start_key_file
+    password = make_first_operator(service.accounts, service.sign_in.passwords, email, key_file)
     if password is not None:
         url = settings.public_url or f"http://{settings.host}:{settings.port}"
         sys.stderr.write(announcement(email, password, url))

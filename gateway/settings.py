@@ -75,6 +75,11 @@ class GatewaySettings(ServiceSettings):
         pattern=r"^[^@\s]+@[^@\s]+$",
         description="Who the first operator is; the gateway shows their one-time password at its first start",
     )
+    first_start_key_file: Path | None = Field(
+        default=None,
+        description="File that gets an API key of the first operator, good for a day, for the program that loads the "
+        "first series; unset: no key is made",
+    )
     oidc_issuer: str = Field(
         default="",
         pattern=r"^(https?://[^\s?#]+)?$",
@@ -234,7 +239,7 @@ class GatewaySettings(ServiceSettings):
                 raise ValueError(f"cross_origins must be such as https://shop.example or *, was {origin!r}")
         return origins
 
-    @field_validator("files_directory", *_LIMITS, mode="before")
+    @field_validator("files_directory", "first_start_key_file", *_LIMITS, mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """Keep an empty variable from meaning the directory in which the service happens to run, or no number."""

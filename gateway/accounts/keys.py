@@ -45,7 +45,7 @@ class NewKey:
     expires_us: int | None = None
 
 
-def add_key(connection: Connection, new: NewKey, now_us: int) -> tuple[str, str]:
+def add_key(connection: Connection, new: NewKey, now_us: int, *, actor: str | None = None) -> tuple[str, str]:
     """Make a key; return its id and the key itself, which nobody can read again."""
     secret = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     key_id = new_row_id("key")
@@ -69,6 +69,7 @@ def add_key(connection: Connection, new: NewKey, now_us: int) -> tuple[str, str]
         "key.created",
         key_id,
         organisation_id=new.organisation_id,
+        actor=actor,
         name=new.name,
         role=new.role,
         project_id=new.project_id,

@@ -196,7 +196,8 @@ def test_kafka_image_has_the_version_of_the_embedded_kafka() -> None:
 
 def secrets(variables: dict[str, Any]) -> dict[str, str]:
     secret = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL|(^|_)KEY($|_)")
-    return {name: str(value) for name, value in variables.items() if secret.search(name)}
+    # Where a secret lies is none.
+    return {name: str(value) for name, value in variables.items() if secret.search(name) and not name.endswith("_FILE")}
 
 
 def test_no_secret_stands_in_a_file() -> None:
