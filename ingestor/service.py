@@ -32,6 +32,11 @@ from schemas.appends import AppendRequested
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, release_id
 
+#: A fetch that ends within so long after another is decided in the same turn.
+_AT_ONCE_SECONDS = 0.01
+#: What is gathered in one turn: for so long at most, and so many rows, since all of it is in memory at once.
+_GATHER_SECONDS = 0.25
+_GATHER_ROWS = 60_000
 _LOG = structlog.get_logger()
 
 
@@ -176,9 +181,8 @@ class Ingests:
     def work(self) -> Iterator[str]:
         at = self._clock.monotonic()
         must_wait = self._jobs and not self._outbox and not self._is_busy(at)
-        ended = self._runner.poll(self._poll_seconds if must_wait else 0.0)
-        for each in ended:
-            self._take(each)
+        for ended in self._runner.poll(self._poll_seconds if must_wait else 0.0):
+            self._take(ended)
         appending = {name for one in self._appended for name in one.series_ids}
         heads = [queue[0] for name, queue in self._series.items() if name not in appending]
         fetched = [one for one in heads if one.phase is Phase.FETCHED]
@@ -187,8 +191,8 @@ class Ingests:
         if not fetched and not resting and not self._appends:
             return
         yield "before-catch-up"
-        numbers = {one.partition for one in (*fetched, *resting)} | self._appends.partitions()
-        self._owned.know_all(numbers)
+        # Those of running fetches too: what ends at once is decided in this turn.
+        self._owned.know_all({one.partition for one in heads} | self._appends.partitions())
         yield "after-catch-up"
         for one in fetched:
             one.decide(self._log)
@@ -197,7 +201,33 @@ class Ingests:
                 self._release(one, one.incoming.record)
             elif self._begin(one):
                 yield from self._fetch(one)
+        yield from self._gather(heads)
         self._append()
+
+    def _gather(self, heads: Sequence[Ingest]) -> Iterator[str]:
+        """Decide what ends at once, too, and begin others in its place: one turn then publishes for many series.
+
+        A turn takes several round trips to the broker, whatever it publishes; a short file is read in less than one.
+        """
+        until = self._clock.monotonic() + _GATHER_SECONDS
+        at_work = set(heads)
+        rows = sum(one.told.rows_received for one in heads if one.phase is Phase.PUBLISHING)
+        waiting = deque(one for one in heads if one.is_begun and one.phase is Phase.WAITING)
+        while self._jobs and rows < _GATHER_ROWS and self._clock.monotonic() < until:
+            ended = self._runner.poll(_AT_ONCE_SECONDS)
+            if not ended:
+                return
+            for each in ended:
+                one = self._take(each)
+                if one in at_work:  # its partition is still ours, and none of its rows are on their way
+                    one.decide(self._log)
+                    rows += one.told.rows_received
+            places = len(ended)
+            while waiting and places:
+                one = waiting.popleft()
+                if self._may_go_on(one, self._clock.monotonic()):
+                    yield from self._fetch(one)
+                    places -= 1
 
     def _append(self) -> None:
         """Decide the appends whose turn it is, unless others are on their way."""
@@ -257,11 +287,12 @@ class Ingests:
         self._runner.start(FetchJob(self._job, source, wanted))
         yield "after-fetch"
 
-    def _take(self, ended: FetchEnded) -> None:
+    def _take(self, ended: FetchEnded) -> Ingest:
         one, provider = self._jobs.pop(ended.number)
         fault = ended.outcome if isinstance(ended.outcome, Exception) else None
         provider.end(fault, self._clock.monotonic())
         one.took(ended.outcome)  # dropped with its partition, nobody looks at it
+        return one
 
     def _release(self, one: Ingest, decision: QuarantineDecided) -> None:
         decided = released_by(one.incoming, decision, self._clock.now(), self._log)
