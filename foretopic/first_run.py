@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from foretopic.errors import ForetopicError, GatewayError, NotReady
@@ -81,7 +82,9 @@ class FirstRun:
         """Whether the gateway has read the log: before that it cannot say what is there already."""
         try:
             return self._client.is_caught_up()
-        except GatewayError:
+        except GatewayError as error:
+            if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise  # waiting does not help
             return False
 
     def _has_series(self) -> bool:

@@ -38,7 +38,7 @@ class FirstStartSettings(ServiceSettings):
     )
     api_key_file: Path | None = Field(
         default=None,
-        description="File with the API key of the gateway's first start, where the gateway has accounts and no key is given",
+        description="File with the API key of the gateway's first start; a gateway without accounts writes none",
     )
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from foretopic import first_start
+from gateway.accounts.first_operator import make_first_operator
 from runtime.create_topics import TopicsSettings, create_topics
 from runtime.errors import TransientError
 from runtime.memory_broker import MemoryBroker
 from runtime.topic_specs import specs
 from tests.e2e import page_world
 from tests.fakes import ManualClock
+from tests.unit.gateway import tenants
 
 
 def test_every_topic_is_created_under_the_prefix(clock: ManualClock) -> None:
@@ -61,6 +63,23 @@ def test_first_start_shows_the_forecast_of_a_gateway_elsewhere(
         asked = world.client.get(f"/api/v1/series/{page_world.SERIES}/forecasts/latest").json
     shown = capsys.readouterr().out
     assert f"{asked['steps'][0]['median']:,.2f}" in shown or f"{asked['steps'][0]['median']:.2f}" in shown
+
+
+@pytest.mark.e2e
+def test_first_start_with_accounts_has_the_key_of_the_first_operator_and_ends_well_once_it_has_expired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "key"
+    monkeypatch.setenv("FORETOPIC_FIRST_START_API_KEY_FILE", str(file))
+    with page_world.page(tmp_path / "gateway", **tenants.SETTINGS) as (world, url):
+        page_world.publish_market(world)
+        monkeypatch.setenv("FORETOPIC_URL", url)
+        make_first_operator(world.accounts, world.service.sign_in.passwords, "operator@example.org", file)
+        assert first_start.main() == 0
+        assert "Model: market/AAPL-1d" in capsys.readouterr().out
+        file.write_text("ftp_" + "x" * 43)
+        assert first_start.main() == 0
+        assert "The first start is over" in capsys.readouterr().out
 
 
 def test_first_start_names_a_setting_that_cannot_be_used(
