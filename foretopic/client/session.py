@@ -135,7 +135,7 @@ class Session:
             content = msgspec.json.encode(_given(call.body, call.sends_none))
             headers["Content-Type"] = "application/json"
         elif call.file is not None:
-            headers["Content-Type"] = "application/octet-stream"
+            headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(call.file.stat().st_size)}
         if call.method != "GET" and not call.is_once:
             headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
         if call.is_signed:
