@@ -287,7 +287,7 @@ PARAMETERS: dict[str, JsonObject] = {
     ),
     "user_id": _parameter("user_id", "path", "A user, from a list.", _ID, "user_0d7a46338b1f0a9c5f2b1c9e"),
     "after_user": _parameter(
-        "after", "query", "Only users behind this one; it comes in the path of the next page.", _ID
+        "after", "query", "Only users behind this one; it comes in the path of the next page.", TEXT
     ),
     "invitation_id": _parameter("invitation_id", "path", "From the list.", _ID, "inv_1c9e0d7a46338b1f0a9c5f2b"),
     "key_id": _parameter("key_id", "path", "From the list.", _ID, "key_338b1f0a9c5f2b1c9e0d7a46"),
