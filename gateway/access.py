@@ -64,7 +64,7 @@ class Principal:
         scopes: A key may do at most this; ``None``: no further limit.
         project_ids: A key may touch only these private projects; ``None``: no further limit.
         user_id: The person, also behind a key; empty for nobody.
-        requests_a_minute: A key may send so many; ``None``: as the settings say.
+        requests_a_minute: A key may send at most so many; ``None``: as many as the settings say.
     """
 
     name: str = ""

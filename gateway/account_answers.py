@@ -157,6 +157,8 @@ class ApiKey(Answer, frozen=True, kw_only=True):
     created_by: str
     created_at: datetime
     expires_at: datetime | None
+    #: Null: as the settings of the gateway say.
+    requests_a_minute: int | None
     revoked_at: datetime | None
     #: To the minute.
     last_used_at: datetime | None

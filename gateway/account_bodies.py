@@ -88,6 +88,8 @@ class KeyBody(Body, frozen=True, kw_only=True):
     project_id: Annotated[str, Meta(min_length=1, max_length=80)] | None = None
     #: Null: until it is revoked.
     expires_at: UtcTime | None = None
+    #: Requests a minute, where that is less than the gateway lets any caller send.
+    requests_a_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     #: Null: the first one of whoever makes it.
     organisation_id: Annotated[str, Meta(max_length=40)] | None = None
 

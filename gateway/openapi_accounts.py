@@ -71,6 +71,7 @@ KEY: JsonObject = {
     "created_by": _USER_ID,
     "created_at": _TIME,
     "expires_at": None,
+    "requests_a_minute": None,
     "revoked_at": None,
     "last_used_at": None,
 }
@@ -427,9 +428,9 @@ USERS = (
         problems={**_NO_ORGANISATION, **QUERY},
     ),
 )
-_HTML = Sent(description="The page.", media_type="text/html")
+_HTML = Sent(description="The page.", media_type="text/html", example=examples.HTML)
 _ON = Sent(description="Signed in, or done: on to the next page.", media_type="", headers=("Location",))
-_AGAIN = Sent(description="The page again, with what is wrong.", media_type="text/html")
+_AGAIN = Sent(description="The page again, with what is wrong.", media_type="text/html", example=examples.HTML)
 _FORM_REFUSED = dict.fromkeys((400, 401, 404, 409, 422, 429, 503), _AGAIN)
 
 

@@ -175,8 +175,8 @@ class GatewaySettings(ServiceSettings):
     requests_a_minute: int | None = Field(
         default=None,
         ge=0,
-        description="Requests a minute of a user, or of a key without a limit of its own; 0: no limit; unset: 600 "
-        "where callers sign in, else no limit",
+        description="Requests a minute of a user, or of a key without a lower limit of its own; 0: no limit; unset: "
+        "600 where callers sign in, else no limit",
     )
     anonymous_requests_a_minute: int | None = Field(
         default=None,

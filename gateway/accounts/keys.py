@@ -43,6 +43,7 @@ class NewKey:
     project_id: str | None = None
     scopes: Collection[Permission] | None = None
     expires_us: int | None = None
+    requests_a_minute: int | None = None
 
 
 def add_key(connection: Connection, new: NewKey, now_us: int, *, actor: str | None = None) -> tuple[str, str]:
@@ -62,6 +63,7 @@ def add_key(connection: Connection, new: NewKey, now_us: int, *, actor: str | No
         "created_by": new.created_by,
         "created_us": now_us,
         "expires_us": new.expires_us,
+        "requests_a_minute": new.requests_a_minute,
     }
     connection.execute(insert(API_KEYS), row)
     audit(
@@ -74,6 +76,7 @@ def add_key(connection: Connection, new: NewKey, now_us: int, *, actor: str | No
         role=new.role,
         project_id=new.project_id,
         scopes=scopes,
+        requests_a_minute=new.requests_a_minute,
         shown=row["shown"],
     )
     return key_id, secret

@@ -30,7 +30,7 @@ class RequestRates:
     """Counts requests; 0 is no limit.
 
     Args:
-        caller: Requests a minute of a user, or of a key that has no limit of its own.
+        caller: Requests a minute of a user, or of a key that has no lower limit of its own.
         address: Requests a minute of an address that does not, or not rightly, sign in.
     """
 
@@ -48,8 +48,9 @@ class RequestRates:
         if principal.is_anonymous:
             self._count("requests", self._address, f"address {_network(address)}")
             return
-        own = principal.requests_a_minute
-        self._count("requests", self._caller if own is None else own, f"caller {principal.name}")
+        # A key can be given less, and nobody gives themselves more.
+        limits = [limit for limit in (self._caller, principal.requests_a_minute) if limit]
+        self._count("requests", min(limits, default=0), f"caller {principal.name}")
 
     def count_project(self, project_id: str, limit: int) -> None:
         """Count a request that touches a project.

@@ -61,6 +61,7 @@ def blueprint(service: GatewayService) -> Blueprint:
             project_id=body.project_id,
             scopes=body.scopes,
             expires_us=None if body.expires_at is None else microseconds(body.expires_at),
+            requests_a_minute=body.requests_a_minute,
         )
         with service.accounts.change() as connection:
             key_id, secret = add_key(connection, new, service.accounts.now_us())

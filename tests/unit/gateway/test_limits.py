@@ -6,21 +6,20 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from io import BytesIO
-from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from gateway.access import Principal
 from gateway.accounts.database import AccountsDatabase
-from gateway.accounts.tables import API_KEYS, USED
+from gateway.accounts.tables import USED
 from gateway.limits.in_flight import InFlight
 from gateway.limits.quotas import FORECAST, TRAINING, Usage
 from gateway.problems import Problem
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
-from tests.unit.gateway.tenants import Tenants, add_api_key, tenants
+from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.test_repeats import MovedClock, require_problem
 from tests.unit.gateway.world import Responder, World
 
@@ -75,20 +74,16 @@ def test_requests_of_a_user_are_counted_and_limited(limited: Tenants) -> None:
     assert get(limited, caller.key_headers).status_code == 200
 
 
-def test_a_key_can_have_a_limit_of_its_own(limited: Tenants) -> None:
-    world, tenant = limited.world, limited.pears
-    key_id, secret = add_api_key(world, tenant.organisation_id, tenant.admin, tenant_role(tenant))
-    with world.accounts.change() as connection:
-        connection.execute(update(API_KEYS).where(API_KEYS.c.key_id == key_id).values(requests_a_minute=1))
+@pytest.mark.parametrize(("given", "expected"), [(1, 1), (1_000_000, 5)])
+def test_a_key_can_be_given_less_and_not_more(limited: Tenants, given: int, expected: int) -> None:
+    body = {"name": "slow", "requests_a_minute": given}
+    made = limited.world.client.post("/api/v1/keys", json=body, headers=limited.pears.admin.headers)
+    assert made.json["requests_a_minute"] == given
 
-    first, second = (get(limited, {"Authorization": f"Bearer {secret}"}) for _ in range(2))
+    answers = [get(limited, {"Authorization": f"Bearer {made.json['key']}"}) for _ in range(expected + 1)]
 
-    assert first.headers["RateLimit-Policy"] == '"requests";q=1;w=60'
-    require_problem(second, 429, "rate-limited")
-
-
-def tenant_role(tenant: Any) -> Any:
-    return next(iter(tenant.members))
+    assert answers[0].headers["RateLimit-Policy"] == f'"requests";q={expected};w=60'
+    assert [answer.status_code for answer in answers] == [200] * expected + [429]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer ftp_guess"}, {"Authorization": "Basic x"}])
