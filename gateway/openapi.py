@@ -77,8 +77,15 @@ def _sent(sent: Sent) -> JsonObject:
         "headers": _headers((*sent.headers, *_EVERYWHERE)),
     }
     if sent.media_type:
-        described["content"] = {sent.media_type: content}
+        described["content"] = {sent.media_type: content} | {one: _file(one) for one in sent.files}
     return described
+
+
+def _file(media_type: str) -> JsonObject:
+    """Return an answer as a file; a Parquet file has no text that could be an example."""
+    if media_type not in examples.FILES:
+        return {"schema": {"type": "string", "contentMediaType": media_type}}
+    return {"schema": {"type": "string"}, "example": examples.FILES[media_type]}
 
 
 def _refused(status: int, kinds: Iterable[str]) -> JsonObject:
@@ -106,7 +113,10 @@ def _body(operation: Operation) -> JsonObject | None:
         file = {"type": "string", "format": "binary"}
         fields = {name: {"type": "string", "description": told} for name, told in operation.form_fields.items()}
         form = {"type": "object", "required": ["file"], "properties": {"file": file, **fields}}
-        content |= {"multipart/form-data": {"schema": form}, "application/octet-stream": {"schema": file}}
+        content |= {
+            "multipart/form-data": {"schema": form, "examples": {"csv": {"value": {"file": examples.CSV}}}},
+            "application/octet-stream": {"schema": file, "examples": {"csv": {"value": examples.CSV}}},
+        }
     return content or None
 
 

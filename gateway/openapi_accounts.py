@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway import account_answers as answers
 from gateway import account_bodies as bodies
+from gateway import openapi_examples as examples
 from gateway.openapi_parts import JsonObject, Operation, Sent
 from gateway.openapi_shared import BODY_PROBLEMS, QUERY, json_answer
 

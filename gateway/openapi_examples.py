@@ -23,6 +23,18 @@ def forecast() -> JsonObject:
     return found
 
 
+#: A file of a table, as it is uploaded.
+CSV = "date,store,sales,promo\n2025-01-02,1,188,0\n2025-01-03,1,201,1\n"
+#: Media type of a history as a file -> its beginning.
+FILES = {
+    "text/csv": "request_id,forecast_id,status\nrequest-1,4450ef90832a81f60168062bd890d5ae,issued\n",
+    "application/x-ndjson": '{"request_id":"request-1","status":"issued"}\n',
+}
+HTML = "<!doctype html>\n<title>Foretopic</title>\n"
+METRICS = '# TYPE foretopic_requests_total counter\nforetopic_requests_total{status="200"} 3.0\n'
+OPENAPI: JsonObject = {"openapi": "3.1.0", "info": {"title": "Foretopic", "version": "1.0.0"}}
+ASYNCAPI: JsonObject = {"asyncapi": "3.0.0", "info": {"title": "Foretopic", "version": "1.0.0"}}
+SCHEMAS: JsonObject = {"ForecastStep": {"type": "object", "required": ["median"]}}
 FORECAST_BODY: JsonObject = {"series_id": SERIES_ID, "horizon": 10, "levels": [80, 95]}
 FORECAST_WINDOW_BODY: JsonObject = {
     "window": [[round(240 + 0.5 * row, 1)] for row in range(20)],

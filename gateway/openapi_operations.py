@@ -22,7 +22,7 @@ from gateway.openapi_uploads import UPLOADS
 from gateway.openapi_webhooks import WEBHOOKS
 from schemas.models import Deployment
 
-_HTML = Sent(description="The page.", media_type="text/html")
+_HTML = Sent(description="The page.", media_type="text/html", example=examples.HTML)
 
 TRAININGS = (
     Operation(
@@ -213,7 +213,9 @@ SYSTEM = (
         answers={
             200: json_answer("It does.", answers.Health, {"status": "ok", "version": "0.1.0"}),
             503: json_answer(
-                "It does not.", answers.Health, {"status": "unavailable", "reason": "the projection ended; the log says why"}
+                "It does not.",
+                answers.Health,
+                {"status": "unavailable", "reason": "the projection ended; the log says why"},
             ),
         },
     ),
@@ -243,7 +245,7 @@ SYSTEM = (
         id="getMetrics",
         tag="system",
         summary="Metrics of the gateway for Prometheus",
-        answers={200: Sent(description="The metrics.", media_type="text/plain")},
+        answers={200: Sent(description="The metrics.", media_type="text/plain", example=examples.METRICS)},
     ),
 )
 CONTRACT = (
@@ -253,7 +255,7 @@ CONTRACT = (
         id="getOpenApi",
         tag="contract",
         summary="This document (OpenAPI 3.1)",
-        answers={200: Sent(description="The document.", type=answers.AnyObject)},
+        answers={200: Sent(description="The document.", type=answers.AnyObject, example=examples.OPENAPI)},
     ),
     Operation(
         method="get",
@@ -261,7 +263,7 @@ CONTRACT = (
         id="getAsyncApi",
         tag="contract",
         summary="The topics and their records (AsyncAPI 3)",
-        answers={200: Sent(description="The document.", type=answers.AnyObject)},
+        answers={200: Sent(description="The document.", type=answers.AnyObject, example=examples.ASYNCAPI)},
     ),
     Operation(
         method="get",
@@ -269,7 +271,7 @@ CONTRACT = (
         id="getSchemas",
         tag="contract",
         summary="Every record as one JSON Schema (2020-12)",
-        answers={200: Sent(description="The schema.", type=answers.AnyObject)},
+        answers={200: Sent(description="The schema.", type=answers.AnyObject, example=examples.SCHEMAS)},
     ),
     Operation(
         method="get",
@@ -278,7 +280,14 @@ CONTRACT = (
         tag="contract",
         summary="One record as JSON Schema (2020-12)",
         parameters=("schema_name",),
-        answers={200: Sent(description="The schema.", type=answers.AnyObject, media_type="application/schema+json")},
+        answers={
+            200: Sent(
+                description="The schema.",
+                type=answers.AnyObject,
+                media_type="application/schema+json",
+                example=examples.SCHEMAS["ForecastStep"],
+            )
+        },
         problems={404: ("unknown-schema",)},
     ),
     Operation(method="get", path="/", id="getPage", tag="pages", summary="The first page", answers={200: _HTML}),

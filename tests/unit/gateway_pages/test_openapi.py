@@ -97,6 +97,23 @@ def test_every_example_is_valid() -> None:
     assert checked > 60
 
 
+def test_every_body_and_answer_has_an_example() -> None:
+    """But for a history as Parquet, which is no text."""
+    lacking = [
+        (method, path, where, media_type)
+        for path, method, operation in operations()
+        for where, part in (("request", operation.get("requestBody", {})), *operation["responses"].items())
+        for media_type, content in part.get("content", {}).items()
+        if "example" not in content and not content.get("examples") and "parquet" not in media_type
+    ]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("status", ["401", "403", "429", "500", "503"])
+def test_every_operation_of_the_api_says_what_any_may_be_refused_with(status: str) -> None:
+    assert [path for path, _, one in operations() if path.startswith("/api/") and status not in one["responses"]] == []
+
+
 def test_example_of_the_event_stream_has_a_valid_event() -> None:
     stream = DOCUMENT["paths"]["/api/v1/trainings/{training_id}/events"]["get"]["responses"]["200"]
     data = stream["content"]["text/event-stream"]["example"].split("data: ")[1]
