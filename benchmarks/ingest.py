@@ -160,7 +160,7 @@ def live(services: Services, series: int, rows: int, seconds: float) -> dict[str
     rounds = max(int(seconds * LIVE_ROWS_A_SECOND / series), 1)
     bodies = [live_body(series, rows + number) for number in range(rounds)]
     watch = Watch(services.kafka)
-    before = watch.count(OBSERVATIONS)
+    ends = watch.count(INGEST_EVENTS)
     watched = {name: pid for name, pid in services.pids.items() if name != "kafka"}
     used = services.processor_seconds()
     connection = http.client.HTTPConnection(services.url.removeprefix("http://"), timeout=_DEADLINE_SECONDS)
@@ -174,8 +174,10 @@ def live(services: Services, series: int, rows: int, seconds: float) -> dict[str
             content = answer.read()
             if answer.status != http.HTTPStatus.ACCEPTED:
                 raise RuntimeError(f"an append was answered with {answer.status}: {content[:500]!r}")
+            ends += len(json.loads(content)["ingests"])
         sent = time.perf_counter() - started
-        watch.wait_for(OBSERVATIONS, before + rounds * series)
+        # An append has one event, its end, which stands behind the acknowledgement of its rows.
+        watch.wait_for(INGEST_EVENTS, ends)
         took = time.perf_counter() - started
     connection.close()
     watch.close()

@@ -1,7 +1,8 @@
 """The appends of the partitions that this instance owns: decided together, told one by one.
 
 An append has rows of many series. It is decided from the log as it is then, so it waits while rows of one of its
-series are being published, and later appends of that series wait behind it.
+series are being published, and later appends of that series wait behind it. Where more than one is there, plain rows
+(`ingestor.live`) of the later ones join those of the first in one batch: the more come, the less each of them costs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 
 from msgspec import structs
 
-from ingestor.live import NAME, Judged
+from ingestor.live import NAME, Judged, PlainRows
 from ingestor.state import IngestLog
 from runtime.broker import partition_for
 from runtime.errors import InvalidMessage
@@ -24,8 +25,8 @@ from schemas.topics import INGEST_EVENTS, OBSERVATIONS, QUARANTINE
 
 _TOLD_REASONS = 20
 _MAX_REASON_CHARACTERS = 2000
-#: Messages that are published between two looks at everything else, beyond those of one append.
-_ROWS_A_TURN = 5_000
+#: Rows that are published between two looks at everything else, beyond those of one append.
+_ROWS_A_TURN = 20_000
 
 
 @dataclass(frozen=True)
@@ -99,42 +100,74 @@ class Appends:
             busy: Series of which rows are being published that the log does not show yet.
             now: When the rows became known (UTC).
         """
-        decided: list[DecidedAppend] = []
+        drafts: list[tuple[Incoming, AppendRequested, Judged]] = []
         ended: list[Incoming] = []
         rest: deque[tuple[Incoming, AppendRequested]] = deque()
-        taken = set(busy)
+        blocked, taken = set(busy), set[str]()
+        joinable: dict[str, PlainRows] = {}
         count = 0
         for incoming, append in self._waiting:
             if self._log.has_ended(incoming.message.partition, append.ingest_id):
                 ended.append(incoming)
                 continue
             names = {rows.series_id for rows in append.series}
+            joining = [rows for rows in append.series if rows.series_id in taken]
             # What stands behind a waiting append of the same series waits too: rows are judged in the order of the log.
-            if count >= _ROWS_A_TURN or not taken.isdisjoint(names):
+            if (
+                count >= _ROWS_A_TURN
+                or not blocked.isdisjoint(names)
+                or not all(r.series_id in joinable and joinable[r.series_id].takes(r, now) for r in joining)
+            ):
                 rest.append((incoming, append))
-            else:
-                decided.append(self._decided(incoming, append, now))
-                count += len(decided[-1].rows)
+                blocked |= names
+                continue
+            drafts.append((incoming, append, self._judged(incoming, append, joinable, now)))
             taken |= names
+            count += sum(len(rows.time) for rows in append.series)
         self._waiting = rest
-        return decided, ended
+        for _, _, judged in drafts:
+            judged.finish(now)
+        return [_decided(*draft) for draft in drafts], ended
 
-    def _decided(self, incoming: Incoming, append: AppendRequested, now: datetime) -> DecidedAppend:
+    def _judged(
+        self, incoming: Incoming, append: AppendRequested, joinable: dict[str, PlainRows], now: datetime
+    ) -> Judged:
+        """Judge an append; its rows join those that are ``joinable``, or begin what is."""
         partition = incoming.message.partition
         judged = Judged()
         for rows in append.series:
-            known = self._log.known(partition, rows.series_id)
-            judged.add(rows, known, self._log.held(partition, rows.series_id), append.ingest_id, now)
-        traceparent = incoming.envelope.traceparent
-        rows_to_send = [
-            Outgoing(topic=QUARANTINE, record=record, traceparent=traceparent, partition=partition)
-            for record in judged.held
-        ] + [
-            Outgoing(topic=OBSERVATIONS, record=batch, traceparent=traceparent, partition=partition)
-            for batch in judged.batches
-        ]
-        names = frozenset(rows.series_id for rows in append.series)
-        return DecidedAppend(incoming, rows_to_send, _event(append, judged), names)
+            plain = joinable.get(rows.series_id)
+            if plain is not None:
+                plain.join(rows)
+                judged.rows_published += 1
+            else:
+                known = self._log.known(partition, rows.series_id)
+                judged.add(rows, known, self._log.held(partition, rows.series_id), append.ingest_id, now)
+        joinable.update({plain.series_id: plain for plain in judged.plain})
+        return judged
+
+
+def together(append: DecidedAppend, others: Sequence[DecidedAppend]) -> list[DecidedAppend]:
+    """Return an append with those whose rows stand in its batches, or the other way round."""
+    found, names, rest = [append], set(append.series_ids), [each for each in others if each is not append]
+    while joined := [each for each in rest if not names.isdisjoint(each.series_ids)]:
+        found += joined
+        names.update(*(each.series_ids for each in joined))
+        rest = [each for each in rest if each not in joined]
+    return found
+
+
+def _decided(incoming: Incoming, append: AppendRequested, judged: Judged) -> DecidedAppend:
+    partition, traceparent = incoming.message.partition, incoming.envelope.traceparent
+    rows_to_send = [
+        Outgoing(topic=QUARANTINE, record=record, traceparent=traceparent, partition=partition)
+        for record in judged.held
+    ] + [
+        Outgoing(topic=OBSERVATIONS, record=batch, traceparent=traceparent, partition=partition)
+        for batch in judged.batches
+    ]
+    names = frozenset(rows.series_id for rows in append.series)
+    return DecidedAppend(incoming, rows_to_send, _event(append, judged), names)
 
 
 def _event(append: AppendRequested, judged: Judged) -> IngestEvent:
@@ -151,7 +184,7 @@ def _event(append: AppendRequested, judged: Judged) -> IngestEvent:
         state="failed" if judged.refused else "succeeded",
         source=NAME,
         rows_received=sum(len(rows.time) for rows in append.series),
-        rows_published=sum(len(batch.time) for batch in judged.batches),
+        rows_published=judged.rows_published,
         rows_quarantined=judged.rows_held,
         flags=tuple(judged.flags[:_TOLD_REASONS]),
         first_time=min(times),

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 
-from ingestor.appends import Appends, DecidedAppend
+from ingestor.appends import Appends, DecidedAppend, together
 from ingestor.handlers import released_by, request_of
 from ingestor.ingest import Ingest, Phase, waiting
 from ingestor.jobs import FetchEnded, FetchJob, FetchRunner
@@ -353,7 +353,8 @@ class Ingests:
         """Fail the ingest that one of its records is too large for."""
         one = next(one for one, each in self._outbox if each is outgoing)
         if isinstance(one, DecidedAppend):
-            self._appended = [each.failed(reason) if each is one else each for each in self._appended]
+            failed = together(one, self._appended)
+            self._appended = [each.failed(reason) if each in failed else each for each in self._appended]
         else:
             one.fail([reason])
         self._outbox, self._publishing = [], []

@@ -41,6 +41,8 @@ def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     limits = job.limits
     limit_process(memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds, file_bytes=limits.unpacked_bytes)
+    # Where pandas is installed, Arrow loads it with the first list that it is given; nobody here needs it.
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # what Python takes for "not there"
     answer = Path(sys.argv[1])
     answer.write_bytes(msgspec.json.encode(work(job)))
     # Arrow reads ahead in a thread that calls us for bytes; Python, ending in its usual way, can lock or abort there.

@@ -43,14 +43,42 @@ def append(
     broker.producer().send(outgoing_message(INGEST_REQUESTS, record, partition=partition))
 
 
-def test_appends_of_one_series_are_judged_one_after_another(broker, clock, worker):
+def test_appends_of_one_series_are_judged_in_order_and_plain_rows_join(broker, clock, worker):
     """Red when `Appends.decide` forgets what it has ``taken``: the second would be `history` too."""
-    for number in range(3):
+    for number in range(4):
         append(broker, clock, f"append-{number}", hours_ago=9 - number, value=10.0 + number)
     work(worker, broker)
 
-    assert [batch.kind for batch in batches(broker)] == ["history", "append", "append"]
-    assert events(broker) == [(f"append-{number}", "succeeded") for number in range(3)]
+    assert [(batch.kind, batch.columns["sales"]) for batch in batches(broker)] == [
+        ("history", (10.0,)),
+        ("append", (11.0, 12.0, 13.0)),
+    ]
+    assert events(broker) == [(f"append-{number}", "succeeded") for number in range(4)]
+    assert [final(broker, f"append-{number}").rows_published for number in range(4)] == [1, 1, 1, 1]
+
+
+def test_a_row_that_is_not_plain_behind_those_before_it_waits_for_them(broker, clock, worker):
+    """Red when `Appends.decide` does not ask ``takes``: the gap and the repeat would be published as they are."""
+    append(broker, clock, "append-0", hours_ago=9, value=10.0)
+    work(worker, broker)
+    for number, (hours_ago, value) in enumerate([(8, 11.0), (7, 12.0), (7, 12.0), (5, 13.0), (4, 14.0)], start=1):
+        append(broker, clock, f"append-{number}", hours_ago=hours_ago, value=value)
+    work(worker, broker)
+
+    assert [batch.columns["sales"] for batch in batches(broker)] == [(10.0,), (11.0, 12.0), (13.0,), (14.0,)]
+    assert [final(broker, f"append-{number}").rows_published for number in range(6)] == [1, 1, 1, 0, 1, 1]
+
+
+def test_what_stands_behind_a_waiting_append_waits_too(broker, clock, worker):
+    """Red when a waiting append does not make its series ``blocked``: 12 would come before the row that waits."""
+    append(broker, clock, "append-0", hours_ago=9, value=10.0)
+    work(worker, broker)
+    for number, (hours_ago, value) in enumerate([(8, 11.0), (8, 11.5), (7, 12.0)], start=1):
+        append(broker, clock, f"append-{number}", hours_ago=hours_ago, value=value)
+    work(worker, broker)
+
+    assert [batch.columns["sales"] for batch in batches(broker)] == [(10.0,), (11.0,), (11.5,), (12.0,)]
+    assert [batch.kind for batch in batches(broker)] == ["history", "append", "restatement", "append"]
 
 
 def test_an_append_that_comes_again_is_done_once(broker, clock, worker):

@@ -31,7 +31,9 @@ def test_a_plain_row_costs_a_fraction_of_the_long_way(monkeypatch: pytest.Monkey
     rows = row(known)
 
     def judge() -> None:
-        Judged().add(rows, known, Held(), "append-1", NOW)
+        judged = Judged()
+        judged.add(rows, known, Held(), "append-1", NOW)
+        judged.finish(NOW)
 
     short = processor_seconds(judge)
     monkeypatch.setattr(live, "is_plain", lambda *_: False)

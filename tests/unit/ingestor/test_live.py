@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forecasting.panel import Observations, SeriesHistory
 from ingestor import live
-from ingestor.live import Judged, is_plain
+from ingestor.live import Judged, is_plain, newest_of
 from ingestor.quarantine import Held
 from schemas.appends import AppendRequested, SeriesRows
 from schemas.observations import ObservationBatch
@@ -66,6 +66,7 @@ def row(known: Observations, *, days: int = ROWS, unit: str = "", **changes: flo
 def said(rows: SeriesRows, known: Observations | None, now: datetime = NOW) -> Judged:
     judged = Judged()
     judged.add(rows, known, Held(), "append-1", now)
+    judged.finish(now)
     return judged
 
 
@@ -95,7 +96,7 @@ def test_the_short_way_says_what_the_long_one_does(data: st.DataObject) -> None:
         if data.draw(st.booleans()):
             changes[name] = data.draw(st.none() | near(float(known.columns[name][-1])))
     rows = row(known, days=data.draw(st.sampled_from([ROWS, ROWS, ROWS, ROWS - 1, ROWS + 1])), **changes)
-    if is_plain(rows, known, NOW):
+    if is_plain(rows, newest_of(known), NOW):
         with pytest.MonkeyPatch.context() as patched:
             long = slowly(rows, known, patched)
         assert said(rows, known) == long
@@ -107,8 +108,8 @@ def test_the_short_way_says_what_the_long_one_does(data: st.DataObject) -> None:
 def test_a_calm_row_is_plain(columns: tuple[str, ...]) -> None:
     """The other test would pass, and live rows be slow, if nothing were plain."""
     known = history(columns)
-    assert is_plain(row(known), known, NOW)
-    assert is_plain(row(known, unit="USD"), known, NOW)
+    assert is_plain(row(known), newest_of(known), NOW)
+    assert is_plain(row(known, unit="USD"), newest_of(known), NOW)
 
 
 @pytest.mark.parametrize(
@@ -131,14 +132,14 @@ def test_a_calm_row_is_plain(columns: tuple[str, ...]) -> None:
 )
 def test_what_a_rule_could_tell_is_not_plain(changes: dict, newest: dict[str, float]) -> None:
     known = history(**newest)
-    assert not is_plain(row(known, **changes), known, NOW)
+    assert not is_plain(row(known, **changes), newest_of(known), NOW)
 
 
 def test_a_row_that_goes_on_or_repeats_the_last_one_is_not_plain() -> None:
     known = history()
-    assert not is_plain(row(known), known, NOW - timedelta(seconds=1))
+    assert not is_plain(row(known), newest_of(known), NOW - timedelta(seconds=1))
     same = {name: float(values[-1]) for name, values in known.columns.items()}
-    assert not is_plain(row(known, **same), known, NOW)
+    assert not is_plain(row(known, **same), newest_of(known), NOW)
 
 
 def test_faults_of_one_series_leave_the_others_alone() -> None:
@@ -146,6 +147,7 @@ def test_faults_of_one_series_leave_the_others_alone() -> None:
     judged = Judged()
     for rows in (row(known, unit="EUR"), row(known), row(known, close=known.columns["close"][-1] * 100)):
         judged.add(rows, known, Held(), "append-1", NOW)
+    judged.finish(NOW)
     assert [batch.kind for batch in judged.batches] == ["append"]
     assert judged.refused == [
         f"{SERIES}: live: currency-change: {SERIES} is in USD in the log, the source gives EUR; load another series"
