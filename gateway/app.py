@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import cross_origin, docs, every_answer, guard, login_pages, pages, problems, repeats
 from gateway.accounts.authenticator import authenticator_of
@@ -79,6 +80,11 @@ def create_app(
         on_failure=on_failure,
     )
     app.extensions[EXTENSION] = service
+    if settings.trusted_proxies:
+        # Addresses are what rates and attempts to sign in are counted by; anybody can send the header.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0
+        )
     problems.install(app)
     every_answer.install(app, service.meters.requests, is_https=settings.public_url.startswith("https://"))
     cross_origin.install(app, settings.cross_origins)

@@ -196,6 +196,13 @@ class GatewaySettings(ServiceSettings):
         description="Trainings a day (UTC) of a project without a quota of its own; 0: no limit; unset: 1000 where "
         "callers sign in, else no limit",
     )
+    trusted_proxies: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Proxies in front of the gateway that each add the address of their caller to `X-Forwarded-For`; "
+        "0: the header is not believed",
+    )
     max_requests: int = Field(
         default=800, ge=1, description="Requests that are worked on at once; further ones are answered 503"
     )

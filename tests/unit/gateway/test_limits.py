@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.test_repeats import MovedClock, require_problem
-from tests.unit.gateway.world import Responder, World
+from tests.unit.gateway.world import Responder, World, running
 
 LIST = "/api/v1/projects"
 _POLICY = re.compile(r'"[a-z-]+";q=[0-9]+;w=[0-9]+(, "[a-z-]+";q=[0-9]+;w=[0-9]+)*')
@@ -93,6 +94,22 @@ def test_who_does_not_sign_in_is_counted_by_address(limited: Tenants, headers: d
 
     assert [answer.status_code for answer in answers] == [401] * 4 + [429]
     assert get(limited, headers, address="203.0.113.9").status_code == 401
+
+
+def test_an_address_that_a_caller_makes_up_is_not_believed(limited: Tenants) -> None:
+    answers = [get(limited, {"X-Forwarded-For": f"192.0.2.{number}"}, address="203.0.113.50") for number in range(5)]
+
+    assert [answer.status_code for answer in answers] == [401] * 4 + [429]
+
+
+def test_the_address_that_a_proxy_adds_is_believed(tmp_path: Path) -> None:
+    with running(tmp_path, accounts="required", anonymous_requests_a_minute=1, trusted_proxies=1) as world:
+        # What the caller sent itself stands before what the proxy adds.
+        sent = [{"X-Forwarded-For": f"192.0.2.{number}, 198.51.100.1"} for number in range(2)]
+        statuses = [world.client.get(LIST, headers=one).status_code for one in sent]
+        other = world.client.get(LIST, headers={"X-Forwarded-For": "198.51.100.2"}).status_code
+
+    assert (statuses, other) == ([401, 429], 401)
 
 
 def test_neighbours_in_an_ipv6_network_are_one(limited: Tenants) -> None:
