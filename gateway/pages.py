@@ -6,7 +6,7 @@ from flask import Blueprint, Response, render_template
 
 from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
-from gateway.guard import open_to_all
+from gateway.guard import open_to_all, principal
 from gateway.same_site import csrf_token_of_page
 from runtime.version import CODE_VERSION
 
@@ -27,6 +27,7 @@ def dashboard() -> str:
         default_series_id=DEFAULT_SERIES_ID,
         code_version=CODE_VERSION,
         csrf_token=csrf_token_of_page(),
+        is_operator=principal().is_operator,
     )
 
 

@@ -401,3 +401,7 @@ def test_empty_lists_say_so(tmp_path_factory: pytest.TempPathFactory) -> None:
         for part in ("users", "organisations", "projects", "keys", "quarantine", "dead-letters", "webhooks", "audit"):
             page = world.client.get(f"/admin/{part}")
             assert (page.status_code, 'class="empty"' in page.text) == (200, True), part
+
+
+def test_the_first_page_leads_operators_here(operator: FlaskClient, member: FlaskClient) -> None:
+    assert ['href="/admin"' in browser.get("/").text for browser in (operator, member)] == [True, False]
