@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import msgspec
@@ -36,13 +37,24 @@ def work(job: Job) -> Done:
         return Done(fault=("file", expected, "one that takes more"))
 
 
+class _WithoutPandas(MetaPathFinder):
+    """Says that pandas is not there: where it is, Arrow loads it with the first list that it is given.
+
+    ``None`` in `sys.modules` does not say so to compiled code that asks for it first.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Find nothing, and let nobody else find pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is not loaded here", name=name)
+
+
 def main() -> None:
     """Be the child."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     limits = job.limits
     limit_process(memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds, file_bytes=limits.unpacked_bytes)
-    # Where pandas is installed, Arrow loads it with the first list that it is given; nobody here needs it.
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # what Python takes for "not there"
+    sys.meta_path.insert(0, _WithoutPandas())
     answer = Path(sys.argv[1])
     answer.write_bytes(msgspec.json.encode(work(job)))
     # Arrow reads ahead in a thread that calls us for bytes; Python, ending in its usual way, can lock or abort there.
