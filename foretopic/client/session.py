@@ -23,6 +23,8 @@ T = TypeVar("T")
 _UNTOUCHED = frozenset({429, 503})
 #: Those of a proxy that did not hear from the gateway behind it: something may have been done.
 _UNCERTAIN = frozenset({502, 504})
+#: An earlier time of this very call, whose answer was lost, is still being worked on.
+_IN_PROGRESS = "request-in-progress"
 _UNAUTHENTICATED = 401
 _FIRST_ERROR = 400
 #: Waits are doubled from here, and lie anywhere between a half and the whole.
@@ -104,7 +106,11 @@ class Session:
             if call.is_signed and self._tokens is not None and tries == 0:
                 yield Renew(request.headers["Authorization"].removeprefix("Bearer "))
                 return
-        elif error.status in _UNTOUCHED or (error.status in _UNCERTAIN and not call.is_once):
+        elif (
+            error.status in _UNTOUCHED
+            or error.code == _IN_PROGRESS
+            or (error.status in _UNCERTAIN and not call.is_once)
+        ):
             pause = self._pause(tries, error.headers)
         if pause is None:
             raise error

@@ -191,7 +191,7 @@ USED = Table(
     "used",
     METADATA,
     Column("project_id", String(80), primary_key=True),
-    #: `user/ID`, `key/ID` or empty.
+    #: As in records: `organisation/user/ID`, `organisation/key/ID`, or empty on a machine of one's own.
     Column("requester", String(80), primary_key=True),
     #: Such as `forecast`, `training`.
     Column("kind", String(20), primary_key=True),

@@ -213,6 +213,8 @@ def test_only_operators_change_quotas(counted: Tenants) -> None:
     require_problem(bad, 422, "invalid-body")
     raise_quota(counted, counted.pears.project_id, {"requests_a_minute": 2})
     seen = client.get(path, headers=counted.pears.viewer.headers)
+    audited = client.get("/api/v1/audit?limit=1", headers=counted.operator.headers).json["audit"][0]
+    assert (audited["action"], audited["details"]) == ("project.quotas", {"requests_a_minute": 2})
     assert seen.json["quotas"] == {"requests_a_minute": 2, "forecasts_a_day": None, "trainings_a_day": None}
 
 
