@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from forecasting.errors import InvalidObservations, TooLittleHistory
 from forecasting.gaps import SKIP, Gaps, filled, filled_to_the_end
-from forecasting.panel_rows import Batch, Rows
+from forecasting.panel_rows import Batch, Batches, Form, Rows, read_only, times_of
 from schemas.observations import ObservationBatch
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 #: Views kept a series: requests of one moment pin few different offsets.
 _KEPT_VIEWS = 4
+#: Of a digest: 128 bits.
+_DIGEST_DIGITS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,13 +207,15 @@ class SeriesHistory:
 
     def __init__(self, series_id: str) -> None:
         self.series_id = series_id
-        self._batches: list[Batch] = []
-        self._digests: set[str] = set()
+        self._batches = Batches()
+        #: The first half of each: as sure to differ as the whole, at a third of its size.
+        self._digests: set[int] = set()
         self._offset = -1
+        #: The rows of all batches, where they are not in order of time as they stand.
         self._rows: Rows | None = None
         #: Row counts after each batch since the buffers were started: the views of those prefixes are their first rows.
         self._first_prefix = 0
-        self._sizes: list[int] = []
+        self._sizes = array("q")
         self._views: dict[int, Observations] = {}
 
     def __len__(self) -> int:
@@ -220,7 +224,7 @@ class SeriesHistory:
     @property
     def newest_offset(self) -> int:
         """Offset of the newest batch that counts; -1 when there is none."""
-        return self._batches[-1].offset if self._batches else -1
+        return self._batches.offset(len(self._batches) - 1) if self._batches else -1
 
     def append(self, offset: int, batch: ObservationBatch) -> bool:
         """Learn the batch at ``offset``; return whether it says something new.
@@ -235,9 +239,10 @@ class SeriesHistory:
         if offset <= self._offset:
             return False
         self._offset = offset
-        if batch.digest in self._digests:
+        digest = int(batch.digest[:_DIGEST_DIGITS], 16)
+        if digest in self._digests:
             return False
-        self._digests.add(batch.digest)
+        self._digests.add(digest)
         learned = Batch(
             offset=offset,
             received_at=batch.received_at,
@@ -245,7 +250,7 @@ class SeriesHistory:
             calendar=batch.calendar,
             unit=batch.unit,
             source=batch.source,
-            time=np.array([int(time.timestamp()) for time in batch.time], dtype=np.int64),
+            time=times_of(batch.time),
             # None becomes NaN.
             columns={name: np.array(values, dtype=np.float64) for name, values in batch.columns.items()},
         )
@@ -260,7 +265,7 @@ class SeriesHistory:
 
     def received_since(self, time: datetime) -> tuple[Batch, ...]:
         """Return the batches that were received at ``time`` (UTC) or later, in log order, whatever replaced them."""
-        return tuple(batch for batch in self._batches if batch.received_at >= time)
+        return tuple(self._batches.since(time))
 
     def view(
         self, before_offset: int | None = None, rows: int | None = None, *, known_at: datetime | None = None
@@ -277,12 +282,13 @@ class SeriesHistory:
         """
         count = len(self._batches)
         if before_offset is not None:
-            count = bisect_left(self._batches, before_offset, key=lambda batch: batch.offset)
+            count = self._batches.before(before_offset)
         if known_at is not None:
-            received = [batch for batch in self._batches[:count] if batch.received_at <= known_at]
-            if received and received[-1] is not self._batches[len(received) - 1]:
+            received = self._batches.received_by(known_at, count)
+            if len(received) and received[-1] != len(received) - 1:
                 # A clock was set back, or held rows were released: those received are no prefix of the log.
-                other = self._observations(received[-1], Rows(received))
+                kept = Rows(*self._batches.rows_of(received))
+                other = self._observations(int(received[-1]), kept.time, kept.columns, kept.size)
                 return other if rows is None else other.last(rows)
             count = len(received)
         if count == 0:
@@ -296,39 +302,36 @@ class SeriesHistory:
         return view if rows is None else view.last(rows)
 
     def _view_of(self, count: int) -> Observations:
+        if count <= self._batches.ascending:
+            time, columns = self._batches.rows(count)
+            return self._observations(count - 1, time, columns, len(time))
         if count == len(self._batches) and self._rows is None:
-            self._rows = Rows(self._batches)
+            self._rows = Rows(*self._batches.rows(count))
             self._first_prefix = count
-            self._sizes = [self._rows.size]
+            self._sizes = array("q", [self._rows.size])
         if self._rows is not None and count >= self._first_prefix:
             kept, size = self._rows, self._sizes[count - self._first_prefix]
         else:
-            kept = Rows(self._batches[:count])
+            kept = Rows(*self._batches.rows(count))
             size = kept.size
-        return self._observations(self._batches[count - 1], kept, size)
+        return self._observations(count - 1, kept.time, kept.columns, size)
 
-    def _observations(self, newest: Batch, kept: Rows, size: int | None = None) -> Observations:
-        """Return the first ``size`` rows of ``kept``, or all, as known when ``newest`` was the newest batch."""
-        size = kept.size if size is None else size
-        time = kept.time[:size]
-        time.flags.writeable = False
-        columns = {}
-        for name, values in kept.columns.items():
-            columns[name] = values[:size]
-            columns[name].flags.writeable = False
+    def _observations(self, newest: int, time: IntArray, columns: dict[str, FloatArray], size: int) -> Observations:
+        """Return the first ``size`` rows, as known when the batch number ``newest`` was the newest one."""
+        form: Form = self._batches.form(newest)
         return Observations(
             series_id=self.series_id,
-            freq=newest.freq,
-            calendar=newest.calendar,
-            unit=newest.unit,
-            source=newest.source,
-            time=time,
-            columns=columns,
-            newest_offset=newest.offset,
+            freq=form.freq,
+            calendar=form.calendar,
+            unit=form.unit,
+            source=form.source,
+            time=read_only(time[:size]),
+            columns={name: read_only(values[:size]) for name, values in columns.items()},
+            newest_offset=self._batches.offset(newest),
         )
 
     def _nothing_known(self, before_offset: int | None, known_at: datetime | None) -> InvalidObservations:
-        first = self._batches[0] if self._batches else None
+        first = self._batches.batch(0) if self._batches else None
         if known_at is not None and (before_offset is None or first is None or first.offset < before_offset):
             return InvalidObservations(
                 "no-observations",
