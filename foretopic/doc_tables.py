@@ -19,6 +19,7 @@ from forecasting.features_kind import Kind
 from forecasting.indicators import INDICATORS
 from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE, declared_hyperparameters
 from forecasting.step_features import STEP_FEATURES
+from foretopic import api_page
 from foretopic.cli_features import SHORT_NAMES, settings_of, step_settings_of
 from gateway.openapi_operations import OPERATIONS
 from gateway.openapi_parts import PROBLEMS, REFUSALS
@@ -168,6 +169,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 #: Page -> name of a table -> what makes it.
 TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "api.md": {"operations": api_page.operations},
     "topics.md": {"topics": topics},
     "forecasts.md": {"problems": problems},
     "hyperparameters.md": {"hyperparameters": hyperparameters},
