@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from gateway.access import Permission
 from gateway.accounts.keyring import rotate
-from gateway.accounts.tables import API_KEYS, SIGNING_KEYS, USERS
+from gateway.accounts.tables import API_KEYS, ORGANISATIONS, SIGNING_KEYS, USERS
 from gateway.admin.pages import (
     LIMIT,
     Action,
@@ -64,7 +64,11 @@ def add(routes: Blueprint, service: GatewayService) -> None:
 
 
 def _list(service: GatewayService) -> Response:
-    query = select(*_COLUMNS, USERS.c.email).join(USERS, USERS.c.user_id == API_KEYS.c.created_by)
+    query = (
+        select(*_COLUMNS, USERS.c.email, ORGANISATIONS.c.name.label("organisation"))
+        .join(USERS, USERS.c.user_id == API_KEYS.c.created_by)
+        .join(ORGANISATIONS, ORGANISATIONS.c.organisation_id == API_KEYS.c.organisation_id)
+    )
     if (organisation_id := given("organisation_id")) is not None:
         query = query.where(API_KEYS.c.organisation_id == organisation_id)
     if (behind := given("after")) is not None:
@@ -93,7 +97,7 @@ def _list(service: GatewayService) -> Response:
 
 
 def _line(row: Any, now_us: int) -> tuple[Cell, ...]:
-    scopes = "all of the role" if row["scopes"] is None else joined(msgspec.json.decode(row["scopes"]))
+    scopes = "as the role" if row["scopes"] is None else joined(msgspec.json.decode(row["scopes"]))
     if row["revoked_us"] is not None:
         state = Cell("revoked", look="bad")
     elif row["expires_us"] is not None and row["expires_us"] <= now_us:
@@ -103,7 +107,7 @@ def _line(row: Any, now_us: int) -> tuple[Cell, ...]:
     return (
         Cell(f"{row['shown']}…", look="code"),
         Cell(row["name"]),
-        Cell(row["organisation_id"], url_for("admin.organisation", organisation_id=row["organisation_id"])),
+        Cell(row["organisation"], url_for("admin.organisation", organisation_id=row["organisation_id"])),
         Cell(row["project_id"] or "all"),
         Cell(row["role"]),
         Cell(scopes),

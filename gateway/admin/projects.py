@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request, url_for
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
+from sqlalchemy import select
 from wtforms import IntegerField  # type: ignore[import-untyped]
 from wtforms.validators import NumberRange, Optional  # type: ignore[import-untyped]
 
 from gateway.access import Permission
 from gateway.accounts.project_rows import ProjectRow, Quotas
+from gateway.accounts.tables import ORGANISATIONS
 from gateway.admin.pages import Action, Cell, Choice, Shown, Table, asked, done, given, listed, shown, when_us
 from gateway.guard import needs
 from gateway.routes.projects import unknown
@@ -74,11 +76,17 @@ def _list(service: GatewayService) -> Response:
         if (organisation_id is None or row.organisation_id == organisation_id)
         and (text is None or text.lower() in f"{row.project_id} {row.name}".lower())
     ]
+    with service.accounts.read() as connection:
+        query = select(ORGANISATIONS.c.organisation_id, ORGANISATIONS.c.name)
+        names = {found.organisation_id: found.name for found in connection.execute(query)}
     lines = [
         (
             Cell(row.name, url_for("admin.project", project_id=row.project_id)),
             Cell(row.project_id, look="code"),
-            Cell(row.organisation_id, url_for("admin.organisation", organisation_id=row.organisation_id)),
+            Cell(
+                names.get(row.organisation_id, row.organisation_id),
+                url_for("admin.organisation", organisation_id=row.organisation_id),
+            ),
             Cell(_used(service, row.project_id, _DAYS[0])),
             when_us(row.created_us),
         )

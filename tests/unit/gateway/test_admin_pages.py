@@ -196,7 +196,10 @@ def test_an_api_key_is_not_for_these_pages(two: Tenants) -> None:
 def test_no_form_does_anything_without_the_token_of_its_session(
     two: Tenants, operator: FlaskClient, token: str
 ) -> None:
-    """Red for cookies without `require_csrf_token` in the authenticator."""
+    """Red only without `require_csrf_token` in the authenticator and the check of the form: one is enough here.
+
+    `test_browser_login` shows the first alone, the next test the second.
+    """
     if token == "of-another":
         token = token_in(two.world.app.test_client().get("/login").text)
     before = _everything(two)
