@@ -27,8 +27,9 @@ from gateway.openapi_operations import OPERATIONS
 from gateway.repeats import LOGGED, REPEATABLE, wish, without_secrets
 from gateway.stored_answers import KEEP_US, LONGEST_US, Answer, Claim, StoredAnswers
 from runtime.clock import SystemClock
+from tests import factories
 from tests.unit.gateway.tenants import Tenants, tenants
-from tests.unit.gateway.world import World, running
+from tests.unit.gateway.world import Responder, World, running, wait_until
 
 PATH = "/api/v1/projects"
 STEPS = 2000
@@ -326,3 +327,25 @@ def test_every_unsafe_route_is_kept_or_known_not_to_be(world: World) -> None:
 
 def path_of(rule: str) -> str:
     return re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule)
+
+
+def test_a_batch_for_which_somebody_waits_is_not_asked_for_again(shared_world: World) -> None:
+    body = {"forecasts": [{"series_id": factories.SERIES}, {"series_id": factories.SERIES}], "horizon": 3}
+    headers = {"Idempotency-Key": "batch-in-progress"}
+
+    def ask() -> TestResponse:
+        return shared_world.app.test_client().post("/api/v1/forecasts:batch", json=body, headers=headers)
+
+    with Responder(shared_world.broker) as predictor, ThreadPoolExecutor(2) as pool:
+        predictor.pause()
+        pending = {pool.submit(ask), pool.submit(ask)}
+        (early,) = wait_until(lambda: {one for one in pending if one.done()})
+        predictor.resume()
+        (first,) = pending - {early}
+        answered = first.result()
+    again = ask()
+
+    # Red without `_alone` in `BatchDesk.ask`: both wait.
+    require_problem(early.result(), 409, "request-in-progress")
+    assert answered.status_code == again.status_code == 200
+    assert answered.json["answers"] == again.json["answers"]
