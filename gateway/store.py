@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, create_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway import tables
 from gateway.folding import fold
@@ -80,6 +81,8 @@ def translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StoreUnavailable(f"the database does not take this now: {error.orig}") from error
+    except PoolTimeout as error:
+        raise StoreUnavailable("every connection to the database is in use") from error
 
 
 class Store:

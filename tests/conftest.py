@@ -43,6 +43,15 @@ class _RenderedRecord(logging.LogRecord):
 logging.setLogRecordFactory(_RenderedRecord)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="what a gateway in a test keeps its projection and its accounts in, unless the test says it",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _sockets_shut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse connections and listening sockets outside the tests that say they need them."""
@@ -102,6 +111,19 @@ def databases() -> Iterator[Any]:
 
     with postgres_server() as url:
         yield Databases(url)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database_of_worlds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let every gateway of a test that names no database have PostgreSQL, where the command line asks for it."""
+    if request.config.getoption("--database") == "sqlite":
+        yield
+        return
+    from tests import postgres
+
+    postgres.of_worlds = request.getfixturevalue("databases")
+    yield
+    postgres.of_worlds = None
 
 
 @pytest.fixture(scope="session")

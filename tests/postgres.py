@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
@@ -20,6 +21,7 @@ class Databases:
         self._server = make_url(server).set(drivername="postgresql+psycopg")
         self._numbers = itertools.count()
         self._is_ready = False
+        self._of_folders: dict[Path, str] = {}
 
     def new(self) -> str:
         """Return the URL of a new database with the tables of a gateway and of accounts."""
@@ -31,6 +33,12 @@ class Databases:
             open_accounts(self._url("migrated"), SystemClock()).engine.dispose()
             self._is_ready = True
         return self._copy("migrated")
+
+    def of_folder(self, folder: Path) -> str:
+        """Return the URL of the database that stands for the files in ``folder``: the same whenever it is asked for."""
+        if folder not in self._of_folders:
+            self._of_folders[folder] = self.new()
+        return self._of_folders[folder]
 
     def empty(self) -> str:
         """Return the URL of a new database without tables."""
@@ -49,3 +57,7 @@ class Databases:
         with engine.connect() as connection:
             connection.exec_driver_sql(statement)
         engine.dispose()
+
+
+#: What the gateways of tests use that name no database; `--database postgresql` sets it.
+of_worlds: Databases | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 from joserfc.jwk import OKPKey
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from gateway.accounts.audit import audit
 from gateway.accounts.database import AccountsDatabase, new_row_id
@@ -19,6 +20,8 @@ _MICRO = 1_000_000
 #: The set of keys is read anew so often, and for an unknown key no oftener than the second figure says.
 _FRESH_SECONDS = 60.0
 _AGAIN_SECONDS = 1.0
+#: Id of the one secret of cookies, the same for all gateways.
+_COOKIE = "cookie"
 
 
 @dataclass(frozen=True)
@@ -121,18 +124,17 @@ def rotate(database: AccountsDatabase) -> str:
 
 def cookie_secret(database: AccountsDatabase) -> str:
     """Return the secret that signs cookies; the first gateway that starts makes it."""
-    query = (
-        select(SIGNING_KEYS.c.secret)
-        .where(SIGNING_KEYS.c.kind == "cookie")
-        # The same for gateways that made one at the same time.
-        .order_by(SIGNING_KEYS.c.created_us, SIGNING_KEYS.c.key_id)
-        .limit(1)
-    )
-    with database.change() as connection:
-        found = connection.scalar(query)
-        if found is None:
-            secret = secrets.token_urlsafe(32)
-            row = {"key_id": new_row_id("sig"), "kind": "cookie", "secret": secret, "created_us": database.now_us()}
-            connection.execute(insert(SIGNING_KEYS), row)
+    query = select(SIGNING_KEYS.c.secret).where(SIGNING_KEYS.c.key_id == _COOKIE)
     with database.read() as connection:
-        return str(connection.scalar(query))
+        found = connection.scalar(query)
+    if found is None:
+        secret = secrets.token_urlsafe(32)
+        row = {"key_id": _COOKIE, "kind": "cookie", "secret": secret, "created_us": database.now_us()}
+        try:
+            with database.change() as connection:
+                connection.execute(insert(SIGNING_KEYS), row)
+        except IntegrityError:
+            # Another gateway that starts at this moment was first: a cookie is good at both.
+            return cookie_secret(database)
+        return secret
+    return str(found)

@@ -1,16 +1,25 @@
-"""The tables of accounts: migrations and metadata say the same, and the file is for its owner only."""
+"""The accounts database: its tables, several gateways that start at once, and a file for its owner only."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from gateway.accounts.database import open_accounts
+from gateway.accounts.database import AccountsDatabase, open_accounts
+from gateway.accounts.keyring import cookie_secret
 from gateway.accounts.tables import METADATA
+from gateway.migrations.upgrade import upgrade
+from gateway.store import StoreUnavailable, open_engine, translated
 from tests.fakes import ManualClock
+from tests.unit.gateway.conftest import BOTH
+
+STARTS = 6
 
 
 def differences(engine: Engine) -> list[object]:
@@ -41,3 +50,66 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     # Goes red without `_protect`: the signing keys stand in it.
     assert modes["accounts.db"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+@pytest.fixture(params=BOTH)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'both.db'}"
+    return str(request.getfixturevalue("databases").empty())
+
+
+def at_once(what: Any) -> list[Any]:
+    """Return what ``what`` gave to threads that called it at the same moment."""
+    barrier, found, faults = threading.Barrier(STARTS), [], []
+
+    def call() -> None:
+        barrier.wait(10)
+        try:
+            found.append(what())
+        except Exception as error:  # noqa: BLE001  # shown by the test, and not lost with the thread
+            faults.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(STARTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert faults == []
+    return found
+
+
+def test_gateways_that_start_at_once_make_the_tables_once(empty_url: str) -> None:
+    """Red on either database without the first statement of `upgrade`."""
+    opened: list[AccountsDatabase] = at_once(lambda: open_accounts(empty_url, ManualClock()))
+
+    assert len(opened) == STARTS
+    assert differences(opened[0].engine) == []
+    for database in opened:
+        database.engine.dispose()
+
+
+def test_gateways_that_start_at_once_sign_cookies_with_one_secret(empty_url: str) -> None:
+    """Red where each that finds none keeps what it made itself."""
+    database = open_accounts(empty_url, ManualClock())
+
+    assert len(set(at_once(lambda: cookie_secret(database)))) == 1
+    database.engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    (scripts / "versions").mkdir(parents=True)
+    (scripts / "env.py").write_text((Path(upgrade.__code__.co_filename).parent / "env.py").read_text())
+    (scripts / "versions" / "0001_half.py").write_text(
+        "from alembic import op\nrevision = '0001'\ndown_revision = None\n"
+        "def upgrade():\n    op.execute('CREATE TABLE half (x INTEGER)')\n    op.execute('no such thing')\n"
+    )
+    engine = open_engine(f"sqlite:///{tmp_path / 'half.db'}")
+
+    with pytest.raises(StoreUnavailable), translated():
+        upgrade(engine, scripts)
+    with engine.connect() as connection:
+        # Goes red without BEGIN: the table would stand there, and the next start fail because of it.
+        assert connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name = 'half'").all() == []
+    engine.dispose()

@@ -33,7 +33,7 @@ from schemas.forecasts import ForecastRequestBatch, ForecastRequested, ForecastS
 from schemas.record import Record
 from schemas.schedules import RunPlanned
 from schemas.topics import FORECAST_REQUESTS, FORECASTS, TOPIC_BY_NAME, Topic
-from tests import factories
+from tests import factories, postgres
 
 DEADLINE_SECONDS = 20.0
 
@@ -192,7 +192,15 @@ class World:
         self.broker = broker or MemoryBroker(SystemClock())
         self.broker.ensure_topics(specs())
         self.folder = folder
-        given = {"accounts": "local", "min_write_interval_seconds": 0.0, "default_wait_seconds": 5.0, "delivery_timeout_seconds": 5.0}
+        given = {
+            "accounts": "local",
+            "min_write_interval_seconds": 0.0,
+            "default_wait_seconds": 5.0,
+            "delivery_timeout_seconds": 5.0,
+        }
+        if postgres.of_worlds is not None and not settings.get("database_url"):
+            given["database_url"] = postgres.of_worlds.of_folder(folder)
+            settings.pop("database_url", None)
         self.settings = GatewaySettings(home=folder, **(given | settings))
         self.store = self.new_store()
         self.accounts = open_accounts(self.settings.accounts_url, SystemClock())
