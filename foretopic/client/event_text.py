@@ -29,7 +29,9 @@ class EventText:
     """
 
     def __init__(self, last_id: str = "") -> None:
+        #: Of the last event that came whole: behind it a stream goes on.
         self.last_id = last_id
+        self._id = last_id
         #: How long a reader waits before it comes again.
         self.retry_seconds = 1.0
         self._type = ""
@@ -46,16 +48,17 @@ class EventText:
         elif name == "event":
             self._type = value
         elif name == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         elif name == "retry" and value.isdecimal():
             self.retry_seconds = int(value) / 1000
         return None
 
     def cut(self) -> None:
         """Forget an event that had begun when the connection ended."""
-        self._type, self._data = "", []
+        self._id, self._type, self._data = self.last_id, "", []
 
     def _ended(self) -> Event | None:
         kind, data = self._type, "\n".join(self._data)
+        self.last_id = self._id
         self.cut()
         return Event(self.last_id, kind or "message", msgspec.json.decode(data)) if data else None
