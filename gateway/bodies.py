@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -32,8 +32,26 @@ Levels = Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)]
 Horizon = Annotated[int, Meta(ge=1, le=1000, description="Steps ahead, 1 to 1000; at most the horizon of the model")]
 
 
+def require_in_utc(name: str, time: datetime) -> None:
+    """Refuse a time that no clock in UTC shows, such as the last hour of the year 9999 west of Greenwich.
+
+    Raises:
+        ValueError: It lies outside of the years 1 to 9999; what is kept of it could never be read again.
+    """
+    try:
+        time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be a time in the years 1 to 9999, UTC") from error
+
+
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request body; unknown fields are refused by name, since a misspelt option must not pass in silence."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, datetime) and value.tzinfo is not None:
+                require_in_utc(name, value)
 
 
 class SecretBody(Body, frozen=True, kw_only=True):
@@ -252,9 +270,20 @@ def read_body(decoder: msgspec.json.Decoder[B]) -> B:
     if not content:
         raise Problem(400, "empty-body", "a JSON object was expected, the body is empty")
     try:
-        return decoder.decode(content)
+        body = decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _fault_of(content, error, decoder.type) from error
+    if b"\\u0000" in content and _has_nul(msgspec.json.decode(content)):
+        raise invalid("a body without the character NUL was expected: PostgreSQL keeps it in no text", [])
+    return body
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(_has_nul(part) for part in value)
 
 
 def _fault_of(content: bytes, error: Exception, body_type: type[B]) -> Problem:

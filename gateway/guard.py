@@ -95,6 +95,9 @@ def install(app: Flask, authenticator: Authenticator) -> None:
             raise unauthenticated("sign in: send `Authorization: Bearer TOKEN` with an access token or an API key")
         if permission not in g.principal.anywhere():
             raise forbidden(permission, "")
+        if "\0" in request.path:
+            # No id has one, and PostgreSQL refuses to look for it.
+            raise Problem(404, "no-such-path", f"no such path {request.path!r}; GET /openapi.json lists the paths")
 
 
 def unauthenticated(detail: str) -> Problem:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from flask import request
 
 from gateway.problems import FieldFault, Problem
 
 _MAX_TEXT = 240
+#: The largest number that is asked for has fewer digits, and Python takes long for a million of them.
+_MAX_DIGITS = 20
 _PLACE = re.compile(r"[0-9]{1,18}\.-?[0-9]{1,12}")
 
 
@@ -30,6 +32,8 @@ def require_known(names: Iterable[str]) -> None:
     for name, value in request.args.items():
         if name not in known:
             raise invalid(name, f"one of {', '.join(known) or 'none'}", value)
+        if "\0" in value:
+            raise invalid(name, "text without NUL", value[:100])  # PostgreSQL takes none
 
 
 def integer(name: str, *, default: int, minimum: int, maximum: int) -> int:
@@ -37,7 +41,8 @@ def integer(name: str, *, default: int, minimum: int, maximum: int) -> int:
     text = request.args.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdecimal() or not minimum <= int(text[:20]) <= maximum:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+    if not is_number or not minimum <= int(text) <= maximum:
         raise invalid(name, f"a whole number from {minimum} to {maximum}", text[:100])
     return int(text)
 
@@ -69,9 +74,17 @@ def time(name: str) -> datetime | None:
         found = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
         found = None
-    if found is None or found.tzinfo is None:
+    if found is None or found.tzinfo is None or not _is_in_utc(found):
         raise invalid(name, "a time such as 2025-01-02T00:00:00Z", text[:100])
     return found
+
+
+def _is_in_utc(found: datetime) -> bool:
+    try:
+        found.astimezone(UTC)
+    except OverflowError:  # beyond the years 1 to 9999
+        return False
+    return True
 
 
 def time_seconds(name: str) -> int | None:
