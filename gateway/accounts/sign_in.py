@@ -120,7 +120,8 @@ class SignIn:
             Problem: 403 without an invitation where one is needed, 404 for one that is not good, 409 for an address
                 that somebody has, 422 for a weak password, 429 after too many attempts.
         """
-        self._throttle.attempt(f"sign-up of {email}", address)
+        # Each invitation by itself: who tries many does not keep others from taking theirs.
+        self._throttle.attempt(f"sign-up of {email or invitation}", address)
         if invitation is None and self._settings.signup != "open":
             raise Problem(403, "invitation-needed", "whoever signs up here needs an invitation of an organisation")
         with self._database.read() as connection:

@@ -10,6 +10,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from gateway.limits.addresses import network_of
 from gateway.problems import Problem
 
 _MINUTES = 15
@@ -32,15 +33,16 @@ class Throttle:
         Raises:
             Problem: 429; there were too many.
         """
-        account = _digest(email)
-        for limit, key in ((_PAIR, f"{account} {address}"), (_ACCOUNT, account), (_ADDRESS, address)):
+        account, network = _digest(email), network_of(address)
+        # The address first: who is over that limit leaves nothing more in memory, whatever names they make up.
+        for limit, key in ((_ADDRESS, network), (_PAIR, f"{account} {network}"), (_ACCOUNT, account)):
             if not self._limiter.hit(limit, key):
                 raise self._too_many(limit, key)
 
     def succeeded(self, email: str, address: str) -> None:
         """Forget the attempts of somebody who knew the password."""
         account = _digest(email)
-        self._limiter.clear(_PAIR, f"{account} {address}")
+        self._limiter.clear(_PAIR, f"{account} {network_of(address)}")
         self._limiter.clear(_ACCOUNT, account)
 
     def _too_many(self, limit: RateLimitItem, key: str) -> Problem:

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 
 from gateway.access import Principal
+from gateway.limits.addresses import network_of
 from gateway.problems import Problem, unavailable
 
 _RETRY_AFTER_SECONDS = 1
@@ -44,7 +45,7 @@ class InFlight:
         Raises:
             Problem: 429; the caller has too many.
         """
-        name = principal.name or (address if principal.is_anonymous else "")
+        name = principal.name or (network_of(address) if principal.is_anonymous else "")
         if not name:
             return ""
         with self._lock:

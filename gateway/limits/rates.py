@@ -5,7 +5,6 @@ Each gateway counts for itself: what must hold over all of them are the quotas o
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 
@@ -16,12 +15,11 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from gateway.access import Principal
 from gateway.guard import Authenticator
+from gateway.limits.addresses import network_of
 from gateway.limits.told import Standing, exceeded, note
 from gateway.problems import Problem
 
 _MINUTE = 60
-#: A provider gives each customer so many bits of an IPv6 address to themselves.
-_CUSTOMER_BITS = 64
 #: What looks after the gateway asks often, and files of the pages come by the dozen.
 FREE = frozenset({"system.health", "system.ready", "pages.static", "pages.plotly", "docs.static", "docs.packaged_file"})
 
@@ -46,7 +44,7 @@ class RequestRates:
             Problem: 429; there were too many within a minute.
         """
         if principal.is_anonymous:
-            self._count("requests", self._address, f"address {_network(address)}")
+            self._count("requests", self._address, f"address {network_of(address)}")
             return
         # A key can be given less, and nobody gives themselves more.
         limits = [limit for limit in (self._caller, principal.requests_a_minute) if limit]
@@ -97,18 +95,3 @@ class CountingAuthenticator:
             raise
         self._rates.count(principal, address)
         return principal
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address.
-
-    >>> _network("2001:db8::1:2"), _network("192.0.2.7")
-    ('2001:db8::/64', '192.0.2.7')
-    """
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    return str(ipaddress.ip_network((found, _CUSTOMER_BITS), strict=False))
