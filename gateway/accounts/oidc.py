@@ -115,6 +115,10 @@ class Provider:
             # With a password, it may have been made by somebody else who waits for the owner of the address.
             if user["password_hash"] is not None or user["is_disabled"]:
                 raise _refused("this email address has an account with a password; sign in with that")
+            own = (IDENTITIES.c.user_id == user["user_id"]) & (IDENTITIES.c.issuer == self._issuer)
+            if connection.execute(select(IDENTITIES.c.subject).where(own)).first() is not None:
+                # The provider gave the address to somebody else, who is not whom we know by it.
+                raise _refused("this email address belongs to another person of the provider")
             return str(user["user_id"])
         invited = _invitation(connection, email, now)
         if invited is None and self._settings.oidc_signup != "open":

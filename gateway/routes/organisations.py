@@ -121,12 +121,14 @@ def change_member(service: GatewayService, organisation_id: str, user_id: str, r
         before = _locked_member(connection, organisation_id, user_id)
         connection.execute(update(MEMBERSHIPS).where(_same(organisation_id, user_id)).values(role=role))
         _require_an_admin(connection, organisation_id)
+        if role != Role.ADMIN:
+            _withdraw_of(connection, organisation_id, user_id)
         told = {"before": before["role"], "role": role}
         audit(connection, "member.changed", user_id, organisation_id=organisation_id, **told)
 
 
 def remove_member(service: GatewayService, organisation_id: str, user_id: str) -> None:
-    """Take a member out of an organisation, with the keys that they made there.
+    """Take a member out of an organisation, with the keys that they made there and the invitations that are open.
 
     Raises:
         Problem: 404 no such member, 409 no admin would be left.
@@ -137,6 +139,7 @@ def remove_member(service: GatewayService, organisation_id: str, user_id: str) -
         _require_an_admin(connection, organisation_id)
         now = service.accounts.now_us()
         revoke_keys(connection, now, organisation_id=organisation_id, created_by=user_id)
+        _withdraw_of(connection, organisation_id, user_id)
         audit(connection, "member.removed", user_id, organisation_id=organisation_id)
 
 
@@ -217,6 +220,12 @@ def _locked_member(connection: Connection, organisation_id: str, user_id: str) -
     if found is None:
         raise not_found("member", user_id[:100], f"GET /api/v1/organisations/{organisation_id}/members lists them")
     return found
+
+
+def _withdraw_of(connection: Connection, organisation_id: str, user_id: str) -> None:
+    """Withdraw what somebody invited to, who is no admin any more: it may be a way back for themselves."""
+    theirs = (INVITATIONS.c.organisation_id == organisation_id) & (INVITATIONS.c.invited_by == user_id)
+    connection.execute(delete(INVITATIONS).where(theirs, INVITATIONS.c.accepted_us.is_(None)))
 
 
 def _require_an_admin(connection: Connection, organisation_id: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from flask import Blueprint, Response, request
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from gateway import account_answers as answers
 from gateway import parameters
@@ -133,6 +133,9 @@ def change_one(service: GatewayService, user_id: str, values: Mapping[str, Any])
         Problem: 409; nobody would be left who runs the gateway.
     """
     with service.accounts.change() as connection:
+        # Two operators who at the same moment make the other one none: the second one waits here, and counts anew.
+        running = update(USERS).where(USERS.c.is_operator.is_(True))
+        connection.execute(running.values(is_operator=USERS.c.is_operator))
         if values:
             change_user(connection, user_id, service.accounts.now_us(), **values)
         operators = select(func.count()).where(USERS.c.is_operator.is_(True), USERS.c.is_disabled.is_(False))
