@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, select, update
 
+from gateway.access import PUBLIC_PROJECTS
 from gateway.accounts.audit import audit
 from gateway.accounts.database import AccountsDatabase, new_row_id
 from gateway.accounts.tables import DELIVERIES, WEBHOOKS
@@ -42,6 +43,8 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
         return (
             event.type in self.events
             and event.project == self.project_id
+            # A forecast shows what its model makes of a series; the model may be of a project that nobody here sees.
+            and event.projects <= PUBLIC_PROJECTS | {self.project_id}
             and (self.series_id is None or self.series_id in event.series_ids)
             and (self.model is None or self.model == event.model)
             and event.time.timestamp() * 1_000_000 >= self.created_us - CLOCKS_US
