@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import cross_origin, docs, every_answer, guard, login_pages, pages, problems, repeats
+from gateway import cross_origin, docs, every_answer, guard, login_pages, pages, problems, repeats, store_away
 from gateway.accounts.authenticator import authenticator_of
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.keyring import cookie_secret
@@ -86,6 +86,7 @@ def create_app(
             app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0
         )
     problems.install(app)
+    store_away.install(app)
     every_answer.install(app, service.meters.requests, is_https=settings.public_url.startswith("https://"))
     cross_origin.install(app, settings.cross_origins)
     install_before_guard(app, settings, service.in_flight)

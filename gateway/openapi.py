@@ -143,6 +143,8 @@ def _problems(operation: Operation) -> dict[int, tuple[str, ...]]:
     for one in kinds:
         for status, named in one.items():
             problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *named)))
+    if "broker-unavailable" in problems.get(503, ()):
+        problems[503] += ("database-unavailable",)
     return problems
 
 

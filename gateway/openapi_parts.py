@@ -471,6 +471,7 @@ PROBLEMS: dict[str, str] = {
     "invalid-graph": "The model version has a graph that this code cannot serve; train it again.",
     "internal-server-error": "An error of ours; the log has it under the x_request_id.",
     "broker-unavailable": "The event log does not answer or does not acknowledge; the same request can be sent again.",
+    "database-unavailable": "A database of the gateway does not answer; the same request can be sent again.",
     "unauthenticated": "Nobody has signed in, or the credentials are not, or no longer, good.",
     "wrong-credentials": "Email and password do not go together, or the account is closed.",
     "forbidden": "The role, or the scope of the key, is too low.",
