@@ -87,13 +87,17 @@ def rows_of(messages: Iterable[Incoming]) -> Rows:
 
 
 def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> None:
-    names = list(batch.columns)
+    names, series_id = list(batch.columns), batch.series_id
     known = {"log_offset": incoming.message.offset, "received_us": microseconds(batch.received_at)}
+    # A line a row, encoded and decoded once a batch: a row by itself takes twice as long. JSON has no line feed inside.
+    values = [dict(zip(names, row, strict=True)) for row in zip(*batch.columns.values(), strict=True)]
+    texts = _ENCODER.encode_lines(values).decode().split("\n")
+    texts.pop()
     rows.observation_batches.append(
         {
             **known,
             "batch_id": incoming.envelope.id,
-            "series_id": batch.series_id,
+            "series_id": series_id,
             "kind": batch.kind,
             "reason": batch.reason,
             "freq": batch.freq,
@@ -101,13 +105,8 @@ def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> No
             "unit": batch.unit,
             "source": batch.source,
             "rows": [
-                {
-                    **known,
-                    "series_id": batch.series_id,
-                    "time": int(time.timestamp()),
-                    "columns": _ENCODER.encode(dict(zip(names, values, strict=True))).decode(),
-                }
-                for time, *values in zip(batch.time, *batch.columns.values(), strict=True)
+                {**known, "series_id": series_id, "time": int(time.timestamp()), "columns": text}
+                for time, text in zip(batch.time, texts, strict=True)
             ],
         }
     )

@@ -23,8 +23,8 @@ def work(job: Job) -> Done:
     from gateway.uploads.splitting import split  # noqa: PLC0415
 
     try:
-        kind, table = read(Path(job.path), job.limits)
-        sheet = Sheet(kind, table, job.limits)
+        # Nobody else holds the table, so that what the sheet lets go of is free.
+        sheet = Sheet(*read(Path(job.path), job.limits), job.limits)
         inspection = inspect(sheet, job.changes)
         if job.directory is None:
             return Done(inspection=inspection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -105,6 +106,12 @@ class Sheet:
         return (
             len(self.codes(name)[1]) if cells.is_text(self.table[name]) else len(np.unique(self.numbers(name).values))
         )
+
+    def let_go_of_all_but(self, names: Collection[str]) -> None:
+        """Drop the other columns and what was found out about them: sorting needs as much memory again."""
+        self.table = self.table.select(list(names))
+        self._times.clear()
+        self._codes.clear()
 
     def line(self, row: int) -> str:
         """Return how a person finds a row."""

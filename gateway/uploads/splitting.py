@@ -31,6 +31,7 @@ def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: st
     times = sheet.times(mapping.time).of(is_daily=mapping.freq[-1] not in "nh")
     values = [sheet.numbers(name).values for name in mapping.columns]
     columns = np.array([column_name(name) for name in mapping.columns])
+    sheet.let_go_of_all_but(mapping.columns)
     order = np.lexsort((times, codes))
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
     directory.mkdir()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway import projection
 from gateway.migrations.upgrade import upgrade
 from gateway.rows import Rows, rows_of
-from gateway.store import Position, Store, StoreTaken, open_engine
+from gateway.store import Position, Store, StoreTaken, StoreUnavailable, open_engine
 from runtime.broker import OutgoingMessage, TopicPartition
 from runtime.incoming import Incoming
+from runtime.memory_broker import MemoryBroker
+from runtime.topic_specs import specs
 from schemas import topics
 from schemas.codec import decode
 from schemas.dead_letters import DeadLetter
@@ -262,6 +267,43 @@ def dead_letters(world: World) -> list[DeadLetter]:
     reader = world.broker.reader({TopicPartition(DEAD_LETTERS.name, number): 0 for number in range(12)})
     found = [decode(DEAD_LETTERS, message.value, message.headers).record for message in reader.poll(0.05)]
     return [letter for letter in found if isinstance(letter, DeadLetter)]
+
+
+def test_readers_wait_for_the_writer_when_what_they_hold_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when `Buffer.is_full` does not look at the bytes: all of the log would be read into memory."""
+    is_writing, is_over = threading.Event(), threading.Event()
+
+    def waits(*_: object) -> None:
+        is_writing.set()
+        assert is_over.wait(20)
+        raise StoreUnavailable("the test is over")
+
+    monkeypatch.setattr(Store, "apply", waits)
+    monkeypatch.setattr(projection, "_MAX_BUFFERED_BYTES", 500_000)
+    days = range(200)
+    batch = factories.observation_batch(
+        time=tuple(factories.START + timedelta(days=day) for day in days),
+        columns={"close": tuple(1.0 + day / 7 for day in days)},
+    )
+    message = factories.outgoing_message(topics.OBSERVATIONS, batch)
+    size, count = len(message.value or b""), 600
+    broker = MemoryBroker()
+    broker.ensure_topics(specs())
+    producer = broker.producer()
+    for _ in range(count):
+        partition, _offset = producer.send(message).result(1)
+    with running(tmp_path, broker=broker) as world:
+        try:
+            assert is_writing.wait(20)
+            reads = world.service.projection
+            wait_until(lambda: reads._buffer.is_full, "a full buffer")
+            # What the writer has and what the reader holds: each within the limit but for the messages of one look.
+            most = 2 * (500_000 + projection._MAX_POLLED_MESSAGES * size)
+            assert reads.seen(topics.OBSERVATIONS, partition) * size <= most < count * size
+        finally:
+            is_over.set()
 
 
 def test_a_restart_goes_on_where_the_store_is(tmp_path: Path, new_database: Callable[[], str]) -> None:
