@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-import requests
-
+from foretopic.client import Client, Problem, UnexpectedAnswer, Unreachable
+from foretopic.client.steps import Call
 from foretopic.errors import GatewayError
 
 _PIECE_BYTES = 256 * 1024
-_CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 90.0
 
 Document = dict[str, Any]
@@ -29,11 +29,8 @@ class GatewayClient:
 
     def __init__(self, url: str, *, api_key: str = "") -> None:
         self._url = url
-        self._session = requests.Session()
-        # The gateway is meant, whatever proxy the environment names.
-        self._session.trust_env = False
-        if api_key:
-            self._session.headers["Authorization"] = f"Bearer {api_key}"
+        # Somebody who waits at a terminal is told at once, and decides about another time.
+        self._client = Client(url, api_key=api_key, timeout_seconds=_ANSWER_SECONDS, retries=0)
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +42,7 @@ class GatewayClient:
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._session.close()
+        self._client.close()
 
     def is_ready(self) -> bool:
         """Tell whether a champion can answer."""
@@ -120,8 +117,7 @@ class GatewayClient:
 
     def upload(self, path: Path) -> Document:
         """Send a file; return what it seems to hold."""
-        with path.open("rb") as file:
-            return self._call("POST", f"/api/v1/uploads?{urlencode({'filename': path.name})}", data=file)
+        return self._call("POST", f"/api/v1/uploads?{urlencode({'filename': path.name})}", file=path)
 
     def load_upload(self, upload_id: str, body: Mapping[str, object]) -> Document:
         """Load an upload; return it with the ingest of each series."""
@@ -155,27 +151,8 @@ class GatewayClient:
 
     def save_history(self, kind: str, asked: Mapping[str, object], path: Path) -> int:
         """Write all lines to a file as the gateway sends them; return its bytes. A broken stream leaves no file."""
-        part = path.with_name(f"{path.name}.part")
-        try:
-            with (
-                self._session.get(
-                    f"{self._url}/api/v1/{kind}{_query(asked)}",
-                    stream=True,
-                    timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
-                ) as response,
-                part.open("wb") as file,
-            ):
-                if not response.ok:
-                    raise GatewayError(_problem(response), status=response.status_code)
-                for content in response.iter_content(_PIECE_BYTES):
-                    file.write(content)
-            size = part.stat().st_size
-            part.replace(path)
-        except requests.RequestException as error:
-            raise GatewayError(f"the gateway at {self._url} broke off ({type(error).__name__})") from error
-        finally:
-            part.unlink(missing_ok=True)
-        return size
+        self._call("GET", f"/api/v1/{kind}{_query(asked)}", into=path)
+        return path.stat().st_size
 
     def deploy(self, model: str, body: Mapping[str, object], *, key: str | None = None) -> Document:
         """Give a version a role."""
@@ -185,7 +162,7 @@ class GatewayClient:
         try:
             return self._call("GET", path)
         except GatewayError as error:
-            if error.status == requests.codes.not_found:
+            if error.status == HTTPStatus.NOT_FOUND:
                 # The gateway acknowledged the request before its reader came by it.
                 return {"state": "queued"}
             raise
@@ -198,26 +175,31 @@ class GatewayClient:
         body: Mapping[str, object] | None = None,
         key: str | None = None,
         prefer: str | None = None,
-        data: BinaryIO | None = None,
+        file: Path | None = None,
+        into: Path | None = None,
     ) -> Document:
         headers = {"Idempotency-Key": key, "Prefer": prefer}
+        call: Call[Document] = Call(
+            method=method,
+            path=path,
+            answers={} if into is not None else {200: Document},
+            into=into,
+            body=body,
+            sends_none=True,
+            file=file,
+            headers={name: value for name, value in headers.items() if value is not None},
+        )
         try:
-            response = self._session.request(
-                method,
-                f"{self._url}{path}",
-                json=body,
-                data=data,
-                headers={name: value for name, value in headers.items() if value is not None},
-                timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
-            )
-        except requests.RequestException as error:
+            return self._client.run(self._client.session.flow(call))
+        except Problem as problem:
+            raise GatewayError(_told(problem), status=problem.status) from problem
+        except Unreachable as error:
             raise GatewayError(
-                f"the gateway at {self._url} does not answer ({type(error).__name__}); "
+                f"the gateway at {self._url} does not answer ({error.kind}); "
                 "start a stack with `foretopic up`, or set FORETOPIC_GATEWAY_PORT"
             ) from error
-        if not response.ok:
-            raise GatewayError(_problem(response), status=response.status_code)
-        return dict(response.json())
+        except UnexpectedAnswer as error:
+            raise GatewayError(f"the gateway at {self._url}: {error}") from error
 
 
 def _query(asked: Mapping[str, object]) -> str:
@@ -225,16 +207,9 @@ def _query(asked: Mapping[str, object]) -> str:
     return f"?{urlencode(given)}" if given else ""
 
 
-def _problem(response: requests.Response) -> str:
+def _told(problem: Problem) -> str:
     """Return the sentence of a problem document, and its fields where the sentence leaves them out."""
-    try:
-        problem = response.json()
-    except requests.JSONDecodeError:
-        return f"the gateway answered {response.status_code}: {response.text[:200]}"
-    detail = str(problem.get("detail") or problem.get("title") or response.reason)
-    faults = [
-        f"  {fault.get('field') or 'body'}: {fault.get('expected')} expected, found {fault.get('found')}"
-        for fault in problem.get("errors", ())
-        if isinstance(fault, dict)
-    ]
-    return "\n".join([detail, *faults])
+    if not problem.is_described:
+        return f"the gateway answered {problem.status}: {problem.detail}"
+    faults = (f"  {one.field or 'body'}: {one.expected} expected, found {one.found}" for one in problem.errors)
+    return "\n".join([problem.detail, *faults])

@@ -77,7 +77,8 @@ def unreachable(request: Request) -> Iterator[None]:
         yield
     except httpx.HTTPError as error:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise Unreachable(f"{request.method} {request.target.partition('?')[0]}: no answer ({what})") from error
+        where = f"{request.method} {request.target.partition('?')[0]}"
+        raise Unreachable(f"{where}: no answer ({what})", type(error).__name__) from error
 
 
 @contextmanager

@@ -46,13 +46,16 @@ class Problem(ClientError):
         errors: The fields at fault.
         request_id: Under which the log of the gateway has it.
         headers: Of the answer.
+        is_described: Whether a problem document came; otherwise ``detail`` is the beginning of what did.
     """
 
     def __init__(self, status: int, document: bytes, headers: Mapping[str, str]) -> None:
         try:
             read = msgspec.json.decode(document, type=_Document)
+            self.is_described = True
         except msgspec.MsgspecError:
             read = _Document(detail=document[:200].decode(errors="replace"))
+            self.is_described = False
         self.status = status
         self.code = read.type.removeprefix("/problems/")
         self.detail = read.detail or read.title
@@ -66,7 +69,15 @@ class Problem(ClientError):
 
 
 class Unreachable(ClientError):
-    """No answer came."""
+    """No answer came.
+
+    Attributes:
+        kind: Why, e.g. ``ConnectError``.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class UnexpectedAnswer(ClientError):

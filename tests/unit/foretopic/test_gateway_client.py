@@ -10,6 +10,7 @@ import pytest
 
 from foretopic import ports
 from foretopic.cli_shared import gateway_client, settings
+from foretopic.client.steps import Call
 from foretopic.errors import GatewayError
 from foretopic.gateway_client import GatewayClient
 
@@ -113,16 +114,20 @@ def test_readiness_is_a_claim(gateway, client):
 def test_silence_is_told_with_what_to_do():
     with (
         GatewayClient(f"http://{ports.LOOPBACK}:{ports.free_port()}") as client,
-        pytest.raises(GatewayError, match=r"does not answer \(ConnectionError\); start a stack with `foretopic up`"),
+        pytest.raises(GatewayError, match=r"does not answer \(ConnectError\); start a stack with `foretopic up`"),
     ):
         client.series()
 
 
+def sent_by(client):
+    return client._client.session.request(Call(method="GET", path="/")).headers
+
+
 def test_an_api_key_goes_with_every_request_and_is_not_shown():
     with GatewayClient("http://127.0.0.1:9", api_key="ftp_secret") as client:
-        assert client._session.headers["Authorization"] == "Bearer ftp_secret"
+        assert sent_by(client)["Authorization"] == "Bearer ftp_secret"
     with GatewayClient("http://127.0.0.1:9") as client:
-        assert "Authorization" not in client._session.headers
+        assert "Authorization" not in sent_by(client)
 
 
 def test_the_key_of_the_environment_is_taken(monkeypatch):
@@ -130,4 +135,4 @@ def test_the_key_of_the_environment_is_taken(monkeypatch):
     found = settings()
     assert "ftp_secret" not in repr(found)
     with gateway_client(found) as client:
-        assert client._session.headers["Authorization"] == "Bearer ftp_secret"
+        assert sent_by(client)["Authorization"] == "Bearer ftp_secret"
