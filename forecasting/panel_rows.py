@@ -206,4 +206,4 @@ def _grown(values: _Array, size: int, room: int) -> _Array:
 
 def times_of(times: Sequence[datetime]) -> IntArray:
     """Return times in seconds since 1970."""
-    return np.array([int(time.timestamp()) for time in times], dtype=np.int64)
+    return np.fromiter(map(datetime.timestamp, times), dtype=np.float64, count=len(times)).astype(np.int64)

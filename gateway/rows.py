@@ -105,8 +105,8 @@ def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> No
             "unit": batch.unit,
             "source": batch.source,
             "rows": [
-                {**known, "series_id": series_id, "time": int(time.timestamp()), "columns": text}
-                for time, text in zip(batch.time, texts, strict=True)
+                {**known, "series_id": series_id, "time": int(seconds), "columns": text}
+                for seconds, text in zip(map(datetime.timestamp, batch.time), texts, strict=True)
             ],
         }
     )

@@ -16,6 +16,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -209,7 +210,7 @@ class _Writer:
                 kind=kind,
                 source=frame.source,
                 received_at=self.received_at,
-                time=tuple(datetime.fromtimestamp(time, UTC) for time in frame.time[part].tolist()),
+                time=tuple(map(_utc, frame.time[part].tolist())),
                 columns={name: _values(values[part]) for name, values in frame.columns.items()},
                 unit=self.unit,
                 reason=reason,
@@ -219,6 +220,12 @@ class _Writer:
 def _values(column: FloatArray) -> tuple[float | None, ...]:
     values = column.tolist()
     return tuple(None if math.isnan(value) else value for value in values) if np.isnan(column).any() else tuple(values)
+
+
+@lru_cache(maxsize=16_384)
+def _utc(seconds: int) -> datetime:
+    """Return a time in UTC; the series of one file have most of theirs in common."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _day(time: int) -> str:

@@ -6,14 +6,17 @@ from datetime import timedelta
 
 import pytest
 
+from ingestor.appends import DecidedAppend, together
 from ingestor.compose import build
 from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
 from runtime.broker import partition_for
 from runtime.memory_broker import MemoryBroker
 from schemas.appends import AppendRequested, SeriesRows
+from schemas.identity import content_id
+from schemas.ingests import IngestEvent
 from schemas.topics import DEAD_LETTERS, INGEST_REQUESTS
-from tests.factories import outgoing_message
+from tests.factories import START, incoming, outgoing_message
 from tests.fakes import ManualClock
 from tests.unit.ingestor.test_handlers import batches, events, final, records, work
 
@@ -100,3 +103,21 @@ def test_an_append_in_another_partition_is_a_dead_letter(broker, clock, worker):
     [letter] = records(broker, DEAD_LETTERS)
     assert letter.reason.startswith(f"wrong-partition: {SERIES} belongs to partition")
     assert batches(broker) == []
+
+
+def test_appends_whose_rows_stand_in_the_same_batches_fail_together():
+    """Red when `together` looks at the one append alone: another's end would count rows that are not published."""
+
+    def decided(*names: str) -> DecidedAppend:
+        request = AppendRequested(
+            ingest_id=content_id(*names),
+            series=tuple(SeriesRows(series_id=n, time=(START,), columns={"sales": (1.0,)}) for n in names),
+        )
+        event = IngestEvent(ingest_id=request.ingest_id, series_id=request.series_id, state="succeeded")
+        return DecidedAppend(incoming(INGEST_REQUESTS, request), (), event, frozenset(names))
+
+    first, second, third = decided("shop/a@1h", "shop/b@1h"), decided("shop/b@1h", "shop/c@1h"), decided("shop/d@1h")
+    last = decided("shop/c@1h")
+
+    assert together(first, [first, third, second, last]) == [first, second, last]
+    assert together(third, [first, third, second, last]) == [third]

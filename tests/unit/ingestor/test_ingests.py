@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from ingestor import service
 from ingestor.compose import build
 from ingestor.errors import NothingOlder, SourceUnreachable
 from ingestor.fetching import Fetched, fetch
@@ -95,6 +96,30 @@ def town() -> Iterator[Town]:
     yield found
     for worker in found.workers:
         worker.close()
+
+
+# --- many at once ---------------------------------------------------------------------------------------------------
+
+
+def test_fetches_that_end_at_once_are_published_in_one_turn(town: Town) -> None:
+    """A turn takes several round trips. Red without `Ingests._gather`: two places make two series a turn."""
+    for number in range(20):
+        ask(town.broker, f"series-{number}", series_id=f"market/S{number}@1d", sources=("one",), symbol=f"S{number}")
+    worker = town.start({"one": rows}, {"one": Policy(parallel=2)})
+    town.work_until(worker, lambda: len(town.ended()) > 0)
+
+    assert len(town.ended()) == 20
+
+
+def test_a_turn_gathers_no_more_rows_than_may_be_in_memory(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when `Ingests._gather` does not count rows."""
+    monkeypatch.setattr(service, "_GATHER_ROWS", 8)  # of two rows a series
+    for number in range(20):
+        ask(town.broker, f"series-{number}", series_id=f"market/S{number}@1d", sources=("one",), symbol=f"S{number}")
+    worker = town.start({"one": rows}, {"one": Policy(parallel=2)})
+    town.work_until(worker, lambda: len(town.ended()) > 0)
+
+    assert len(town.ended()) == 4
 
 
 # --- one provider that hangs ----------------------------------------------------------------------------------------
