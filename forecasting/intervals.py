@@ -216,11 +216,22 @@ class Intervals:
         return np.where(beyond < count, tails * (1 - beyond / (count + 1)), 0.0)
 
     def probability_above(self, thresholds: FloatArray) -> FloatArray:
-        """Return the probability that the score exceeds each step's threshold, shape (steps,), in (0, 1).
+        """Return the probability that the score exceeds each step's threshold, in (0, 1).
 
         The conformal predictive distribution (Vovk et al., "Nonparametric predictive distributions based on conformal
         prediction", Machine Learning 2019) at one point; an outcome level with the threshold counts half.
+
+        Args:
+            thresholds: Shape (steps,), or (forecasts, steps).
         """
-        scores = self._scores[: len(thresholds)]
-        above = (scores > thresholds[:, None]).sum(axis=1) + 0.5 * (scores == thresholds[:, None]).sum(axis=1)
-        return np.asarray((above + 0.5) / (self.folds + 1), dtype=np.float64)
+        scores = self._scores[: thresholds.shape[-1]]
+        if thresholds.size == len(scores):
+            above = (scores > thresholds[..., None]).sum(axis=-1)
+            level = (scores == thresholds[..., None]).sum(axis=-1)
+        else:
+            # By bisection: the folds of many series are tens of thousands, and each of them asks.
+            pairs = list(zip(scores, thresholds.T, strict=True))
+            up_to = np.stack([np.searchsorted(ascending, asked, side="right") for ascending, asked in pairs], axis=1)
+            below = np.stack([np.searchsorted(ascending, asked, side="left") for ascending, asked in pairs], axis=1)
+            above, level = self.folds - up_to, up_to - below
+        return np.asarray((above + 0.5 * level + 0.5) / (self.folds + 1), dtype=np.float64)
