@@ -172,15 +172,23 @@ def test_tokens_that_ran_out_are_renewed(new_client: Any, both: Tenants, kind: s
 
 
 def test_tokens_are_renewed_once_for_many_threads(both: Tenants) -> None:
-    """Red without the lock, or the look at whose token is spent, in `BlockingDriver._do`: the second exchange of a
-    refresh token is taken for theft and ends the sign-in."""
-    with Client("http://localhost", api_key="", transport=httpx.WSGITransport(both.world.app)) as client:
+    """Red without the lock, or the look at whose token is spent, in `BlockingDriver._do`: a refresh token that comes a
+    second time is taken for theft and ends the sign-in."""
+    asked: list[str] = []
+
+    class Counted(httpx.WSGITransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request.url.path)
+            return super().handle_request(request)
+
+    with Client("http://localhost", api_key="", transport=Counted(both.world.app)) as client:
         signed_in = client.log_in(**person(both, "threads@renewed.example"))
         for _ in range(3):
             client.session.tokens = msgspec.structs.replace(client.session.tokens or signed_in, access_token="ran-out")
             with ThreadPoolExecutor(8) as pool:
                 found = list(pool.map(lambda _: client.get_me().email, range(16)))
             assert found == ["threads@renewed.example"] * 16
+    assert asked.count("/api/v1/auth/refresh") == 3
 
 
 async def _asked_together(both: Tenants) -> list[str]:
