@@ -53,7 +53,7 @@ class GatewaySettings(ServiceSettings):
     accounts_database_url: str = Field(
         default="",
         description="Database of accounts, shared by all gateways; empty means `accounts.db` in the home, or the "
-        "database of the projection where that has a URL",
+        "database of the projection where that is PostgreSQL",
     )
     public_url: str = Field(
         default="",
@@ -272,4 +272,9 @@ class GatewaySettings(ServiceSettings):
     @property
     def accounts_url(self) -> str:
         """Return the URL of the accounts database that is in force."""
-        return self.accounts_database_url or self.database_url or f"sqlite:///{self.home.absolute() / 'accounts.db'}"
+        if self.accounts_database_url:
+            return self.accounts_database_url
+        if self.database_url.startswith("postgresql"):
+            return self.database_url
+        # Beside the projection and never in its file, which is thrown away when it is made anew.
+        return f"sqlite:///{self.home.absolute() / 'accounts.db'}"

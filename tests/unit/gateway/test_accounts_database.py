@@ -15,6 +15,7 @@ from gateway.accounts.database import AccountsDatabase, open_accounts
 from gateway.accounts.keyring import cookie_secret
 from gateway.accounts.tables import METADATA
 from gateway.migrations.upgrade import upgrade
+from gateway.settings import GatewaySettings
 from gateway.store import StoreUnavailable, open_engine, translated
 from tests.fakes import ManualClock
 from tests.unit.gateway.conftest import BOTH
@@ -39,6 +40,20 @@ def test_the_migrations_make_the_tables_of_today(tmp_path: Path) -> None:
 
     assert differences(database.engine) == []
     database.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "sqlite:////home/accounts.db"),
+        # Whoever is told to use a database that `foretopic rebuild` made keeps the accounts.
+        ({"database_url": "sqlite:////home/gateway-rebuilt.db"}, "sqlite:////home/accounts.db"),
+        ({"database_url": "postgresql://h/one"}, "postgresql://h/one"),
+        ({"database_url": "postgresql://h/two", "accounts_database_url": "postgresql://h/one"}, "postgresql://h/one"),
+    ],
+)
+def test_where_accounts_are(given: dict[str, str], expected: str) -> None:
+    assert GatewaySettings(home=Path("/home"), **given).accounts_url == expected
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
