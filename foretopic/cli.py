@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -21,15 +23,17 @@ from foretopic.cli_raw import raw
 from foretopic.cli_rebuild import rebuild_command
 from foretopic.cli_requests import deploy, forecast, ingest, train
 from foretopic.cli_series import series
-from foretopic.cli_shared import CLOCK, Commands, console, gateway_client, json_option, print_json, settings
+from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
 from foretopic.cli_sources import sources
 from foretopic.cli_uploads import upload
-from foretopic.errors import ForetopicError, NotRunning, ProcessDied
+from foretopic.errors import ForetopicError, GatewayError, NotRunning, ProcessDied
 from foretopic.first_run import FirstRun, Stopped
+from foretopic.first_start import OVER, key_in
+from foretopic.gateway_client import GatewayClient
 from foretopic.log_files import follow
 from foretopic.processes import describe_exit, tail
 from foretopic.reporter import Reporter
-from foretopic.services import NAMES, log_path
+from foretopic.services import GATEWAY, NAMES, first_start_key_path, log_path
 from foretopic.stack import Stack
 from foretopic.stack import down as take_down
 from foretopic.stack_settings import StackSettings
@@ -39,6 +43,8 @@ from foretopic.tables import new_table
 from runtime.version import CODE_VERSION
 
 _UP_LOG = "up"
+#: What a gateway says where it shows the one-time password.
+_FIRST_OPERATOR = "The first operator was made"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,23 +74,36 @@ def up(detach: bool, without_first_run: bool) -> None:
         if not without_first_run:
             stack.note_first_run(is_ready=_first_run(found, stack, reporter))
         if not stack.is_stopping:
+            _say_who_may_sign_in(found, reporter)
             reporter.line(f"Foretopic: {found.gateway_url}   MLflow: {found.mlflow_url}   Ctrl-C stops everything.")
 
     stack.run(when_up)
 
 
 def _first_run(found: StackSettings, stack: Stack, reporter: Reporter) -> bool:
-    """Go from nothing to a forecast; return whether that was reached."""
+    """Go from nothing to a forecast; return whether that was reached, or is no longer ours to do."""
+    key = found.api_key.get_secret_value() or key_in(first_start_key_path(found.home))
     try:
-        with gateway_client(found) as client:
+        with GatewayClient(found.gateway_url, api_key=key) as client:
             FirstRun(client, reporter, clock=CLOCK, is_stopped=lambda: stack.is_stopping).run()
     except Stopped:
         return False
     except ForetopicError as error:
+        if isinstance(error, GatewayError) and error.status == HTTPStatus.UNAUTHORIZED:
+            reporter.line(OVER)
+            return True
         if not stack.is_stopping:
             reporter.line(f"No forecast yet: {error}")
         return False
     return True
+
+
+def _say_who_may_sign_in(found: StackSettings, reporter: Reporter) -> None:
+    """Say where the one-time password of the first operator stands, for as long as it stands there."""
+    log = log_path(found.home.absolute(), GATEWAY)
+    with suppress(OSError):
+        if _FIRST_OPERATOR in log.read_text(encoding="utf-8", errors="replace"):
+            reporter.line(f"Callers sign in. The first operator's one-time password stands in {log}")
 
 
 def _detach(found: StackSettings, *, without_first_run: bool) -> None:

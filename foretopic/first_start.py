@@ -21,6 +21,9 @@ from runtime.clock import SystemClock
 from runtime.errors import SettingsError
 from runtime.settings import ServiceSettings, load_settings, settings_config
 
+#: Said where the key of the first start has come to its end.
+OVER = "The first start is over: its key is no longer good. Sign in to see the forecasts."
+
 
 class FirstStartSettings(ServiceSettings):
     """Settings of the first start."""
@@ -42,14 +45,12 @@ class FirstStartSettings(ServiceSettings):
     )
 
 
-def _key(settings: FirstStartSettings) -> str:
-    given = settings.api_key.get_secret_value()
-    if given or settings.api_key_file is None:
-        return given
+def key_in(file: Path | None) -> str:
+    """Return the key in a file; empty where there is none: a gateway without accounts writes none."""
     try:
-        return settings.api_key_file.read_text(encoding="ascii").strip()
+        return "" if file is None else file.read_text(encoding="ascii").strip()
     except OSError:
-        return ""  # a gateway without accounts writes none, and one with accounts says so
+        return ""  # a gateway with accounts says that a key is needed
 
 
 def main() -> int:
@@ -61,11 +62,12 @@ def main() -> int:
         return 2
     reporter = Reporter(Console(width=110))
     try:
-        with GatewayClient(settings.url.rstrip("/"), api_key=_key(settings)) as client:
+        key = settings.api_key.get_secret_value() or key_in(settings.api_key_file)
+        with GatewayClient(settings.url.rstrip("/"), api_key=key) as client:
             FirstRun(client, reporter, clock=SystemClock(), is_stopped=lambda: False).run()
     except GatewayError as error:
         if error.status == HTTPStatus.UNAUTHORIZED and settings.api_key_file is not None:
-            reporter.line("The first start is over: its key is no longer good. Sign in to see the forecasts.")
+            reporter.line(OVER)
             return 0
         reporter.line(f"No forecast yet: {error}")
         return 1

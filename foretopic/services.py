@@ -20,6 +20,7 @@ MLFLOW = "mlflow"
 WORKERS = ("ingestor", "trainer", "predictor")
 GATEWAY = "gateway"
 NAMES = (KAFKA, MLFLOW, *WORKERS, GATEWAY)
+_KEY_FILE_VARIABLE = "FORETOPIC_GATEWAY_FIRST_START_KEY_FILE"
 _PROBE_SECONDS = 1.0
 _HTTP_OK = 200
 
@@ -27,6 +28,11 @@ _HTTP_OK = 200
 def log_path(home: Path, service: str) -> Path:
     """Return the log file of a service."""
     return home / "logs" / f"{service}.log"
+
+
+def first_start_key_path(home: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the file that a gateway with accounts writes the key for the first run to."""
+    return Path(environment.get(_KEY_FILE_VARIABLE) or home.absolute() / "first-start-key")
 
 
 def is_healthy(port: int, path: str = "/health") -> bool:
@@ -48,6 +54,7 @@ def service_environment(settings: StackSettings, environment: Mapping[str, str])
         "FORETOPIC_KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{settings.kafka_port}",
         "FORETOPIC_GATEWAY_PORT": str(settings.gateway_port),
         "FORETOPIC_GATEWAY_ACCOUNTS": environment.get("FORETOPIC_GATEWAY_ACCOUNTS", "local"),
+        _KEY_FILE_VARIABLE: str(first_start_key_path(settings.home, environment)),
         "FORETOPIC_TRAINER_MLFLOW_TRACKING_URI": settings.mlflow_url,
         DIRECTORY_VARIABLE: str(files_directory(settings.home, environment)),
         "FORETOPIC_GATEWAY_FILES_DIRECTORY": str(files_directory(settings.home, environment)),
