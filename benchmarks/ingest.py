@@ -7,7 +7,8 @@ On a real Kafka of its own, with ingestor and gateway as processes beside it:
 - live: then so many rows a second are appended for a while, one row of each series a request, and it is measured when
   the log has acknowledged the last of them;
 - rebuild: a fresh process reads `observations` from the beginning and folds the view of each series, as a trainer or
-  a predictor does when it starts.
+  a predictor does when it starts;
+- floor: what kafka-python alone takes for a message of one live row, sent and read by a fresh process.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from rich.table import Table
 from benchmarks.machine import description
 from benchmarks.services import PeakMemory, Services, running_services
 from forecasting.panel import SeriesHistory
-from runtime.broker import Message, TopicPartition
+from runtime.broker import Message, OutgoingMessage, TopicPartition, TopicSpec
 from runtime.follower import Follower
 from runtime.incoming import Incoming
 from runtime.kafka_broker import KafkaBroker
@@ -49,6 +50,7 @@ LIVE_BEHIND_SECONDS = 2.0
 _START = datetime(2017, 1, 2, tzinfo=UTC)
 _SEED = 5
 _DEADLINE_SECONDS = 600.0
+_FLOOR_MESSAGES = 20_000
 #: So few questions to the broker while it works, so that asking costs nothing.
 _LOOK_SECONDS = 0.1
 
@@ -226,6 +228,36 @@ def rebuild(kafka: str) -> dict[str, float]:
     }
 
 
+def floor(kafka: str) -> dict[str, float]:
+    """Send and read messages as large as a live row, by kafka-python as we set it up, and nothing else."""
+    topic, count = "floor", _FLOOR_MESSAGES
+    broker = KafkaBroker(kafka, "foretopic-bench-floor")
+    broker.ensure_topics([TopicSpec(name=topic, partitions=OBSERVATIONS.partitions)])
+    producer = broker.producer()
+    body = live_body(1, 0)
+    headers = tuple((f"header-{number}", b"x" * 30) for number in range(7))
+    messages = [
+        OutgoingMessage(
+            topic=topic, key=b"key", value=body, headers=headers, partition=number % OBSERVATIONS.partitions
+        )
+        for number in range(count)
+    ]
+    started = time.process_time()
+    for message in messages:
+        producer.send(message)
+    producer.flush(_DEADLINE_SECONDS)
+    sent = time.process_time() - started
+    producer.close()
+    reader = broker.reader({TopicPartition(topic, number): 0 for number in range(OBSERVATIONS.partitions)})
+    started, found = time.process_time(), 0
+    while found < count:
+        found += len(reader.poll(1.0))
+    read = time.process_time() - started
+    reader.close()
+    broker.close()
+    return {"sent_microseconds": 1e6 * sent / count, "read_microseconds": 1e6 * read / count}
+
+
 def _read(kafka: str, topic: Topic, apply: Callable[[Incoming], None]) -> None:
     broker = KafkaBroker(kafka, "foretopic-bench-rebuild")
     follower = Follower(broker, topics=[topic], topic_prefix="", apply=apply, on_invalid=_refuse)
@@ -263,6 +295,7 @@ def measure(series: int, rows: int, live_seconds: float, keep: Path | None = Non
             found["live"] = live(services, series, rows, live_seconds)
             # Every row once, and as the events tell.
             again = in_fresh_process("rebuild", services.kafka)["rows"]
+            found["floor"] = in_fresh_process("floor", services.kafka)
             if again != series * rows + found["live"]["rows"]:
                 raise RuntimeError(f"{found['live']['rows']:,} live rows were sent, {again - series * rows:,} came")
             return found
@@ -298,6 +331,9 @@ def show(figures: dict[str, dict[str, float]], console: Console) -> None:
     table.add_row(f"{int(lived['rows']):,} live rows, one a series", told, f"{LIVE_ROWS_A_SECOND:,.0f} a second")
     table.add_row("their memory at most", _memory(lived), "")
     table.add_row("their processor time", _processors(lived), "")
+    alone = figures["floor"]
+    told = f"{alone['sent_microseconds']:.0f} µs sent, {alone['read_microseconds']:.0f} µs read, of processor time"
+    table.add_row("a message of one row by kafka-python alone", told, "")
     console.print(table)
 
 
@@ -319,11 +355,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--live-seconds", type=float, default=20.0, help="how long live rows are sent")
     parser.add_argument("--keep", type=Path, help="an empty directory for everything, logs too; left as it is")
-    parser.add_argument("--only", choices=("rebuild",), help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=("rebuild", "floor"), help=argparse.SUPPRESS)
     parser.add_argument("--kafka", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only is not None:
-        sys.stdout.write(json.dumps(rebuild(given.kafka)))
+        sys.stdout.write(json.dumps({"rebuild": rebuild, "floor": floor}[given.only](given.kafka)))
         return
     figures = measure(given.series, given.rows, given.live_seconds, given.keep)
     console = Console(width=120, highlight=False)
