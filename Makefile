@@ -6,7 +6,7 @@ PACKAGES := schemas forecasting runtime ingestor trainer predictor gateway foret
 LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
-.PHONY: help up down demo test test-unit check format bench bench-accuracy docs lock clean
+.PHONY: help up down demo test test-unit test-postgres check format bench bench-accuracy docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ demo: $(VENV)/.installed-stack ## Run the whole loop once in one process: load, 
 # What needs a broker, a browser, a database or patience runs one after the other: each takes what the machine has.
 HEAVY := kafka or e2e or chromium or postgres or slow
 
+# What leans on its database most; `make test-postgres` takes all of the gateway's tests.
+ON_POSTGRES := accounts audit batches dead_letters events limits projects tenancy webhooks
+ON_POSTGRES_PATHS := $(ON_POSTGRES:%=tests/unit/gateway/test_%.py)
+
 # The official AsyncAPI parser, where npm is: without it its test says why it skips.
 NODE_TOOLS := tests/node/node_modules/.package-lock.json
 $(NODE_TOOLS): tests/node/package-lock.json
@@ -41,9 +45,13 @@ $(NODE_TOOLS): tests/node/package-lock.json
 test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that needs no Docker engine
 	$(BIN)/pytest -n auto --dist loadfile
 	$(BIN)/pytest -m "$(HEAVY)"
+	$(BIN)/pytest -n auto --dist loadfile --database postgresql $(ON_POSTGRES_PATHS)
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database
 	$(BIN)/pytest
+
+test-postgres: $(VENV)/.installed-dev ## Run every test of the gateway on PostgreSQL
+	$(BIN)/pytest -n auto --dist loadfile --database postgresql tests/unit/gateway tests/unit/gateway_pages
 
 bench: $(VENV)/.installed-bench ## Measure a whole stack beside FastAPI with torch and with ONNX Runtime, how data come in, and the history
 	$(BIN)/python -m benchmarks
