@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 from pyarrow import parquet
+from sqlalchemy import QueuePool
 
 from gateway import history_queries
 from gateway.history import join
 from gateway.history_queries import FORECASTS, Filter, HistoryQueries, Place, tenants_of
 from gateway.rows import rows_of
+from gateway.store import Store, open_engine
 from schemas import topics
 from schemas.forecasts import default_model_name
 from tests import factories
@@ -353,3 +355,19 @@ def test_places_behind_a_whole_time_leave_out_its_rows(world: World, every: list
     page = HistoryQueries(world.store).page(FORECASTS, Filter(), after=place, limit=1)
 
     assert page.rows[0]["time_ms"] < place.time_ms
+
+
+def test_between_two_pieces_of_a_file_no_connection_is_held(world: World) -> None:
+    """Red when `HistoryQueries.every` keeps its connection: whoever goes away in the middle would keep it too."""
+    store = Store(open_engine(world.settings.url))
+    try:
+        pieces = HistoryQueries(store).every(FORECASTS, Filter(), rows_at_once=20)
+        assert len(next(pieces)) == 20
+        # A pool counts what is taken from it.
+        assert isinstance(store.engine.pool, QueuePool)
+        assert store.engine.pool.checkedout() == 0
+        assert isinstance(pieces, Generator)
+        pieces.close()
+        assert store.engine.pool.checkedout() == 0
+    finally:
+        store.engine.dispose()
