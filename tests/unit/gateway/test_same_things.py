@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.openapi_operations import OPERATIONS
@@ -136,11 +136,14 @@ _NUMBERS = iter(range(0, 1_000_000, 2))
 STEPS = st.lists(
     st.tuples(st.sampled_from(sorted(ACTIONS)), st.sampled_from([None, "k1", "k2"]), st.booleans()),
     min_size=1,
-    max_size=8,
+    max_size=4,
 )
+#: Each thing once, under one key: what no example that is drawn may come to.
+EVERYTHING: list[tuple[str, str | None, bool]] = [(name, "k1", False) for name in ACTIONS]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None)
+@example(steps=EVERYTHING)
 @given(steps=STEPS)
 def test_the_same_things_by_two_tenants_stay_apart(both: Tenants, steps: list[tuple[str, str | None, bool]]) -> None:
     """Red without `tenancy.own_id`, without `of_projects` in any list, or where an answer names the other's things."""
@@ -162,7 +165,7 @@ def test_the_same_things_by_two_tenants_stay_apart(both: Tenants, steps: list[tu
     require_apart(*sides)
     for side, other in (sides, sides[::-1]):
         for found in sorted(other.ids):
-            for kind in ("forecasts", "trainings", "ingests", "batches", "uploads", "projects", "quarantine"):
+            for kind in ("forecasts", "trainings", "ingests", "batches", "projects"):
                 answer = both.world.client.get(f"/api/v1/{kind}/{found}", headers=side.tenant.admin.headers)
                 assert answer.status_code == 404, (kind, found, answer.text)
 
