@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import text, update
 
 from gateway.access import Role
 from gateway.accounts.database import open_accounts
+from gateway.accounts.tables import USERS
 from gateway.store import open_engine
 from runtime.clock import SystemClock
 from tests.integration.gateway_process import postgres_server
 from tests.unit.gateway import test_accounts as on_sqlite
-from tests.unit.gateway.tenants import Tenants, tenants
+from tests.unit.gateway.tenants import Tenants, add_user, tenants
 from tests.unit.gateway.test_accounts_database import differences
+from tests.unit.gateway.world import wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -76,3 +80,27 @@ def test_an_address_is_taken_once(two: Tenants) -> None:
         two.world.client.post("/api/v1/users", headers=two.operator.headers, json=body).status_code for _ in range(2)
     ]
     assert statuses == [201, 409]
+
+
+def test_two_operators_cannot_remove_each_other_at_once(two: Tenants) -> None:
+    """Red without the first update in `users.change_one`: each would count the other one."""
+    other = add_user(two.world, "second@example.org", is_operator=True)
+    statuses: list[int] = []
+
+    def demote() -> None:
+        path = f"/api/v1/users/{two.operator.user_id}"
+        answer = two.world.app.test_client().patch(path, json={"is_operator": False}, headers=other.headers)
+        statuses.append(answer.status_code)
+
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    request = threading.Thread(target=demote)
+    with two.world.accounts.engine.begin() as connection:
+        # As the first operator would, who is half-way through.
+        is_other = USERS.c.user_id == other.user_id
+        connection.execute(update(USERS).where(is_other).values(is_operator=False))
+        request.start()
+        with two.world.accounts.read() as looking:
+            wait_until(lambda: statuses or looking.scalar(waiting), "the second operator")
+    request.join(20)
+
+    assert statuses == [409]

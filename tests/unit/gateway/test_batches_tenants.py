@@ -33,7 +33,7 @@ def by_own_model(request: ForecastRequested) -> Record:
     answer = issued(request)
     assert isinstance(answer, ForecastIssued)
     assert request.series_id is not None
-    model = msgspec.structs.replace(answer.model, name=default_model_name(request.series_id))
+    model = msgspec.structs.replace(answer.model, name=request.model or default_model_name(request.series_id))
     return msgspec.structs.replace(answer, model=model)
 
 
@@ -82,3 +82,19 @@ def test_two_organisations_may_have_the_same_key(both: Tenants) -> None:
     second = ask(both, both.pears.editor, own(both.pears), key="monday").get_json()
     assert first["counts"]["issued"] == second["counts"]["issued"] == 1
     assert first["batch_id"] != second["batch_id"]
+
+
+def test_a_model_that_the_reader_may_not_see_hides_what_it_made_of_their_series(both: Tenants) -> None:
+    """Red without `ProjectOf` in `_seen_by` in gateway.batches; operators may combine anything."""
+    series_id = own(both.apples)
+    entries = [{"series_id": series_id, "model": default_model_name(own(both.pears))}, {"series_id": series_id}]
+    body = {"horizon": 2, "forecasts": entries}
+    batch_id = both.world.client.post(URL, json=body, headers=both.operator.headers).get_json()["batch_id"]
+    both.world.settle()
+
+    told = both.world.client.get(f"/api/v1/batches/{batch_id}", headers=both.apples.viewer.headers).get_json()
+
+    assert [line["index"] for line in told["answers"]] == [1]
+    assert told["counts"]["requested"] == 1
+    everything = both.world.client.get(f"/api/v1/batches/{batch_id}", headers=both.operator.headers).get_json()
+    assert everything["counts"]["requested"] == 2

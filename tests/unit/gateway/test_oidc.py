@@ -67,6 +67,18 @@ def test_somebody_new_gets_an_account_and_comes_back_to_it(two: Tenants, provide
     assert browser.get("/api/v1/me").get_json()["user_id"] == me["user_id"]
 
 
+def test_an_address_that_went_to_another_person_is_not_theirs_here(two: Tenants, provider: OidcServer) -> None:
+    """Red without the look for an identity of the same provider in `Provider._new_user`."""
+    first = NEW | {"sub": "left", "email": "recycled@example.org"}
+    sign_in(two, provider, **first)
+
+    browser, answer = sign_in(two, provider, **first | {"sub": "came"})
+
+    assert answer.status_code == 403
+    assert "another person" in answer.text
+    assert browser.get("/api/v1/me").status_code == 401
+
+
 def test_an_invitation_waits_for_its_address(two: Tenants, provider: OidcServer) -> None:
     path = f"/api/v1/organisations/{two.apples.organisation_id}/invitations"
     two.world.client.post(path, headers=two.apples.admin.headers, json={"email": "invited@example.org"})
