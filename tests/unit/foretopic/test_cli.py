@@ -45,6 +45,8 @@ def test_all_commands_are_there():
         "audit",
         "admin",
         "dead-letters",
+        "history",
+        "rebuild",
         "version",
     }
 

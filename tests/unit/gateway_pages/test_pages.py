@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 
 from gateway import docs, pages
+from gateway.access import ANONYMOUS
 from gateway.assets import PackageFile
 from gateway.content_security import policy
 
@@ -21,6 +22,11 @@ def client() -> Iterator[FlaskClient]:
     app = Flask("gateway", static_folder=None)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(docs.blueprint)
+
+    @app.before_request
+    def nobody_has_signed_in() -> None:
+        g.principal = ANONYMOUS
+
     with app.test_client() as client:
         yield client
 
