@@ -216,7 +216,7 @@ def test_tokens_end_with_their_login_and_with_their_user(two: Tenants) -> None:
     with two.world.accounts.change() as connection:
         now = two.world.accounts.now_us()
         end_login(connection, caller.login_id, now)
-        connection.exec_driver_sql(f"UPDATE users SET is_disabled = 1 WHERE user_id = '{disabled.user_id}'")
+        connection.exec_driver_sql(f"UPDATE users SET is_disabled = true WHERE user_id = '{disabled.user_id}'")
         connection.exec_driver_sql(f"UPDATE logins SET expires_us = {now} WHERE login_id = '{gone.login_id}'")
         # A login of a browser is good in its cookie only.
         browser = start_login(connection, caller.user_id, "browser", now_us=now, expires_us=now + DAY * 1_000_000)

@@ -314,6 +314,7 @@ def test_a_gateway_that_still_reads_the_log_asks_to_come_again(tmp_path: Path) -
     assert_problem(world.client.get(f"{URL}/anything"), 503, "starting")
     assert world.client.get("/ready").status_code == 503
     assert world.client.get("/health").status_code == 200
+    world.close()
 
 
 def test_one_id_goes_from_the_caller_into_the_log_and_back(world: World, predictor: Responder) -> None:

@@ -273,4 +273,4 @@ def test_what_was_known_is_not_told_before_it_is_read(tmp_path: Path) -> None:
         line = {"freq": "1d", "calendar": "24/7", "unit": "", "source": "mock", "rows": 1}
         connection.execute(tables.SERIES.insert(), [line | {"series_id": SERIES, "first_time": 0, "last_time": 0}])
     assert_problem(unstarted.client.get(f"{URL}?known_at_offset=0"), 503, "starting")
-    unstarted.store.engine.dispose()
+    unstarted.close()

@@ -70,9 +70,9 @@ def database(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[Store]:
-    store = World(tmp_path, database_url=new_database()).store
-    yield store
-    store.engine.dispose()
+    world = World(tmp_path, database_url=new_database())
+    yield world.store
+    world.close()
 
 
 def test_a_database_made_again_has_the_same_rows(tmp_path: Path, new_database: Callable[[], str]) -> None:
@@ -310,7 +310,9 @@ def test_a_restart_goes_on_where_the_store_is(tmp_path: Path, new_database: Call
     url = new_database()
     with running(tmp_path, database_url=url) as world:
         fill(world)
-        before = world.store.positions()
+    # It has stopped: what it wrote to its last moment.
+    before = world.store.positions()
+    world.close()
     with running(tmp_path, broker=world.broker, database_url=url) as again:
         wait_until(lambda: again.service.projection.is_caught_up)
         assert again.store.positions() == before
@@ -332,5 +334,7 @@ def test_a_bug_in_the_projection_ends_the_process_and_is_told(tmp_path: Path, mo
 
     answer = world.client.get("/health")
     assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
-    assert "division by zero" in answer.json["reason"]
+    # Anybody may ask: what went wrong is for the log.
+    assert answer.json["reason"] == "the projection ended; the log says why"
     world.service.stop()
+    world.close()

@@ -76,8 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], s
     # Not started: the log that these rows stand for is not in its broker.
     write(made.store, log_of_forecasts())
     yield made
-    made.store.engine.dispose()
-    made.accounts.engine.dispose()
+    made.close()
 
 
 @pytest.fixture(scope="module")

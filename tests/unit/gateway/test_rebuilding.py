@@ -98,5 +98,4 @@ def test_a_log_that_cannot_be_projected_ends_it(
 
     with pytest.raises(RebuildFailed, match="division by zero"):
         made_anew(world, empty_url)
-    world.store.engine.dispose()
-    world.accounts.engine.dispose()
+    world.close()

@@ -217,15 +217,18 @@ class World:
             database.write_bytes(_empty_database())
         return Store(open_engine(f"sqlite:///{database}"))
 
+    def close(self) -> None:
+        """Give back the connections to its databases."""
+        self.store.engine.dispose()
+        self.accounts.engine.dispose()
+
     def publish(self, topic: Topic, record: Record, partition: int | None = None) -> tuple[int, int]:
         return publish(self.broker, topic, record, partition)
 
     def settle(self) -> None:
         """Wait until the store has everything that stands in the log."""
         places = [
-            TopicPartition(topic.name, number)
-            for topic in TOPIC_BY_NAME.values()
-            for number in range(topic.partitions)
+            TopicPartition(topic.name, number) for topic in TOPIC_BY_NAME.values() for number in range(topic.partitions)
         ]
         projection = self.service.projection
         wait_until(
@@ -247,8 +250,7 @@ def running(folder: Path, *, broker: MemoryBroker | None = None, **settings: Any
         yield world
     finally:
         world.service.stop()
-        world.store.engine.dispose()
-        world.accounts.engine.dispose()
+        world.close()
 
 
 def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
