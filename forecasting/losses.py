@@ -74,7 +74,11 @@ def continuous_ranked_probability_score(y: FloatArray, quantiles: dict[float, Fl
         quantiles: Probability -> forecast; evenly spaced and symmetric about 0.5, so that their mean stands for the
             integral. Without the tails it is too high for a calibrated forecast, by 4 % with 0.05 to 0.95.
     """
-    return float(2 * np.mean([pinball(y, values, probability) for probability, values in quantiles.items()]))
+    # All at once: a backtest of many series asks for every step of each of them.
+    errors = y - np.stack(list(quantiles.values()))
+    probabilities = np.array(list(quantiles)).reshape(-1, *[1] * y.ndim)
+    losses = np.maximum(probabilities * errors, (probabilities - 1) * errors)
+    return float(2 * np.mean(losses.reshape(len(losses), -1).mean(axis=1)))
 
 
 def interval_score(y: FloatArray, lower: FloatArray, upper: FloatArray, level: float) -> float:
