@@ -18,11 +18,11 @@ def rotate(path: Path, *, largest_bytes: int = _LARGEST_BYTES) -> None:
     """Move what a log file holds to ``NAME.1`` once it is large.
 
     Copied and cut, not renamed: its writers have it open for appending and go on at its new end. Lines written between
-    the two steps are lost.
+    the two steps are lost. Who may not read the file may not read the copy.
     """
     if not path.exists() or path.stat().st_size < largest_bytes:
         return
-    shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    shutil.copy(path, path.with_name(f"{path.name}.1"))
     os.truncate(path, 0)
 
 

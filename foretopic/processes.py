@@ -30,7 +30,9 @@ def start_child(
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command]
-    with log_path.open("ab") as log:
+    # For our eyes alone: the first start of a gateway with accounts shows a one-time password.
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "ab") as log:
         return subprocess.Popen(  # noqa: S603  # the command is ours
             leash,
             stdin=subprocess.DEVNULL,

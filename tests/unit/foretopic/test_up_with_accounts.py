@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any, Self
@@ -11,6 +12,8 @@ from rich.console import Console
 
 from foretopic import cli
 from foretopic.errors import GatewayError
+from foretopic.log_files import rotate
+from foretopic.processes import start_child
 from foretopic.reporter import Reporter
 from foretopic.services import first_start_key_path, service_environment
 from foretopic.stack_settings import StackSettings
@@ -99,3 +102,14 @@ def test_log_with_the_one_time_password_is_named_while_it_has_it(tmp_path):
     cli._say_who_may_sign_in(settings, Reporter(Console(file=output, width=200)))
     assert f"one-time password stands in {log}" in output.getvalue()
     assert "once\n" not in output.getvalue()
+
+
+def test_log_with_the_one_time_password_is_for_its_owner_alone_and_so_is_what_is_kept_of_it(tmp_path):
+    log = tmp_path / "logs" / "gateway.log"
+    child = start_child([sys.executable, "-c", "print('password once')"], log_path=log)
+    assert child.wait(30) == 0
+    rotate(log, largest_bytes=1)
+    kept = log.with_name("gateway.log.1")
+    assert kept.read_text() == "password once\n"
+    # Red with `path.open("ab")` in `start_child`, and with `shutil.copyfile` in `rotate`.
+    assert [path.stat().st_mode & 0o777 for path in (log, kept)] == [0o600, 0o600]
