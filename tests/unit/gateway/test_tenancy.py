@@ -157,6 +157,23 @@ def test_who_asked_for_a_public_series_is_known_to_its_organisation(both: Tenant
     assert send(both, pears.admin, "GET", "/api/v1/forecasts/by-content").status_code == 200
 
 
+def test_each_is_given_their_own_record_of_a_public_forecast(both: Tenants) -> None:
+    """Red without the order in `Queries.forecast`: the one who asked later would be given the request of the other."""
+    askers = (both.apples.editor, both.pears.editor)
+    body = {"series_id": PUBLIC, "horizon": 1}
+    asked = [send(both, one, "POST", "/api/v1/forecasts", body).get_json()["request_id"] for one in askers]
+    for request_id in asked:
+        answer = factories.forecast_issued(
+            request_id, series_id=PUBLIC, forecast_id="of-both", model=_used(PUBLIC_MODEL)
+        )
+        both.world.publish(topics.FORECASTS, answer)
+    both.world.settle()
+
+    given = [send(both, one, "GET", "/api/v1/forecasts/of-both").get_json()["request_id"] for one in askers]
+
+    assert given == asked
+
+
 def test_an_answer_whose_request_nobody_knows_yet_is_shown_to_operators_alone(both: Tenants) -> None:
     """Red when `Reader.may_read` lets an open request pass whose asker is not known."""
     open_requests, path = both.world.service.open_requests, "/api/v1/forecasts/of-another-gateway"
