@@ -91,7 +91,8 @@ def ask(broker: MemoryBroker, ingest_id: str = "ingest-1", partition: int | None
 def work(worker: JobWorker, broker: MemoryBroker) -> None:
     """Work until nothing is waiting."""
     partitions = [TopicPartition("ingest-requests", number) for number in range(12)]
-    for _ in range(50):
+    # A turn waits 0.2 s for a child process, which on a busy machine takes a while.
+    for _ in range(150):
         for _ in worker.steps():
             pass
         if broker.committed("ingestor", partitions) == {
