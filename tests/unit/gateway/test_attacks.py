@@ -197,3 +197,16 @@ def test_an_unreachable_database_is_called_by_its_name(two: Tenants, monkeypatch
     assert "database" in document["detail"]
     assert "db.internal" not in answer.text
     assert answer.headers["Retry-After"]
+
+
+def test_rows_are_brought_into_projects_of_ones_own_alone(two: Tenants) -> None:
+    """Red without `require_project` in `gateway.routes.observations`."""
+
+    def bring(project: str, headers: dict[str, str]) -> Any:
+        series = {"series_id": f"{project}/sales@1d", "time": ["2025-01-01T00:00:00Z"], "columns": {"close": [1.5]}}
+        return two.world.client.post("/api/v1/observations", json={"series": [series]}, headers=headers)
+
+    assert_problem(bring(two.pears.project_id, two.apples.admin.headers), 404, "unknown-project")
+    assert_problem(bring("market", two.apples.admin.headers), 403, "forbidden")
+    assert_problem(bring(two.apples.project_id, two.apples.viewer.headers), 403, "forbidden")
+    assert bring(two.apples.project_id, two.apples.editor.headers).status_code < 300
