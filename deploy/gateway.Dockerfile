@@ -7,6 +7,8 @@ RUN python -m venv /opt/tools \
     && python -m venv --without-pip /opt/foretopic \
     && /opt/tools/bin/uv pip install --no-cache --compile-bytecode --python /opt/foretopic/bin/python --require-hashes -r requirements/gateway.txt
 COPY pyproject.toml README.md LICENSE ./
+# For `python -m foretopic.cli_admin`.
+COPY foretopic foretopic
 COPY gateway gateway
 COPY runtime runtime
 COPY schemas schemas

@@ -284,3 +284,7 @@ def _password(email: str) -> str:
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     require_good(password, email)
     return password
+
+
+if __name__ == "__main__":
+    admin()

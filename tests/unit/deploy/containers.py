@@ -31,7 +31,10 @@ OWN_PACKAGES = {"forecasting", "foretopic", "gateway", "ingestor", "predictor", 
 #: Image -> its own packages, and the modules that run in it.
 IMAGES: dict[str, tuple[set[str], tuple[str, ...]]] = {
     "client": ({"foretopic", "runtime", "schemas"}, ("foretopic.first_start",)),
-    "gateway": ({"gateway", "runtime", "schemas"}, ("gateway", "runtime.create_topics", "runtime.kafka_broker")),
+    "gateway": (
+        {"foretopic", "gateway", "runtime", "schemas"},
+        ("gateway", "runtime.create_topics", "runtime.kafka_broker", "foretopic.cli_admin"),
+    ),
     "ingestor": ({"forecasting", "ingestor", "runtime", "schemas"}, ("ingestor",)),
     "mlflow": (set(), ()),
     "predictor": ({"forecasting", "predictor", "runtime", "schemas"}, ("predictor",)),
