@@ -90,8 +90,8 @@ UPLOADS = (
         tag="uploads",
         summary="Upload a CSV or Parquet file, and see what it holds",
         description=(
-            "The file is the one of a form, or the body itself with `filename` in the query; CSV may be packed with "
-            "gzip. The answer shows what each column seems to be; nothing is loaded before `loadUpload`, or `load=true`."
+            "The file is the one of a form, or the body itself with `filename` in the query; CSV may be packed by "
+            "gzip. The answer says what each column seems to be; nothing is loaded before `loadUpload`, or `load=true`."
         ),
         parameters=("filename", "load", "of_project"),
         takes_file=True,

@@ -192,7 +192,7 @@ def test_requests_as_of_a_time_end_before_what_was_received_later(world: World, 
         ("2024-01-01T00:00:00", "invalid-body"),
         ("yesterday", "invalid-body"),
         (text(LOADED - timedelta(microseconds=1)), "no-observations"),
-        ("0001-01-01T00:00:00+14:00", "no-observations"),
+        ("0001-01-01T00:00:00+14:00", "invalid-body"),
     ],
 )
 def test_a_time_at_which_nothing_was_known_is_refused(world: World, url: str, known_at: str, code: str) -> None:
