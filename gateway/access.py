@@ -6,7 +6,7 @@ A project that somebody may not see does not exist for them: the answer is that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -52,6 +52,10 @@ PUBLIC_PROJECTS = frozenset({"market"})
 _PUBLIC = frozenset({Permission.READ, Permission.FORECAST})
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who sends a request.
@@ -64,6 +68,7 @@ class Principal:
         scopes: A key may do at most this; ``None``: no further limit.
         project_ids: A key may touch only these private projects; ``None``: no further limit.
         user_id: The person, also behind a key; empty for nobody.
+        is_current: Asks anew whether the credentials are good and give the same rights: answers that go on ask it.
         requests_a_minute: A key may send at most so many; ``None``: as many as the settings say.
     """
 
@@ -74,6 +79,7 @@ class Principal:
     scopes: frozenset[Permission] | None = None
     project_ids: frozenset[str] | None = None
     user_id: str = ""
+    is_current: Callable[[], bool] = field(default=_always, compare=False, repr=False)
     requests_a_minute: int | None = None
 
     @property

@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextvars import Context, copy_context
 
+import structlog
 from flask import Response, request
 
 from gateway.access import Principal
+from gateway.guard import principal
 from gateway.problems import Problem
+from gateway.store import StoreUnavailable
 
+_LOG = structlog.get_logger("gateway")
 MEDIA_TYPE = "text/event-stream"
 #: Proxies and browsers give up on a silent stream.
 HEARTBEAT_SECONDS = 15.0
@@ -64,6 +68,7 @@ class Streams:
 def stream(chunks: Iterator[bytes], on_close: Callable[[], None]) -> Response:
     """Return an answer that sends ``chunks`` as they come; ``on_close`` is called however it ends.
 
+    It ends when the caller has signed out, or may do something else than at the start: the next one is looked at anew.
     ``chunks`` runs outside of the request: what it needs of that, it must have.
     """
     connection = request.environ.get("gunicorn.socket")
@@ -73,15 +78,19 @@ def stream(chunks: Iterator[bytes], on_close: Callable[[], None]) -> Response:
     # `X-Accel-Buffering`: no proxy may hold events back.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     # What it logs is still about this request.
-    response = Response(_within(copy_context(), chunks), 200, headers, content_type=MEDIA_TYPE)
+    sent = _within(copy_context(), chunks, principal().is_current)
+    response = Response(sent, 200, headers, content_type=MEDIA_TYPE)
     response.call_on_close(on_close)
     return response
 
 
-def _within(context: Context, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _within(context: Context, chunks: Iterator[bytes], may_go_on: Callable[[], bool]) -> Iterator[bytes]:
     try:
-        while (chunk := context.run(next, chunks, None)) is not None:
+        while (chunk := context.run(next, chunks, None)) is not None and may_go_on():
             yield chunk
+    except StoreUnavailable as error:
+        # Whether the caller may go on is not known now; they come again.
+        context.run(_LOG.warning, "stream-ended", reason=str(error))
     finally:
         if isinstance(chunks, Generator):
             context.run(chunks.close)

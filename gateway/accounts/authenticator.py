@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -65,28 +66,34 @@ class AccountAuthenticator:
         person = self._signed_in(claimed.login_id, "token")
         if person is None or person.user_id != claimed.user_id:
             raise unauthenticated(_NOT_GOOD)
-        return _principal(person, request)
+        return self._principal(person, claimed.login_id, "token", request)
 
     def _of_key(self, secret: str) -> Principal:
-        known = self._people.key(keys.hash_of(secret))
-        if known is None or (known.expires_us is not None and known.expires_us <= self._database.now_us()):
-            raise unauthenticated(_NOT_GOOD)
-        creator = self._people.person(known.created_by)
-        principal = None if creator is None else known.principal(creator)
+        key_hash = keys.hash_of(secret)
+        principal = self._behind_key(key_hash)
         if principal is None:
             raise unauthenticated(_NOT_GOOD)
+        key_id = principal.name.removeprefix("key/")
         try:
-            self._last_uses.note(known.key_id)
+            self._last_uses.note(key_id)
         except StoreUnavailable as error:
             # The key is good whether or not its use can be noted now.
-            _LOG.warning("last-use-not-noted", key_id=known.key_id, reason=str(error))
-        return principal
+            _LOG.warning("last-use-not-noted", key_id=key_id, reason=str(error))
+        return replace(principal, is_current=lambda: self._behind_key(key_hash) == principal)
+
+    def _behind_key(self, key_hash: bytes) -> Principal | None:
+        known = self._people.key(key_hash)
+        if known is None or (known.expires_us is not None and known.expires_us <= self._database.now_us()):
+            return None
+        creator = self._people.person(known.created_by)
+        return None if creator is None else known.principal(creator)
 
     def _of_cookie(self, request: Request) -> Principal:
         # Only who has one pays for looking into it.
         if not request.cookies or LOGIN not in session:
             return ANONYMOUS
-        person = self._signed_in(str(session[LOGIN]), "browser")
+        login_id = str(session[LOGIN])
+        person = self._signed_in(login_id, "browser")
         if person is None:
             return ANONYMOUS
         # Other sites can make a browser send this cookie, so it proves nothing on its own.
@@ -94,7 +101,25 @@ class AccountAuthenticator:
             self._same_site.require(request)
             require_csrf_token(request)
         g.is_by_cookie = True
-        return _principal(person, request)
+        return self._principal(person, login_id, "browser", request)
+
+    def _principal(self, person: Person, login_id: str, kind: str, request: Request) -> Principal:
+        if person.must_change_password and request.endpoint not in _BEFORE_PASSWORD:
+            raise Problem(
+                403,
+                "password-change-required",
+                "the password was given for one sign-in; choose another with POST /api/v1/auth/password, or at /login",
+                errors=[
+                    FieldFault(field="Authorization", expected="a password of your own", found="a one-time password")
+                ],
+            )
+        principal = person.principal
+
+        def is_current() -> bool:
+            now = self._signed_in(login_id, kind)
+            return now is not None and now.principal == principal
+
+        return replace(principal, is_current=is_current)
 
     def _signed_in(self, login_id: str, kind: str) -> Person | None:
         login = self._people.login(login_id)
@@ -130,17 +155,6 @@ def authenticator_of(service: GatewayService) -> Authenticator:
     # Nobody signs in here, so the pages that may read may also write.
     origins = [settings.public_url, *settings.cross_origins]
     return LocalAuthenticator(accounts, SameSite(hosts=settings.allowed_hosts, origins=origins))
-
-
-def _principal(person: Person, request: Request) -> Principal:
-    if person.must_change_password and request.endpoint not in _BEFORE_PASSWORD:
-        raise Problem(
-            403,
-            "password-change-required",
-            "the password was given for one sign-in; choose another with POST /api/v1/auth/password, or at /login",
-            errors=[FieldFault(field="Authorization", expected="a password of your own", found="a one-time password")],
-        )
-    return person.principal
 
 
 def login_of(request: Request, tokens: Tokens) -> str | None:

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.access import Role
+from gateway.accounts.logins import start_login
 from gateway.told import Asker, NotRead, Wish
 from schemas.forecasts import ForecastIssued
 from schemas.topics import FORECAST_REQUESTS, FORECASTS
 from tests import factories
-from tests.unit.gateway.tenants import Caller, Tenant, Tenants, tenants
+from tests.unit.gateway.tenants import Caller, Tenant, Tenants, add_api_key, tenants
 from tests.unit.gateway.test_events import Reader
 from tests.unit.gateway.world import partition_of
 
@@ -93,6 +95,34 @@ def test_a_foreign_series_project_or_model_is_answered_as_one_that_does_not_exis
         details = [answer.get_json()["detail"] for answer in answers]
         assert details[0].replace(foreign, missing) == details[1]
     assert both.world.client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize("by", ["token", "key"])
+def test_a_stream_ends_with_the_credentials_that_began_it(both: Tenants, by: str) -> None:
+    """Red without `may_go_on` in `gateway.streams._within`, or without `is_current` of these credentials."""
+    tenant = both.apples
+    if by == "token":
+        caller = sign_in_again(both, tenant.editor)
+        ended = ("POST", "/api/v1/auth/logout", caller)
+    else:
+        key_id, secret = add_api_key(both.world, tenant.organisation_id, tenant.admin, Role.VIEWER)
+        caller = {"Authorization": f"Bearer {secret}"}
+        ended = ("DELETE", f"/api/v1/keys/{key_id}", tenant.admin.headers)
+    with closing(Reader(both.world, f"series_id={own(tenant)}", **caller)) as stream:
+        tell(both, f"before-{by}", own(tenant))
+        assert stream.ids(1) == [f"before-{by}"]
+        method, path, headers = ended
+        assert both.world.client.open(path, method=method, headers=headers).status_code < 300
+        tell(both, f"after-{by}", own(tenant))
+        with pytest.raises(StopIteration):
+            stream.ids(1)
+
+
+def sign_in_again(both: Tenants, caller: Caller) -> dict[str, str]:
+    now = both.world.accounts.now_us()
+    with both.world.accounts.change() as connection:
+        login_id = start_login(connection, caller.user_id, "token", now_us=now, expires_us=now + 3_600_000_000)
+    return {"Authorization": f"Bearer {both.world.service.tokens.issue(caller.user_id, login_id)}"}
 
 
 def test_nobody_is_told_of_a_public_series_before_it_is_known_who_asked() -> None:
