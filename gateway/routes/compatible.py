@@ -15,7 +15,7 @@ from flask import Blueprint, Response, request
 from msgspec import Meta
 
 from gateway import parameters, tenancy
-from gateway.access import Permission
+from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import Body, ForecastBody, read_body
 from gateway.deprecation import Deprecation
@@ -101,11 +101,14 @@ def _predict(service: GatewayService, desk: ForecastDesk) -> Response:
     service.require_caught_up()
     body = read_body(_BODY)
     name = service.settings.last_60_days_model
+    options = " ".join(f"--column {column}" for column in COLUMNS)
+    advice = f"`foretopic train market/AAPL@1d --model {name} --window-size {ROWS} --horizon 1 {options}` trains it"
+    missing = not_found("model", name, advice)
+    # First: whether it stands, and what it reads, is for those who may ask it.
+    tenancy.require(service, Permission.FORECAST, project_of(name), missing)
     release = _champion(service, name)
     if release is None:
-        options = " ".join(f"--column {column}" for column in COLUMNS)
-        advice = f"`foretopic train market/AAPL@1d --model {name} --window-size {ROWS} --horizon 1 {options}` trains it"
-        raise not_found("model", name, advice)
+        raise missing
     if release.window_size != ROWS or not set(release.columns) <= set(COLUMNS):
         raise Problem(
             409,

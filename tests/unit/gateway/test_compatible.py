@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +155,15 @@ def test_doors_are_shut_to_who_has_not_signed_in(tmp_path_factory: pytest.TempPa
             own = client.get(path, headers=both.apples.viewer.headers).get_json()["models"]
             assert [one["name"] for one in own] == [model]
             assert client.get(path, headers=both.pears.admin.headers).get_json()["models"] == []
+
+
+def test_a_door_to_a_private_model_does_not_tell_others_that_it_stands(tmp_path: Path) -> None:
+    """Red without `tenancy.require` before the model is looked at: 409 would tell it from one that is missing."""
+    with tenants(tmp_path, last_60_days_model="shops-abcdef/last") as both:
+        caller = both.pears.editor.headers
+        missing = both.world.client.post("/predict", json={"last_60_days": ROWS}, headers=caller)
+        deployed(both.world, "shops-abcdef/last", window_size=30)
+        both.world.settle()
+        there = both.world.client.post("/predict", json={"last_60_days": ROWS}, headers=caller)
+    assert (missing.status_code, there.status_code) == (404, 404)
+    assert missing.get_json()["detail"] == there.get_json()["detail"]
