@@ -243,7 +243,7 @@ def test_a_body_of_50_megabytes_is_refused_before_it_is_sent(shared_gateway: Gat
 
 
 def test_an_endless_chunked_body_is_refused_at_the_limit(shared_gateway: GatewayProcess) -> None:
-    head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"POST {URL} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
 
     answer = raw(shared_gateway.port, head, (chunk,) * 17)
