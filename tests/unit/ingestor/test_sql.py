@@ -189,7 +189,8 @@ def test_a_connection_that_is_cut_is_no_fault_of_the_query(postgres_url, queries
     thread.start()
     with psycopg.connect(postgres_url, autocommit=True) as other:
         deadline = time.monotonic() + 10
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        # It sleeps when the first rows are fetched from its cursor.
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^FETCH' AND pid <> pg_backend_pid()"
         while not other.execute(cut).fetchall():
             assert time.monotonic() < deadline
     thread.join(10)
