@@ -30,7 +30,7 @@ down: $(VENV)/.installed-stack ## Stop a stack that runs in the background
 demo: $(VENV)/.installed-stack ## Run the whole loop once in one process: load, train, ask, forecast
 	$(BIN)/python examples/memory_loop.py
 
-# What needs a broker, a browser, a database or patience runs one after the other: each takes what the machine has.
+# What needs a broker, a browser, a database or patience mostly waits: two at a time, however many cores there are.
 HEAVY := kafka or e2e or chromium or postgres or slow
 
 # What leans on its database most; `make test-postgres` takes all of the gateway's tests.
@@ -44,7 +44,7 @@ $(NODE_TOOLS): tests/node/package-lock.json
 
 test: $(VENV)/.installed-dev $(NODE_TOOLS) ## Install and run every test that needs no Docker engine
 	$(BIN)/pytest -n auto --dist loadfile
-	$(BIN)/pytest -m "$(HEAVY)"
+	$(BIN)/pytest -n 2 --dist loadfile -m "$(HEAVY)"
 	$(BIN)/pytest -n auto --dist loadfile --database postgresql $(ON_POSTGRES_PATHS)
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests that need no broker, browser or database

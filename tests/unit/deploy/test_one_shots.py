@@ -60,6 +60,7 @@ def test_first_start_shows_the_forecast_of_a_gateway_elsewhere(
         page_world.publish_market(world)
         monkeypatch.setenv("FORETOPIC_URL", url)
         assert first_start.main() == 0
+        world.settle()
         asked = world.client.get(f"/api/v1/series/{page_world.SERIES}/forecasts/latest").json
     shown = capsys.readouterr().out
     assert f"{asked['steps'][0]['median']:,.2f}" in shown or f"{asked['steps'][0]['median']:.2f}" in shown
