@@ -190,7 +190,9 @@ def test_a_connection_that_is_cut_is_no_fault_of_the_query(postgres_url, queries
     with psycopg.connect(postgres_url, autocommit=True) as other:
         deadline = time.monotonic() + 10
         # It sleeps when the first rows are fetched from its cursor.
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^FETCH' AND pid <> pg_backend_pid()"
+        cut = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^FETCH' AND pid <> pg_backend_pid()"
+        )
         while not other.execute(cut).fetchall():
             assert time.monotonic() < deadline
     thread.join(10)
