@@ -21,7 +21,6 @@ from forecasting.models.statistical_recipe import StatisticalRecipe
 from schemas.identity import canonical_bytes
 
 VERSION_DIGITS = 16
-MAX_CALIBRATION_FOLDS = 1_000
 #: The name under which features of the rows read their times, UTC seconds since 1970; no column has it.
 TIME_COLUMN = "time"
 

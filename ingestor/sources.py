@@ -12,8 +12,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-#: Column names that all sources share; a source may give others besides.
-BAR_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividends", "splits")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 _DAY_SECONDS = 86_400
 
