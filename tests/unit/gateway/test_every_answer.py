@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 import structlog
-from flask import Response
+from flask import Response, g
 from pydantic import ValidationError
 
+from gateway.access import LOCAL
 from gateway.cross_origin import EXPOSED
 from gateway.deprecation import Deprecation
 from gateway.openapi import document
@@ -220,6 +221,7 @@ def test_lines_of_a_stream_have_the_id_of_its_request(people: Tenants) -> None:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         with people.world.app.test_request_context("/"):
             structlog.contextvars.bind_contextvars(x_request_id="second")
+            g.principal = LOCAL
             response = stream(chunks(), lambda: None)
             structlog.contextvars.clear_contextvars()
         assert list(response.response) == [b"one"]
