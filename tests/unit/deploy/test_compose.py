@@ -138,8 +138,10 @@ def test_every_setting_of_a_service_reaches_its_container(name: str) -> None:
     assert image is not None
     settled = SETTLED | set(Dockerfile.read(image).environment)
     # Goes red without `*gateway-settings`: an OpenID provider in `.env` would reach nobody.
-    missing = {variable_of(settings, field) for field in settings.model_fields} - settled - set(
-        services()[name]["environment"]
+    missing = (
+        {variable_of(settings, field) for field in settings.model_fields}
+        - settled
+        - set(services()[name]["environment"])
     )
     assert missing == set(), f"name them in x-{name}-settings of docker-compose.yml"
 
