@@ -11,14 +11,14 @@ from flask import request
 
 from gateway import parameters
 from gateway.accounts.project_rows import ProjectFile
-from gateway.accounts.projects import LOCAL_ORGANISATION, new_project_id
+from gateway.accounts.projects import new_project_id
 from gateway.bodies import field_faults, invalid
 from gateway.guard import principal
 from gateway.headers import new_id
-from gateway.routes.uploads import LoadBody, changes_of, document, load_upload, name_of
+from gateway.routes.uploads import LoadBody, ask_for_ingests, document, wish_of
 from gateway.service import GatewayService
 from gateway.uploads.receiving import Receiver
-from gateway.uploads.shelf import Owner, Upload
+from gateway.uploads.shelf import NOBODY, Load, Owner, Upload, Wish
 
 _LISTS = ("columns", "known_future")
 _OF_PROJECT = ("name", "description", "organisation_id")
@@ -43,33 +43,29 @@ def create_from_file(service: GatewayService, organisation_of: Callable[[str], s
     service.require_caught_up()
     organisation_of(request.args.get("organisation_id", ""))
     receiver = Receiver()
-    upload = service.shelf.add(new_id(), receiver)
-    try:
+    form: dict[str, str] = {}
+
+    def wish_for(filename: str) -> Wish:
         given = _given(receiver.fields)
-        organisation_id = organisation_of(_one(given, "organisation_id"))
-        name = _one(given, "name") or PurePosixPath(upload.filename).name.split(".")[0] or "project"
-        description = _one(given, "description")
-        _require_short(name, description)
-        project_id = new_project_id(name)
-        body = _load_body(project_id, given)
-        owner = Owner(organisation_id=organisation_id or LOCAL_ORGANISATION, project=project_id)
-        service.shelf.give(upload, owner)
-        loaded = service.shelf.load(
-            upload.upload_id, changes_of(body), project=project_id, name=name_of(body, upload), force=body.force
-        )
+        form["organisation_id"] = organisation_of(_one(given, "organisation_id"))
+        form["name"] = _one(given, "name") or PurePosixPath(filename).name.split(".")[0] or "project"
+        form["description"] = _one(given, "description")
+        _require_short(form["name"], form["description"])
+        project_id = new_project_id(form["name"])
+        return wish_of(_load_body(given), project_id, filename)
+
+    upload = service.shelf.add(new_id(), receiver, NOBODY, wish_for)
+    try:
+        load = upload.require_load()
         service.projects.create(
-            organisation_id=organisation_id,
-            name=name,
-            description=description,
-            created_by=principal().user_id,
-            project_id=project_id,
-            mapping=_mapping(loaded),
+            **form, created_by=principal().user_id, project_id=load.project, mapping=_mapping(upload, load)
         )
-        loaded = service.shelf.give(loaded, Owner(organisation_id=organisation_id, project=project_id))
+        upload = service.shelf.give(upload, Owner(organisation_id=form["organisation_id"], project=load.project))
     except BaseException:
         service.shelf.remove(upload.upload_id)
         raise
-    return project_id, document(service, load_upload(service, loaded, body))
+    ask_for_ingests(service, upload)
+    return load.project, document(service, upload)
 
 
 def _given(fields: Mapping[str, list[str]]) -> dict[str, list[str]]:
@@ -89,10 +85,9 @@ def _require_short(name: str, description: str) -> None:
             raise parameters.invalid(field, f"at most {most} characters", f"{text[:50]}… ({len(text)} characters)")
 
 
-def _load_body(project_id: str, given: Mapping[str, list[str]]) -> LoadBody:
+def _load_body(given: Mapping[str, list[str]]) -> LoadBody:
     """Return how the file is loaded: what is not given is as guessed; an empty series means that it holds one."""
-    raw: dict[str, Any] = {"project": project_id}
-    raw |= {name: _one(given, name) for name in ("time", "target", "freq", "calendar") if name in given}
+    raw: dict[str, Any] = {name: _one(given, name) for name in ("time", "target", "freq", "calendar") if name in given}
     raw |= {name: [part for value in given[name] for part in _parts(value)] for name in _LISTS if name in given}
     if "series" in given:
         raw["series"] = _one(given, "series") or None
@@ -111,14 +106,12 @@ def _parts(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _mapping(loaded: Upload) -> bytes:
-    if loaded.load is None:
-        raise TypeError("a load was expected")
+def _mapping(upload: Upload, load: Load) -> bytes:
     return msgspec.json.encode(
         ProjectFile(
-            upload_id=loaded.upload_id,
-            filename=loaded.filename,
-            mapping=loaded.load.mapping,
-            columns=tuple(column.name for column in loaded.inspection.columns),
+            upload_id=upload.upload_id,
+            filename=upload.filename,
+            mapping=load.mapping,
+            columns=tuple(column.name for column in upload.inspection.columns),
         )
     )

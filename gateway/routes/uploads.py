@@ -22,7 +22,7 @@ from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
 from gateway.uploads.receiving import Receiver
-from gateway.uploads.shelf import Load, Owner, Upload
+from gateway.uploads.shelf import Load, Owner, Upload, Wish
 from gateway.uploads.tidying import Tidying
 from schemas.identity import content_id
 from schemas.ingests import IngestEvent, IngestRequested
@@ -83,9 +83,14 @@ def blueprint(service: GatewayService) -> Blueprint:
         is_loaded_too = parameters.choice("load", ("false", "true")) == "true"
         if is_loaded_too:
             service.require_caught_up()
-        upload = shelf.add(new_id(), Receiver(), owner)
+        upload = shelf.add(
+            new_id(),
+            Receiver(),
+            owner,
+            (lambda filename: wish_of(LoadBody(), owner.project, filename)) if is_loaded_too else None,
+        )
         if is_loaded_too:
-            upload = load_upload(service, upload, LoadBody())
+            ask_for_ingests(service, upload)
         location = url_for("uploads.get", upload_id=upload.upload_id)
         return json_of(document(service, upload), 201, {"Location": location})
 
@@ -100,7 +105,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     def load(upload_id: str) -> Response:
         parameters.require_known(())
         service.require_caught_up()
-        upload = load_upload(service, tenancy.own_upload(service, upload_id), read_body(_BODY))
+        upload = _load(service, tenancy.own_upload(service, upload_id), read_body(_BODY))
         return json_of(document(service, upload), 202, {"Location": url_for("uploads.get", upload_id=upload_id)})
 
     @routes.delete("/<upload_id>")
@@ -132,28 +137,29 @@ def _owner(service: GatewayService) -> Owner:
     return Owner(organisation_id=service.projects.organisation_of(project) or "", project=project)
 
 
-def load_upload(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
-    """Split the upload, and ask for an ingest of each series; a repeat asks for what is not asked for yet."""
+def _load(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
     project = upload.owner.project if body.project is UNSET else body.project
     tenancy.require_project(service, Permission.WRITE, project)
-    changes, name = changes_of(body), name_of(body, upload)
-    loaded = service.shelf.load(upload.upload_id, changes, project=project, name=name, force=body.force)
-    if loaded.load is None:
-        raise TypeError("a load was expected")
-    # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
-    with service.one_at_a_time():
-        _publish(service, _requests(loaded.upload_id, loaded.load, principal().requester))
+    loaded = service.shelf.load(upload.upload_id, wish_of(body, project, upload.filename))
+    ask_for_ingests(service, loaded)
     return loaded
 
 
-def changes_of(body: LoadBody) -> Changes:
-    """Return what of the guessed mapping a body makes otherwise."""
-    return Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__})
+def ask_for_ingests(service: GatewayService, loaded: Upload) -> None:
+    """Ask for an ingest of each series of an upload; a repeat asks for what is not asked for yet."""
+    # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
+    with service.one_at_a_time():
+        _publish(service, _requests(loaded.upload_id, loaded.require_load(), principal().requester))
 
 
-def name_of(body: LoadBody, upload: Upload) -> str:
-    """Return the name of the series where the file holds one."""
-    return body.name or PurePosixPath(upload.filename).name.split(".")[0] or "upload"
+def wish_of(body: LoadBody, project: str, filename: str) -> Wish:
+    """Return how a body loads a file into ``project``; its only series, where it holds one, is named after the file."""
+    return Wish(
+        changes=Changes(**{name: getattr(body, name) for name in Changes.__struct_fields__}),
+        project=project,
+        name=body.name or PurePosixPath(filename).name.split(".")[0] or "upload",
+        force=body.force,
+    )
 
 
 def _publish(service: GatewayService, requests: list[IngestRequested]) -> None:

@@ -20,7 +20,7 @@ def work(job: Job) -> Done:
     """Return what came of a job."""
     from gateway.uploads.guessing import Sheet, inspect  # noqa: PLC0415  # Arrow and NumPy, below the limits
     from gateway.uploads.reading import read  # noqa: PLC0415
-    from gateway.uploads.splitting import split  # noqa: PLC0415
+    from gateway.uploads.splitting import size_of, split  # noqa: PLC0415
 
     try:
         # Nobody else holds the table, so that what the sheet lets go of is free.
@@ -28,8 +28,11 @@ def work(job: Job) -> Done:
         inspection = inspect(sheet, job.changes)
         if job.directory is None:
             return Done(inspection=inspection)
+        needed = size_of(inspection)
+        if needed > job.room:
+            return Done(lacks_room_for=needed)
         found = split(sheet, inspection.mapping, Path(job.directory), job.single_name)
-        return Done(inspection=inspection, mapping=inspection.mapping, series=tuple(found))
+        return Done(inspection=inspection, series=tuple(found))
     except UploadFault as fault:
         return Done(fault=(fault.field, fault.expected, fault.found))
     except MemoryError:  # Arrow's is one too

@@ -115,17 +115,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     changes: Changes = Changes()
     #: Where the series go; null: the file is inspected.
     directory: str | None = None
+    #: Bytes that the series may take.
+    room: int = 0
     #: Name of the only series of a file.
     single_name: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a job: an inspection (always), the series (of a split), or a fault."""
+    """What came of a job: an inspection (always), the series (of a split), a fault, or that there is no room."""
 
     inspection: Inspection | None = None
-    mapping: ColumnMapping | None = None
     series: tuple[SplitSeries, ...] = ()
     fault: tuple[str, str, str] | None = None
+    #: Bytes that the series would take, where that is more than they may.
+    lacks_room_for: int | None = None
 
 
 def column_name(name: str) -> str:

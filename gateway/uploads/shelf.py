@@ -7,38 +7,46 @@ left by a crash is never seen as an upload.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
 import msgspec
 
-from gateway.problems import FieldFault, Problem, not_found, unavailable
+from gateway.problems import Problem, not_found, unavailable
 from gateway.settings import GatewaySettings
+from gateway.uploads.child_processes import Readers
 from gateway.uploads.jobs import Changes, ColumnMapping, Done, Inspection, Job, Limits, SplitSeries, column_name
 
 FOLDER = "uploads"
 _ID = re.compile(r"[0-9a-f]{32}")
-_CHILDREN = 2
 _WAIT_SECONDS = 10.0
-_MAX_ANSWER_BYTES = 16 * 1024 * 1024
 #: A draft that nobody has finished in this time belongs to a gateway that is gone.
 _DRAFT_SECONDS = 3600.0
 _MAX_LABEL = 200
-#: Of each value and time in the file of a series.
-_VALUE_BYTES = 8
 _T = TypeVar("_T")
-#: Of our own environment, what Python needs to find itself; secrets of the gateway stay here.
-_PASSED = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """How an upload is to be loaded."""
+
+    changes: Changes
+    #: First part of the name of each series.
+    project: str
+    #: Name of the only series of a file.
+    name: str
+    force: bool
+
+    @property
+    def encoded(self) -> bytes:
+        """Return it so that equal wishes are equal bytes."""
+        return msgspec.json.encode((self.changes, self.project, self.name, self.force))
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +89,23 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     #: When every series was found to have ended well; its files are gone then.
     arrived_at: datetime | None = None
 
+    def require_load(self) -> Load:
+        """Return how it was loaded.
+
+        Raises:
+            ValueError: It was not loaded yet.
+        """
+        if self.load is None:
+            raise ValueError(f"upload {self.upload_id} was to be loaded, it is only inspected")
+        return self.load
+
 
 class Shelf:
     """The uploads of one gateway; safe to call from several threads."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._children = threading.BoundedSemaphore(_CHILDREN)
+        self._readers = Readers(settings.upload_timeout_seconds)
         #: One upload is split at a time: two requests for the same one must not write over each other.
         self._loading = threading.Lock()
         self.limits = Limits(
@@ -99,8 +117,20 @@ class Shelf:
             cpu_seconds=max(int(settings.upload_timeout_seconds), 1),
         )
 
-    def add(self, upload_id: str, receive: Callable[[Limited], str], owner: Owner = NOBODY) -> Upload:
-        """Take a file of ``owner`` in: ``receive`` writes it and returns the client's name of it.
+    def add(
+        self,
+        upload_id: str,
+        receive: Callable[[Limited], str],
+        owner: Owner = NOBODY,
+        wish_for: Callable[[str], Wish] | None = None,
+    ) -> Upload:
+        """Take a file of ``owner`` in, and load it too where it is known how.
+
+        Args:
+            upload_id: Its name on the shelf.
+            receive: Writes the file and returns the client's name of it.
+            owner: Whose it is.
+            wish_for: Tells by the label of the file how it is loaded; without, it is inspected.
 
         Raises:
             Problem: 409 uploads are off; 422 the file cannot be used; 507 no room. Nothing of it is left then.
@@ -111,17 +141,22 @@ class Shelf:
         draft.mkdir()
         try:
             with (draft / "file").open("wb") as raw:
-                name = receive(Limited(raw, self._settings.max_upload_bytes, room))
-            done = self._run(Job(path=str(draft / "file"), limits=self.limits), draft)
+                filename = label(receive(Limited(raw, self._settings.max_upload_bytes, room)))
             size = (draft / "file").stat().st_size
+            wish = wish_for(filename) if wish_for else None
+            job = Job(path=str(draft / "file"), limits=self.limits)
+            done = self._run(job if wish is None else self._splitting(job, draft / "series", wish), draft)
             upload = Upload(
                 upload_id=upload_id,
-                filename=label(name),
+                filename=filename,
                 size_bytes=size,
                 inspection=_given(done.inspection),
                 owner=owner,
+                load=_load_of(wish, done),
             )
             _write(draft, upload)
+            if wish is not None:
+                (draft / "file").unlink()
             draft.rename(root / upload_id)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -145,45 +180,56 @@ class Shelf:
         _write(self._root() / upload.upload_id, given)
         return given
 
-    def load(self, upload_id: str, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
+    def load(self, upload_id: str, wish: Wish) -> Upload:
         """Split an upload into its series; the same again changes nothing.
 
         Raises:
-            Problem: 404; 409 it was loaded otherwise; 422 the mapping does not fit the file; 503 another one is split.
+            Problem: 404; 409 it was loaded otherwise; 422 the mapping does not fit the file; 503 another one is split;
+                507 no room.
         """
         if not self._loading.acquire(timeout=_WAIT_SECONDS):
             raise unavailable("busy", "another upload is being loaded; come again")
         try:
-            return self._load(self.get(upload_id), changes, project=project, name=name, force=force)
+            return self._load(self.get(upload_id), wish)
         finally:
             self._loading.release()
 
-    def _load(self, upload: Upload, changes: Changes, *, project: str, name: str, force: bool) -> Upload:
-        asked = msgspec.json.encode((changes, project, name, force))
+    def _load(self, upload: Upload, wish: Wish) -> Upload:
         folder = self._root() / upload.upload_id
         if upload.load is not None:
-            if upload.load.asked != asked:
+            if upload.load.asked != wish.encoded:
                 raise Problem(409, "upload-loaded", "it was loaded with another mapping before; upload the file again")
             return upload
         series = folder / ".series"
-        numbers = sum(column.kind in ("number", "boolean") for column in upload.inspection.columns)
-        self._room(self._root(), needed=upload.inspection.rows * _VALUE_BYTES * (numbers + 1))
         try:
             shutil.rmtree(series, ignore_errors=True)  # of a gateway that died in between
-            job = Job(
-                path=str(folder / "file"), limits=self.limits, changes=changes, directory=str(series), single_name=name
-            )
-            done = self._run(job, folder)
+            job = Job(path=str(folder / "file"), limits=self.limits)
+            done = self._run(self._splitting(job, series, wish), folder)
             shutil.rmtree(folder / "series", ignore_errors=True)
             series.rename(folder / "series")
         except BaseException:
             shutil.rmtree(series, ignore_errors=True)
             raise
-        found = Load(mapping=_given(done.mapping), project=project, force=force, series=done.series, asked=asked)
-        loaded = msgspec.structs.replace(upload, load=found)
+        loaded = msgspec.structs.replace(upload, load=_load_of(wish, done))
         _write(folder, loaded)
         (folder / "file").unlink(missing_ok=True)
         return loaded
+
+    def _run(self, job: Job, folder: Path) -> Done:
+        done = self._readers.run(job, folder)
+        if done.lacks_room_for is not None:
+            raise _full(f"{job.room} are left, and {done.lacks_room_for} more are needed")
+        return done
+
+    def _splitting(self, job: Job, directory: Path, wish: Wish) -> Job:
+        """Return a job that splits its file too, with the room that is left now."""
+        return msgspec.structs.replace(
+            job,
+            changes=wish.changes,
+            directory=str(directory),
+            room=self._room(self._root()),
+            single_name=wish.name,
+        )
 
     def remove(self, upload_id: str) -> None:
         """Remove an upload from the disk; what was loaded stays in the log.
@@ -232,11 +278,11 @@ class Shelf:
         root.mkdir(parents=True, exist_ok=True)
         return root
 
-    def _room(self, root: Path, needed: int = 1) -> int:
+    def _room(self, root: Path) -> int:
         """Return how many bytes uploads may still take on the disk.
 
         Raises:
-            Problem: 507; less than what is needed.
+            Problem: 507; none.
         """
         used = 0
         for entry in root.iterdir():
@@ -246,64 +292,9 @@ class Shelf:
                     continue
                 used += sum(found.stat().st_size for found in entry.rglob("*") if found.is_file())
         left = self._settings.max_uploads_bytes - used
-        if left < needed:
-            raise _full(f"{used} are taken, and {needed} more are needed")
+        if left < 1:
+            raise _full(f"{used} are taken")
         return left
-
-    def _run(self, job: Job, folder: Path) -> Done:
-        """Let a child do a job; its answer comes by a file, which has a largest size.
-
-        Raises:
-            Problem: 422 what it found wrong, or that it was ended; 503 too many work already.
-        """
-        answer = folder / "answer.json"
-        with self._turn():
-            try:
-                code = self._child(job, answer)
-                if code == 0 and answer.stat().st_size <= _MAX_ANSWER_BYTES:
-                    done = msgspec.json.decode(answer.read_bytes(), type=Done)
-                else:
-                    expected = f"what can be read in {job.limits.memory_bytes} bytes and {job.limits.cpu_seconds} s"
-                    done = Done(fault=("file", expected, f"a process that ended with exit code {code}"))
-            except subprocess.TimeoutExpired:
-                limit = f"{self._settings.upload_timeout_seconds:g} s"
-                done = Done(fault=("file", f"what can be read in {limit}", "one that takes longer"))
-            finally:
-                answer.unlink(missing_ok=True)
-        if done.fault is not None:
-            field, expected, found = done.fault
-            raise Problem(
-                422,
-                "invalid-upload",
-                f"{field}: {expected} was expected, found {found}",
-                errors=[FieldFault(field=field, expected=expected, found=found)],
-            )
-        return done
-
-    def _child(self, job: Job, answer: Path) -> int:
-        environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
-        # Threads would each take address space, which is limited.
-        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-        done = subprocess.run(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", "gateway.uploads.child", str(answer)],
-            input=msgspec.json.encode(job),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=self._settings.upload_timeout_seconds,
-            check=False,
-            start_new_session=True,
-        )
-        return done.returncode
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._children.acquire(timeout=_WAIT_SECONDS):
-            raise unavailable("busy", "other uploads are being read; come again")
-        try:
-            yield
-        finally:
-            self._children.release()
 
 
 class Limited:
@@ -364,6 +355,18 @@ def _full(why: str) -> Problem:
         f"uploads may take FORETOPIC_GATEWAY_MAX_UPLOADS_BYTES together; {why}; what is loaded goes once it is in the "
         "log, and DELETE /api/v1/uploads/{upload_id} removes an upload",
         headers={"Connection": "close"},  # the rest of a body is not read
+    )
+
+
+def _load_of(wish: Wish | None, done: Done) -> Load | None:
+    if wish is None:
+        return None
+    return Load(
+        mapping=_given(done.inspection).mapping,
+        project=wish.project,
+        force=wish.force,
+        series=done.series,
+        asked=wish.encoded,
     )
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from gateway.uploads.guessing import Sheet, require_number
-from gateway.uploads.jobs import ColumnMapping, SplitSeries, UploadFault, column_name, series_name
+from gateway.uploads.jobs import ColumnMapping, Inspection, SplitSeries, UploadFault, column_name, series_name
+
+#: Of each value and time in the file of a series.
+_VALUE_BYTES = 8
+
+
+def size_of(inspection: Inspection) -> int:
+    """Return how many bytes the values and times of all series take on the disk."""
+    return inspection.rows * _VALUE_BYTES * (len(inspection.mapping.columns) + 1)
 
 
 def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: str) -> list[SplitSeries]:

@@ -172,7 +172,7 @@ def test_attack_is_refused_in_words_and_leaves_nothing(world: World, name: str) 
     assert all(fault.values())
     assert re.search(said, problem["detail"]), problem["detail"]
     assert left(world) == lay
-    # Without the child (`Shelf._child`) what is unpacked would be ours: hundreds of MiB.
+    # Without the child (`Readers._child`) what is unpacked would be ours: hundreds of MiB.
     assert psutil.Process().memory_info().rss - before < 64 * MIB
     assert world.client.get("/health").status_code == 200
 

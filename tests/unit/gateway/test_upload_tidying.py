@@ -13,7 +13,7 @@ from gateway.settings import GatewaySettings
 from gateway.uploads import shelf as shelves
 from gateway.uploads import tidying
 from gateway.uploads.jobs import Changes
-from gateway.uploads.shelf import Limited, Shelf
+from gateway.uploads.shelf import Limited, Shelf, Wish
 from gateway.uploads.tidying import Tidying
 from tests.fakes import ManualClock
 from tests.unit.gateway.test_uploads import ended, ingest_all
@@ -40,7 +40,7 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def load(shelf: Shelf) -> None:
-    shelf.load(UPLOAD, Changes(), project="shops", name="", force=False)
+    shelf.load(UPLOAD, Wish(changes=Changes(), project="shops", name="", force=False))
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_disk_is_free_again_once_all_is_in_the_log(tmp_path: Path, monkeypatch: 
 
 
 def test_series_of_an_upload_need_room_too(tmp_path: Path) -> None:
-    """Red without the look at the room in `Shelf._load`: the file itself fits, its series do not."""
+    """Red without the look at the room in `child.work`: the file itself fits, its series do not."""
     with uploading(tmp_path / "measured") as world:
         send(world, shops())
         used = sum(path.stat().st_size for path in (tmp_path / "measured" / "files").rglob("*") if path.is_file())
@@ -167,3 +167,8 @@ def test_series_of_an_upload_need_room_too(tmp_path: Path) -> None:
         assert (answer.status_code, answer.get_json()["type"]) == (507, "/problems/uploads-full")
         assert "960 more are needed" in answer.get_json()["detail"]  # 40 rows of a time, sales and a promotion
         assert files(tmp_path, upload_id) == ["file", "upload.json"]
+    with uploading(tmp_path / "at-once", max_uploads_bytes=len(shops()) + 900) as world:
+        world.settle()
+        at_once = send(world, shops(), query="?load=true")
+        assert (at_once.status_code, at_once.get_json()["type"]) == (507, "/problems/uploads-full")
+        assert left(world) == []
