@@ -12,7 +12,7 @@ from typing import Any
 from foretopic.client.clients import Operations
 from foretopic.client.offered import following, listing, work
 from gateway.openapi import document
-from gateway.openapi_operations import TAGS
+from gateway.openapi.operations import TAGS
 
 #: Operations that are for browsers, or for scrapers: no method of the client has them.
 WITHOUT_METHOD = frozenset(

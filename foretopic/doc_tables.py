@@ -21,8 +21,8 @@ from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE, declared_hyp
 from forecasting.step_features import STEP_FEATURES
 from foretopic import api_page
 from foretopic.cli_features import SHORT_NAMES, settings_of, step_settings_of
-from gateway.openapi_operations import OPERATIONS
-from gateway.openapi_parts import PROBLEMS, REFUSALS
+from gateway.openapi.operations import OPERATIONS
+from gateway.openapi.problem_kinds import PROBLEMS, REFUSALS
 from schemas.codec import record_type_name
 from schemas.topics import COPARTITIONED, MEBIBYTE, TOPICS, Topic
 
@@ -79,7 +79,7 @@ def problems() -> str:
     """Return the table of all kinds of problem, with the statuses that they come with."""
     statuses: defaultdict[str, set[int]] = defaultdict(set, {kind: {status} for kind, status in _ANYWHERE.items()})
     for operation in OPERATIONS:
-        for status, kinds in operation.problems.items():
+        for status, kinds in operation.every_problem().items():
             for kind in kinds:
                 statuses[kind].add(status)
     return _table(

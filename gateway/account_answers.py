@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from gateway.access import Permission, Role
+from gateway.answers import Answer, Count
 from gateway.observed import received_at
-from gateway.openapi_answers import Answer, Count
 
 
 class TokenAnswer(Answer, frozen=True, kw_only=True):

@@ -1,13 +1,18 @@
-"""What the forecasts topic said, as an HTTP answer."""
+"""What is answered over HTTP: the base of its types, JSON, and what the forecasts topic refused."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from flask import Response
+from msgspec import Meta
 
 from gateway.problems import FieldFault, Problem
 from schemas.forecasts import ForecastRefused
 
+Count = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 _STATUS_BY_CODE = {
     "unknown-series": 404,
     "unknown-model": 404,
@@ -16,6 +21,10 @@ _STATUS_BY_CODE = {
     "request-too-large": 413,
 }
 _REFUSED = msgspec.json.Decoder(ForecastRefused)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON object that the gateway sends; new fields may come, so readers ignore what they do not know."""
 
 
 def json_bytes(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -14,11 +14,12 @@ import pytest
 from werkzeug.routing import Map, Rule
 
 from foretopic.cli import main
-from gateway.openapi_answers import PendingForecast, ProblemDocument
-from gateway.openapi_compatible import SymbolPrediction
-from gateway.openapi_operations import OPERATIONS
-from gateway.openapi_parts import PROBLEMS
-from gateway.openapi_projects import SeriesPrediction
+from gateway.openapi.answers import ProblemDocument
+from gateway.openapi.compatible import SymbolPrediction
+from gateway.openapi.forecasts import PendingForecast
+from gateway.openapi.operations import OPERATIONS
+from gateway.openapi.problem_kinds import PROBLEMS
+from gateway.openapi.project_answers import SeriesPrediction
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
 from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from foretopic.cli import main
-from gateway.openapi_history import FORECAST
+from gateway.openapi.history import FORECAST
 from tests.unit.foretopic.test_gateway_client import Gateway
 from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa: PLC0414  # a fixture
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from foretopic.cli import main
-from gateway.openapi_examples import INGEST_ACCEPTED
+from gateway.openapi.ingests import INGEST_ACCEPTED
 from tests.unit.foretopic.test_gateway_client import Gateway
 from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa: PLC0414  # a fixture
 

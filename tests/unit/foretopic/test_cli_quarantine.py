@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from foretopic.cli import main
-from gateway.openapi_examples import QUARANTINE_ID, QUARANTINE_LINE, QUARANTINED, RELEASED
+from gateway.openapi.quarantine import QUARANTINE_ID, QUARANTINE_LINE, QUARANTINED, RELEASED
 from tests.unit.foretopic.test_gateway_client import Gateway
 from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa: PLC0414  # a fixture
 

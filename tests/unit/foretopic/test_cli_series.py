@@ -8,7 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from foretopic.cli import main
-from gateway.openapi_examples import INPUTS, OBSERVATIONS, RESTATEMENTS, SERIES_LINE, TRAINING_ACCEPTED, forecast
+from gateway.openapi.examples import forecast
+from gateway.openapi.forecasts import INPUTS
+from gateway.openapi.series import OBSERVATIONS, RESTATEMENTS, SERIES_LINE
+from gateway.openapi.trainings import TRAINING_ACCEPTED
 from tests.unit.foretopic.test_gateway_client import Gateway
 from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa: PLC0414  # a fixture
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from foretopic.cli import main
 from foretopic.cli_sources import duration_text, schedule_text
-from gateway.openapi_examples import INGEST_ACCEPTED
-from gateway.openapi_sources import BODY, SOURCE
+from gateway.openapi.ingests import INGEST_ACCEPTED
+from gateway.openapi.sources import BODY, SOURCE
 from tests.unit.foretopic.test_gateway_client import Gateway
 from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa: PLC0414  # a fixture
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from foretopic.cli import main
-from gateway.openapi_uploads import _LOADED, _UPLOAD
+from gateway.openapi.uploads import _LOADED, _UPLOAD
 from tests.unit.foretopic.test_gateway_client import Gateway
 from tests.unit.foretopic.test_gateway_client import gateway as gateway  # noqa: PLC0414  # a fixture
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway import openapi
 from gateway.access import EVERYTHING, Permission, Role
-from gateway.openapi_parts import Operation
+from gateway.openapi.operation import Operation
 from runtime.broker import TopicPartition
 from schemas.topics import TOPIC_BY_NAME
 from tests.unit.gateway.possessions import mark_of
@@ -23,7 +23,7 @@ from tests.unit.gateway.world import World
 DOCUMENT = openapi.document()
 #: Path parameters that name what is nobody's.
 PUBLIC_PARAMETERS = {"name", "symbol"}
-#: Query parameters, by their names in `openapi_parts.PARAMETERS`, that name a thing of a tenant -> its path parameter.
+#: Query parameters, by their names in `gateway.openapi.parameters`, that name a thing of a tenant -> its path parameter.
 QUERY_REFERENCES = {
     "of_series": "series_id",
     "of_model": "model",

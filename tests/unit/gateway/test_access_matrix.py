@@ -14,8 +14,9 @@ import pytest
 
 from gateway.access import Permission, Role
 from gateway.guard import permissions
-from gateway.openapi_operations import OPERATIONS
-from gateway.openapi_parts import OPEN, PARAMETERS, Operation
+from gateway.openapi.operation import Operation
+from gateway.openapi.operations import OPERATIONS
+from gateway.openapi.parameters import PARAMETERS
 from schemas.topics import OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.matrix import (
@@ -37,7 +38,7 @@ from tests.unit.gateway.possessions import plant, possessions, series_of
 from tests.unit.gateway.tenants import add_user, tenants
 
 BY_ID = {operation.id: operation for operation in OPERATIONS}
-GUARDED = [operation.id for operation in OPERATIONS if operation.id not in OPEN]
+GUARDED = [operation.id for operation in OPERATIONS if not operation.is_open]
 OF_AN_OBJECT = [name for name in GUARDED if variables(BY_ID[name])]
 LISTS = [
     name
@@ -95,14 +96,14 @@ def test_the_matrix_knows_every_field_that_names_a_thing() -> None:
 
 
 def test_the_document_says_what_the_guard_asks_for(matrix: Matrix) -> None:
-    """Red when a view is open without standing in OPEN, or the document tells another permission than the mark."""
+    """Red when a view is open without being `is_open` in gateway/openapi, or the document tells another permission than the mark."""
     served = matrix.world.client.get("/openapi.json").get_json()
     for operation in OPERATIONS:
         described, needed = served["paths"][operation.path][operation.method], matrix.permission(operation)
         assert described.get("x-permission") == (None if needed is None else str(needed)), operation.id
         assert (described.get("security") == []) is (needed is None), operation.id
         if operation.id != "getMetrics":  # a setting says
-            assert (operation.id in OPEN) is (needed is None), f"{operation.id}: see OPEN in gateway/openapi_parts.py"
+            assert operation.is_open is (needed is None), f"{operation.id}: see `is_open` in gateway/openapi"
 
 
 @pytest.mark.parametrize("name", GUARDED)

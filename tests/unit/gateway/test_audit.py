@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from gateway.access import Role
 from gateway.accounts.tables import AUDIT
 from gateway.guard import permissions
-from gateway.openapi_operations import OPERATIONS
+from gateway.openapi.operations import OPERATIONS
 from schemas import topics
 from schemas.dead_letters import dead_letter_id
 from tests import factories

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.batches import index_of, request_id_of, stem_of
 from gateway.bodies import ForecastBody
-from gateway.openapi_batches import ForecastBatch, ForecastEntry
+from gateway.openapi.batches import ForecastBatch, ForecastEntry
 from gateway.routes.batches import BatchBody
 from schemas.forecasts import ForecastRequested
 from schemas.record import Record

@@ -22,8 +22,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from gateway.accounts.tables import PROJECTS, STORED_ANSWERS
-from gateway.openapi import is_stored
-from gateway.openapi_operations import OPERATIONS
+from gateway.openapi.operations import OPERATIONS
 from gateway.repeats import LOGGED, REPEATABLE, wish, without_secrets
 from gateway.stored_answers import KEEP_US, LONGEST_US, Answer, Claim, StoredAnswers
 from runtime.clock import SystemClock
@@ -322,7 +321,7 @@ def test_every_unsafe_route_is_kept_or_known_not_to_be(world: World) -> None:
     for endpoint, found in unsafe.items():
         method = ((found.methods or set()) - {"OPTIONS", "HEAD", "GET"}).pop()
         operation = by_route[path_of(found.rule), method]
-        assert is_stored(operation) == (endpoint not in LOGGED | REPEATABLE), endpoint
+        assert operation.is_stored == (endpoint not in LOGGED | REPEATABLE), endpoint
 
 
 def path_of(rule: str) -> str:

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.openapi_operations import OPERATIONS
-from gateway.openapi_parts import OPEN
+from gateway.openapi.operations import OPERATIONS
 from schemas.forecasts import ForecastIssued, ForecastRequested, default_model_name
 from schemas.record import Record
 from schemas.topics import INGEST_EVENTS, MODELS, OBSERVATIONS
@@ -29,7 +28,7 @@ from tests.unit.gateway.world import Responder, issued
 LISTS = [
     one.path
     for one in OPERATIONS
-    if one.method == "get" and "{" not in one.path and one.id not in OPEN and not (is_stream(one) or is_page(one))
+    if one.method == "get" and "{" not in one.path and not one.is_open and not (is_stream(one) or is_page(one))
 ]
 #: A forecast id names the content: the same model and the same window give the same one, to each their own record.
 _IDS = re.compile(r'"(?!forecast_id)(?:[a-z]+_)?id":"([^"]{6,})"')

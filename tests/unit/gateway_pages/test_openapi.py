@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway import answers, openapi
-from gateway.openapi_parts import PROBLEMS, REFUSALS
+from gateway.openapi.problem_kinds import PROBLEMS, REFUSALS
 from schemas.topics import DEPLOYMENTS, FORECASTS, INGEST_EVENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS
 from tests import factories
 from tests.unit.gateway.world import Responder, World, running

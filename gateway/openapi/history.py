@@ -5,15 +5,21 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal
 
-from gateway import openapi_answers as answers
-from gateway import openapi_examples as examples
+from gateway.answers import Answer, Count
 from gateway.exports import MEDIA_TYPES
-from gateway.openapi_parts import JsonObject, Operation, Sent
-from gateway.openapi_shared import QUERY
+from gateway.openapi.examples import MODEL_NAME, SERIES_ID
+from gateway.openapi.ingests import INGEST, Ingest
+from gateway.openapi.operation import JsonObject, Operation, Sent
+from gateway.openapi.problem_kinds import (
+    AWAY,
+    QUERY,
+    Problems,
+)
+from gateway.openapi.trainings import TRAINING, Training
 from schemas.record import Id
 
 
-class ForecastLine(answers.Answer, frozen=True, kw_only=True):
+class ForecastLine(Answer, frozen=True, kw_only=True):
     """A forecast that was asked for, and what became of it."""
 
     request_id: Id
@@ -38,7 +44,7 @@ class ForecastLine(answers.Answer, frozen=True, kw_only=True):
     requester: str
 
 
-class ForecastHistory(answers.Answer, frozen=True, kw_only=True):
+class ForecastHistory(Answer, frozen=True, kw_only=True):
     """Forecasts, the newest first."""
 
     forecasts: tuple[ForecastLine, ...]
@@ -46,7 +52,7 @@ class ForecastHistory(answers.Answer, frozen=True, kw_only=True):
     next: str | None
 
 
-class TrainingLine(answers.Training, frozen=True, kw_only=True):
+class TrainingLine(Training, frozen=True, kw_only=True):
     """A training with who asked for it."""
 
     requested_at: datetime
@@ -55,14 +61,14 @@ class TrainingLine(answers.Training, frozen=True, kw_only=True):
     requester: str
 
 
-class TrainingHistory(answers.Answer, frozen=True, kw_only=True):
+class TrainingHistory(Answer, frozen=True, kw_only=True):
     """Trainings, the newest first."""
 
     trainings: tuple[TrainingLine, ...]
     next: str | None
 
 
-class IngestLine(answers.Ingest, frozen=True, kw_only=True):
+class IngestLine(Ingest, frozen=True, kw_only=True):
     """An ingest with who asked for it."""
 
     requested_at: datetime
@@ -71,14 +77,14 @@ class IngestLine(answers.Ingest, frozen=True, kw_only=True):
     requester: str
 
 
-class IngestHistory(answers.Answer, frozen=True, kw_only=True):
+class IngestHistory(Answer, frozen=True, kw_only=True):
     """Ingests, the newest first."""
 
     ingests: tuple[IngestLine, ...]
     next: str | None
 
 
-class UsageLine(answers.Answer, frozen=True, kw_only=True):
+class UsageLine(Answer, frozen=True, kw_only=True):
     """How many forecasts; what is not summed by is left out."""
 
     #: UTC.
@@ -87,12 +93,12 @@ class UsageLine(answers.Answer, frozen=True, kw_only=True):
     model: str | None = None
     requester: str | None = None
     #: Asked for; those that are neither issued nor refused are pending.
-    forecasts: answers.Count
-    issued: answers.Count
-    refused: answers.Count
+    forecasts: Count
+    issued: Count
+    refused: Count
 
 
-class Usage(answers.Answer, frozen=True, kw_only=True):
+class Usage(Answer, frozen=True, kw_only=True):
     """How many forecasts were asked for."""
 
     usage: tuple[UsageLine, ...]
@@ -111,8 +117,8 @@ FORECAST: JsonObject = {
     "forecast_id": "5f2b1c9e0d7a46338b1f0a9c2e4d6b70",
     "status": "issued",
     "code": None,
-    "series_id": examples.SERIES_ID,
-    "model": examples.MODEL_NAME,
+    "series_id": SERIES_ID,
+    "model": MODEL_NAME,
     "version": "0123456789abcdef",
     "horizon": 10,
     "batch_id": None,
@@ -124,7 +130,7 @@ _NEXT = "/api/v1/forecasts?series_id=market%2FAAPL%401d&cursor=WzE3MzU4MTAyMDAxM
 _USAGE: JsonObject = {
     "day": "2025-01-02",
     "project": "market",
-    "model": examples.MODEL_NAME,
+    "model": MODEL_NAME,
     "requester": _REQUESTER,
     "forecasts": 120,
     "issued": 118,
@@ -136,7 +142,7 @@ _DESCRIPTION = (
     "The newest first. `next`, and the header `Link`, is the path of the next page: follow it until it is null. With "
     "`format` or `Accept` of CSV, Parquet or lines of JSON, all rows of the filter come as one stream."
 )
-_PROBLEMS: dict[int, tuple[str, ...]] = {**QUERY, 503: ("broker-unavailable",)}
+_PROBLEMS: Problems = {**QUERY, **AWAY}
 
 
 def _list(description: str, type_: type, example: JsonObject) -> Sent:
@@ -163,11 +169,7 @@ HISTORY = (
         summary="Trainings, with filters, as pages or as a file",
         description=_DESCRIPTION,
         parameters=("of_series", "of_model", "of_version", "training_status", *_TIMES, *_PAGED),
-        answers={
-            200: _list(
-                "The trainings.", TrainingHistory, {"trainings": [{**_ASKED, **examples.TRAINING}], "next": None}
-            )
-        },
+        answers={200: _list("The trainings.", TrainingHistory, {"trainings": [{**_ASKED, **TRAINING}], "next": None})},
         problems=_PROBLEMS,
     ),
     Operation(
@@ -178,7 +180,7 @@ HISTORY = (
         summary="Ingests, with filters, as pages or as a file",
         description=_DESCRIPTION,
         parameters=("of_series", "ingest_status", *_TIMES, *_PAGED),
-        answers={200: _list("The ingests.", IngestHistory, {"ingests": [{**_ASKED, **examples.INGEST}], "next": None})},
+        answers={200: _list("The ingests.", IngestHistory, {"ingests": [{**_ASKED, **INGEST}], "next": None})},
         problems=_PROBLEMS,
     ),
     Operation(

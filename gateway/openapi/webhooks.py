@@ -1,21 +1,21 @@
-"""The operations on webhooks, and what is sent to them."""
+"""The operations on webhooks."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, Literal
 
-from gateway import openapi_answers as answers
-from gateway import openapi_examples as examples
-from gateway.events import TYPES
-from gateway.openapi_parts import JsonObject, Operation, Sent
-from gateway.openapi_shared import QUERY, json_answer
+from gateway.answers import Answer, Count
+from gateway.openapi.operation import JsonObject, Operation, Sent, json_answer
+from gateway.openapi.problem_kinds import (
+    AWAY,
+    BODY_PROBLEMS,
+    QUERY,
+)
 from gateway.routes.webhooks import TEST_EVENT, EventType, WebhookBody, WebhookChange
-from schemas.forecasts import ForecastIssued, ForecastRefused
-from schemas.trainings import TrainingEvent
 
 
-class Webhook(answers.Answer, frozen=True, kw_only=True):
+class Webhook(Answer, frozen=True, kw_only=True):
     """Where events of a project are sent, and which."""
 
     webhook_id: str
@@ -38,20 +38,20 @@ class WebhookWithSecret(Webhook, frozen=True, kw_only=True):
     secret: str
 
 
-class WebhookList(answers.Answer, frozen=True, kw_only=True):
+class WebhookList(Answer, frozen=True, kw_only=True):
     """The webhooks of a project, the oldest first."""
 
     webhooks: tuple[Webhook, ...]
 
 
-class WebhookDelivery(answers.Answer, frozen=True, kw_only=True):
+class WebhookDelivery(Answer, frozen=True, kw_only=True):
     """What a webhook was, or is to be, told; the id is the header `webhook-id`."""
 
     delivery_id: str
     webhook_id: str
     event: str
     state: Literal["waiting", "delivered", "failed"]
-    attempts: answers.Count
+    attempts: Count
     last_status: int | None
     last_error: str
     created: datetime | None
@@ -60,7 +60,7 @@ class WebhookDelivery(answers.Answer, frozen=True, kw_only=True):
     delivered: datetime | None
 
 
-class DeliveryList(answers.Answer, frozen=True, kw_only=True):
+class DeliveryList(Answer, frozen=True, kw_only=True):
     """Deliveries, the newest first."""
 
     deliveries: tuple[WebhookDelivery, ...]
@@ -68,37 +68,10 @@ class DeliveryList(answers.Answer, frozen=True, kw_only=True):
     next: str | None
 
 
-class Replayed(answers.Answer, frozen=True, kw_only=True):
+class Replayed(Answer, frozen=True, kw_only=True):
     """How many deliveries begin anew."""
 
-    replayed: answers.Count
-
-
-class EventDocument(answers.Answer, frozen=True, kw_only=True):
-    """What is sent to a webhook, and told by the stream of events."""
-
-    type: str
-    timestamp: datetime
-    #: The record; of a model, without its artefact.
-    data: dict[str, Any]
-
-
-class ForecastIssuedEvent(EventDocument, frozen=True, kw_only=True):
-    """A forecast was issued."""
-
-    data: ForecastIssued  # type: ignore[assignment]
-
-
-class ForecastRefusedEvent(EventDocument, frozen=True, kw_only=True):
-    """A forecast was refused."""
-
-    data: ForecastRefused  # type: ignore[assignment]
-
-
-class TrainingEndedEvent(EventDocument, frozen=True, kw_only=True):
-    """A training has ended."""
-
-    data: TrainingEvent  # type: ignore[assignment]
+    replayed: Count
 
 
 BODY: JsonObject = {"url": "https://hooks.example.com/forecasts", "events": ["forecast.issued", "training.failed"]}
@@ -128,14 +101,12 @@ DELIVERY: JsonObject = {
 }
 _OF_PROJECT, _ONE = ("project_id",), ("project_id", "webhook_id")
 _NO_PROJECT, _NO_WEBHOOK = ("unknown-project",), ("unknown-project", "unknown-webhook")
-_BODY = {400: ("empty-body", "malformed-json"), 413: ("body-too-large",), 415: ("unsupported-media-type",)}
-_503 = ("broker-unavailable",)
 _PATH = "/api/v1/projects/{project_id}/webhooks"
 
 
 def _operation(method: str, path: str, name: str, summary: str, **more: Any) -> Operation:
     missing = _NO_PROJECT if path == "" else _NO_WEBHOOK
-    problems = {404: missing, 503: _503, **more.pop("problems", {})}
+    problems = {404: missing, **AWAY, **more.pop("problems", {})}
     parameters = (_OF_PROJECT if path == "" else _ONE) + more.pop("parameters", ())
     return Operation(
         method=method,
@@ -165,7 +136,7 @@ WEBHOOKS = (
         body=WebhookBody,
         examples={"forecasts": BODY},
         answers={201: json_answer("Made.", WebhookWithSecret, _WITH_SECRET, "Location")},
-        problems={**_BODY, 409: ("too-many-webhooks",), 422: ("invalid-body",)},
+        problems={**BODY_PROBLEMS, 409: ("too-many-webhooks",), 422: ("invalid-body",)},
     ),
     _operation(
         "get",
@@ -186,7 +157,7 @@ WEBHOOKS = (
         body=WebhookChange,
         examples={"on": {"is_enabled": True}},
         answers={200: json_answer("Changed.", Webhook, WEBHOOK)},
-        problems={**_BODY, 422: ("invalid-body",)},
+        problems={**BODY_PROBLEMS, 422: ("invalid-body",)},
     ),
     _operation(
         "delete",
@@ -238,44 +209,3 @@ WEBHOOKS = (
         problems={**QUERY, **_DISABLED},
     ),
 )
-_DATA = {
-    **dict.fromkeys(TYPES, EventDocument),
-    "forecast.issued": ForecastIssuedEvent,
-    "forecast.refused": ForecastRefusedEvent,
-    **dict.fromkeys((kind for kind in TYPES if kind.startswith("training.")), TrainingEndedEvent),
-}
-EVENT_TYPES = (EventDocument, ForecastIssuedEvent, ForecastRefusedEvent, TrainingEndedEvent)
-_SIGNED = (
-    ("webhook-id", "The delivery: the same in every attempt, and when it is replayed."),
-    ("webhook-timestamp", "Seconds since the epoch of this attempt."),
-    ("webhook-signature", "`v1,` and base64 of HMAC-SHA256 over id, timestamp and body with dots between."),
-)
-
-
-def described() -> JsonObject:
-    """Return the section ``webhooks`` of the document: what a receiver is sent, by type of event."""
-    headers = [
-        {"name": name, "in": "header", "required": True, "description": told, "schema": {"type": "string"}}
-        for name, told in _SIGNED
-    ]
-    section: JsonObject = {}
-    for kind, type_ in _DATA.items():
-        schema = {"$ref": f"#/components/schemas/{type_.__name__}"}
-        content: JsonObject = {"schema": schema}
-        if kind == "forecast.issued":
-            content["example"] = {"type": kind, "timestamp": "2025-01-02T21:30:04Z", "data": examples.forecast()}
-        section[kind] = {
-            "post": {
-                "operationId": "".join(part.capitalize() for part in kind.split(".")),
-                "tags": ["webhooks"],
-                "summary": f"`{kind}`",
-                "security": [],
-                "parameters": headers,
-                "requestBody": {"required": True, "content": {"application/json": content}},
-                "responses": {
-                    "2XX": {"description": "Taken."},
-                    "410": {"description": "Nothing more is wanted: the webhook is disabled."},
-                },
-            }
-        }
-    return section

@@ -7,9 +7,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from gateway.openapi_answers import Answer, AnyObject
-from gateway.openapi_parts import JsonObject, Operation
-from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
+from gateway.answers import Answer
+from gateway.openapi.answers import AnyObject
+from gateway.openapi.operation import JsonObject, Operation, json_answer
+from gateway.openapi.problem_kinds import (
+    AWAY,
+    BODY_PROBLEMS,
+    QUERY,
+    WRITING,
+)
 from gateway.routes.compatible import LastDaysBody
 from schemas.models import Role
 from schemas.record import Id, ModelName, SeriesId
@@ -105,7 +111,7 @@ def _reload(method: str, name: str) -> Operation:
         tag="compatible",
         summary="Deprecated: what is loaded; models are followed by themselves",
         answers={200: json_answer("What is loaded.", Reloaded, _RELOADED, *_HEADERS)},
-        problems={**QUERY, 503: ("broker-unavailable",)},
+        problems={**QUERY, **AWAY},
     )
 
 
@@ -114,6 +120,7 @@ COMPATIBLE = (
         method="post",
         path="/predict",
         id="predictLast60Days",
+        counts_as="forecast",
         tag="compatible",
         summary="Deprecated: the next close from the last 60 rows of a price",
         description=(
@@ -128,6 +135,7 @@ COMPATIBLE = (
         },
         problems={
             **BODY_PROBLEMS,
+            400: (*BODY_PROBLEMS[400], "invalid-idempotency-key"),
             404: ("unknown-model",),
             409: _OF_MODEL,
             422: (
@@ -137,13 +145,14 @@ COMPATIBLE = (
                 "window-not-positive",
                 "cutoff-missing",
             ),
-            503: WRITE_503,
+            **WRITING,
         },
     ),
     Operation(
         method="get",
         path="/symbol/{symbol}",
         id="getSymbol",
+        counts_as="forecast",
         tag="compatible",
         summary="Deprecated: price and direction of a symbol, `HET` for the invented one",
         parameters=("symbol",),
@@ -152,7 +161,7 @@ COMPATIBLE = (
             404: ("unknown-symbol", "unknown-model"),
             409: ("no-champion",),
             422: ("invalid-parameter", "no-observations"),
-            503: WRITE_503,
+            **WRITING,
         },
     ),
     Operation(
@@ -162,7 +171,7 @@ COMPATIBLE = (
         tag="compatible",
         summary="Deprecated: the versions that answer or are tried",
         answers={200: json_answer("The versions.", LoadedModels, _LOADED, *_HEADERS)},
-        problems={**QUERY, 503: ("broker-unavailable",)},
+        problems={**QUERY, **AWAY},
     ),
     _reload("post", "reload"),
     _reload("get", "reloadByGet"),

@@ -1,20 +1,27 @@
-"""The operations on sources: schedules of series and how they go, with their answers and examples."""
+"""The operations on sources: schedules of series and how they go."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Literal
 
-from gateway import openapi_answers as answers
-from gateway import openapi_examples as examples
+from gateway.answers import Answer, Count
 from gateway.bodies import SourceBody
-from gateway.openapi_parts import JsonObject, Operation
-from gateway.openapi_shared import BODY_PROBLEMS, KEYED, QUERY, WRITE_503, json_answer
+from gateway.openapi.examples import MODEL_NAME, SERIES_ID
+from gateway.openapi.ingests import INGEST, INGEST_ACCEPTED, Ingest, IngestAccepted
+from gateway.openapi.operation import JsonObject, Operation, json_answer
+from gateway.openapi.problem_kinds import (
+    AWAY,
+    AWAY_OR_STARTING,
+    BODY_PROBLEMS,
+    QUERY,
+    WRITING,
+)
 from schemas.record import Freq, Id, SeriesId
 from schemas.schedules import Minutes, RetrainRule
 
 
-class ScheduleLine(answers.Answer, frozen=True, kw_only=True):
+class ScheduleLine(Answer, frozen=True, kw_only=True):
     """When a series is fetched, from where, and when its models are trained again."""
 
     schedule_id: Id
@@ -35,7 +42,7 @@ class ScheduleLine(answers.Answer, frozen=True, kw_only=True):
     cause: str
 
 
-class IngestFailure(answers.Answer, frozen=True, kw_only=True):
+class IngestFailure(Answer, frozen=True, kw_only=True):
     """The newest ingest of a series that failed, among its last ones."""
 
     ingest_id: Id
@@ -43,7 +50,7 @@ class IngestFailure(answers.Answer, frozen=True, kw_only=True):
     reason: str
 
 
-class Source(answers.Answer, frozen=True, kw_only=True):
+class Source(Answer, frozen=True, kw_only=True):
     """A series that is fetched by itself, and how that goes."""
 
     series_id: SeriesId
@@ -53,15 +60,15 @@ class Source(answers.Answer, frozen=True, kw_only=True):
     schedule: ScheduleLine
     #: Null while paused, and until the ingestor has read the schedule.
     next_run: datetime | None
-    last_ingest: answers.Ingest | None
+    last_ingest: Ingest | None
     last_error: IngestFailure | None
     #: Start of the newest row.
     newest_observation: datetime | None
     #: Since the row after the newest one is complete; 0 is on time.
-    late_seconds: answers.Count
+    late_seconds: Count
 
 
-class SourceList(answers.Answer, frozen=True, kw_only=True):
+class SourceList(Answer, frozen=True, kw_only=True):
     """Every series that has a schedule, by name."""
 
     sources: tuple[Source, ...]
@@ -73,7 +80,7 @@ BODY: JsonObject = {
     "calendar": "XNYS",
     "after_close_minutes": 30,
     "jitter_seconds": 300,
-    "retrain": [{"model": examples.MODEL_NAME, "every_observations": 20}],
+    "retrain": [{"model": MODEL_NAME, "every_observations": 20}],
 }
 CRON_BODY: JsonObject = {
     "source": "file",
@@ -84,7 +91,7 @@ CRON_BODY: JsonObject = {
     "retrain": [{"model": "shop/berlin-1d", "cron": "0 3 * * 0"}],
 }
 SOURCE: JsonObject = {
-    "series_id": examples.SERIES_ID,
+    "series_id": SERIES_ID,
     "state": "active",
     "reason": "",
     "schedule": {
@@ -100,11 +107,11 @@ SOURCE: JsonObject = {
         "after_close_minutes": 30,
         "jitter_seconds": 300.0,
         "is_paused": False,
-        "retrain": [{"model": examples.MODEL_NAME, "every_observations": 20}],
+        "retrain": [{"model": MODEL_NAME, "every_observations": 20}],
         "cause": "user",
     },
     "next_run": "2025-01-03T21:31:12.500000Z",
-    "last_ingest": examples.INGEST,
+    "last_ingest": INGEST,
     "last_error": {
         "ingest_id": "ingest-0",
         "time": "2025-01-01T21:31:40Z",
@@ -114,8 +121,6 @@ SOURCE: JsonObject = {
     "late_seconds": 0,
 }
 _KNOWN = {404: ("unknown-source",)}
-_LATER_503 = ("broker-unavailable", "starting")
-
 SOURCES = (
     Operation(
         method="get",
@@ -124,7 +129,7 @@ SOURCES = (
         tag="sources",
         summary="Every series that is fetched by itself, and how that goes",
         answers={200: json_answer("The sources.", SourceList, {"sources": [SOURCE]})},
-        problems={**QUERY, 503: ("broker-unavailable",)},
+        problems={**QUERY, **AWAY},
     ),
     Operation(
         method="get",
@@ -134,12 +139,13 @@ SOURCES = (
         summary="One of them",
         parameters=("series_id",),
         answers={200: json_answer("The source.", Source, SOURCE)},
-        problems={**_KNOWN, **QUERY, 503: _LATER_503},
+        problems={**_KNOWN, **QUERY, **AWAY_OR_STARTING},
     ),
     Operation(
         method="put",
         path="/api/v1/sources/{series_id}",
         id="setSource",
+        is_repeatable=True,
         tag="sources",
         summary="Schedule a series, in place of the schedule that it has",
         description=(
@@ -150,18 +156,19 @@ SOURCES = (
         body=SourceBody,
         examples={"after-close": BODY, "cron": CRON_BODY},
         answers={200: json_answer("Scheduled.", Source, SOURCE)},
-        problems={**BODY_PROBLEMS, 400: ("empty-body", "malformed-json"), 422: ("invalid-body",), 503: WRITE_503},
+        problems={**BODY_PROBLEMS, 422: ("invalid-body",), **WRITING},
     ),
     *(
         Operation(
             method="post",
             path=f"/api/v1/sources/{{series_id}}/{verb}",
             id=f"{verb}Source",
+            is_repeatable=True,
             tag="sources",
             summary=summary,
             parameters=("series_id",),
             answers={200: json_answer("Done.", Source, example)},
-            problems={**_KNOWN, 503: WRITE_503},
+            problems={**_KNOWN, **WRITING},
         )
         for verb, summary, example in (
             ("pause", "Fetch and train nothing by itself any more", {**SOURCE, "state": "paused", "next_run": None}),
@@ -175,7 +182,7 @@ SOURCES = (
         tag="sources",
         summary="Fetch now, whatever the schedule says",
         parameters=("series_id", "IdempotencyKey"),
-        answers={202: json_answer("Asked.", answers.IngestAccepted, examples.INGEST_ACCEPTED, "Location")},
-        problems={400: KEYED, **_KNOWN, 422: ("idempotency-key-reused",), 503: WRITE_503},
+        answers={202: json_answer("Asked.", IngestAccepted, INGEST_ACCEPTED, "Location")},
+        problems={**_KNOWN, 422: ("idempotency-key-reused",), **WRITING},
     ),
 )

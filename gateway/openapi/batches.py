@@ -7,12 +7,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from gateway import openapi_answers as answers
-from gateway import openapi_examples as examples
+from gateway.answers import Answer, Count
 from gateway.batches import MAX_ENTRIES
 from gateway.bodies import Body, Horizon, Levels
-from gateway.openapi_parts import JsonObject, Operation
-from gateway.openapi_shared import BODY_PROBLEMS, WRITE_503, json_answer
+from gateway.openapi.answers import ProblemDocument
+from gateway.openapi.examples import SERIES_ID, forecast, problem
+from gateway.openapi.operation import JsonObject, Operation, json_answer
+from gateway.openapi.problem_kinds import (
+    AWAY_OR_STARTING,
+    BODY_PROBLEMS,
+    WRITING,
+)
 from schemas.forecasts import ForecastIssued, KnownFuture
 from schemas.record import Id, ModelReference, SeriesId, UtcTime
 
@@ -40,29 +45,29 @@ class ForecastBatch(Body, frozen=True, kw_only=True):
     known_at: UtcTime | None = None
 
 
-class BatchCounts(answers.Answer, frozen=True, kw_only=True):
+class BatchCounts(Answer, frozen=True, kw_only=True):
     """How many forecasts were asked for, and how they stand."""
 
-    requested: answers.Count
-    pending: answers.Count
-    issued: answers.Count
-    refused: answers.Count
+    requested: Count
+    pending: Count
+    issued: Count
+    refused: Count
 
 
-class BatchLine(answers.Answer, frozen=True, kw_only=True):
+class BatchLine(Answer, frozen=True, kw_only=True):
     """How one entry of a batch stands; issued it has `forecast`, refused it has `problem`."""
 
     #: Its place in the body, counted from 0.
-    index: answers.Count | None
+    index: Count | None
     #: Null for an entry that was refused before it came into the log.
     request_id: Id | None
     series_id: SeriesId | None
     state: Literal["pending", "issued", "refused"]
     forecast: ForecastIssued | None = None
-    problem: answers.ProblemDocument | None = None
+    problem: ProblemDocument | None = None
 
 
-class Batch(answers.Answer, frozen=True, kw_only=True):
+class Batch(Answer, frozen=True, kw_only=True):
     """Forecasts that were asked for together."""
 
     batch_id: Id
@@ -77,7 +82,7 @@ BODY: JsonObject = {
     "horizon": 10,
     "levels": [80],
     "forecasts": [
-        {"series_id": examples.SERIES_ID},
+        {"series_id": SERIES_ID},
         {"series_id": "market/MSFT@1d", "horizon": 5},
         {"series_id": "market/NOWHERE@1d"},
     ],
@@ -88,14 +93,14 @@ _REFUSED = {
     "request_id": None,
     "series_id": "market/NOWHERE@1d",
     "state": "refused",
-    "problem": {**examples.problem(404, "unknown-series", "a known series was expected"), "request_id": ""},
+    "problem": {**problem(404, "unknown-series", "a known series was expected"), "request_id": ""},
 }
 _ISSUED = {
     "index": 0,
     "request_id": f"{_STEM}-0000",
-    "series_id": examples.SERIES_ID,
+    "series_id": SERIES_ID,
     "state": "issued",
-    "forecast": examples.forecast(),
+    "forecast": forecast(),
 }
 _PENDING = {"index": 1, "request_id": f"{_STEM}-0001", "series_id": "market/MSFT@1d", "state": "pending"}
 DONE: JsonObject = {
@@ -119,12 +124,12 @@ PAGE: JsonObject = {
     "answers": [_ISSUED, _PENDING],
     "next": f"/api/v1/batches/batch-1?limit=2&cursor={_STEM}-0001",
 }
-
 BATCHES = (
     Operation(
         method="post",
         path="/api/v1/forecasts:batch",
         id="askForecasts",
+        counts_as="forecast",
         tag="forecasts",
         summary=f"Ask for up to {MAX_ENTRIES} forecasts at once",
         description=(
@@ -140,7 +145,7 @@ BATCHES = (
             200: json_answer("Every entry, answered.", Batch, DONE),
             202: json_answer("Asked, not all answered yet.", Batch, ASKED, "Location", "RetryAfter"),
         },
-        problems={**BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), 503: WRITE_503},
+        problems={**BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), **WRITING},
     ),
     Operation(
         method="get",
@@ -151,6 +156,6 @@ BATCHES = (
         description="What was asked of it and came into the log, in order; entries refused before that are not here.",
         parameters=("batch_id", "batch_limit", "batch_cursor"),
         answers={200: json_answer("The batch.", Batch, PAGE)},
-        problems={404: ("unknown-batch",), 422: ("invalid-parameter",), 503: ("broker-unavailable", "starting")},
+        problems={404: ("unknown-batch",), 422: ("invalid-parameter",), **AWAY_OR_STARTING},
     ),
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from gateway.events import TYPES
-from gateway.openapi_parts import Operation, Sent
+from gateway.openapi.operation import Operation, Sent
+from gateway.openapi.problem_kinds import (
+    AWAY_OR_STARTING,
+)
 
 _DESCRIPTION = f"""One event each: its name is the type, its data `{{"type", "timestamp", "data"}}` with the record.
 Types: {", ".join(f"`{kind}`" for kind in TYPES)}; and `position`, with which a quiet stream says only how far it is.
@@ -15,7 +18,6 @@ _EXAMPLE = (
     "retry: 1000\n\nid: AQwAAAAAEQ\nevent: forecast.issued\n"
     'data: {"type":"forecast.issued","timestamp":"2025-01-02T21:30:04Z","data":{"forecast_id":"…"}}\n\n'
 )
-
 EVENTS = (
     Operation(
         method="get",
@@ -30,7 +32,7 @@ EVENTS = (
             404: ("unknown-series", "unknown-model", "unknown-project"),
             422: ("invalid-parameter",),
             429: ("too-many-streams",),
-            503: ("broker-unavailable", "starting"),
+            **AWAY_OR_STARTING,
         },
     ),
 )

@@ -1,12 +1,17 @@
-"""Operations on uploads: what they take, answer and refuse."""
+"""The operations on uploads."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from gateway.openapi_answers import Answer, Ingest
-from gateway.openapi_parts import JsonObject, Operation
-from gateway.openapi_shared import BODY_PROBLEMS, WRITE_503, json_answer
+from gateway.answers import Answer
+from gateway.openapi.ingests import Ingest
+from gateway.openapi.operation import JsonObject, Operation, json_answer
+from gateway.openapi.problem_kinds import (
+    AWAY,
+    BODY_PROBLEMS,
+    WRITING,
+)
 from gateway.routes.uploads import LoadBody
 from gateway.uploads.jobs import ColumnMapping, Inspection
 
@@ -81,7 +86,6 @@ _LOADED: JsonObject = {
     "series": [{"rows": 754, "ingest": {"ingest_id": "0d0a2f3c6a0f", "series_id": "shops/1@1d", "state": "queued"}}],
 }
 _OFF = ("uploads-off",)
-
 UPLOADS = (
     Operation(
         method="post",
@@ -101,7 +105,7 @@ UPLOADS = (
             409: _OFF,
             413: ("body-too-large",),
             422: ("invalid-parameter", "invalid-upload"),
-            503: WRITE_503,
+            **WRITING,
             507: ("uploads-full",),
         },
     ),
@@ -113,12 +117,13 @@ UPLOADS = (
         summary="What a file seems to hold, or how each of its series is loaded",
         parameters=("upload_id",),
         answers={200: json_answer("The upload.", UploadDocument, _LOADED)},
-        problems={404: ("unknown-upload",), 409: _OFF, 422: ("invalid-parameter",), 503: ("broker-unavailable",)},
+        problems={404: ("unknown-upload",), 409: _OFF, 422: ("invalid-parameter",), **AWAY},
     ),
     Operation(
         method="post",
         path="/api/v1/uploads/{upload_id}/load",
         id="loadUpload",
+        is_repeatable=True,
         tag="uploads",
         summary="Load an upload: one ingest a series",
         description="What the body leaves out is as guessed. The same again changes nothing.",
@@ -128,11 +133,10 @@ UPLOADS = (
         answers={202: json_answer("Asked.", UploadDocument, _LOADED, "Location")},
         problems={
             **BODY_PROBLEMS,
-            400: ("empty-body", "malformed-json"),
             404: ("unknown-upload", "unknown-project"),
             409: ("uploads-off", "upload-loaded"),
             422: ("invalid-parameter", "invalid-body", "invalid-upload"),
-            503: WRITE_503,
+            **WRITING,
         },
     ),
     Operation(

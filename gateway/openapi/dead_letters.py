@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from gateway.answers import Answer, Count
 from gateway.bodies import DecisionBody
-from gateway.openapi_answers import Answer, Count
-from gateway.openapi_parts import JsonObject, Operation
-from gateway.openapi_shared import BODY_PROBLEMS, QUERY, WRITE_503, json_answer
+from gateway.openapi.operation import JsonObject, Operation, json_answer
+from gateway.openapi.problem_kinds import (
+    AWAY_OR_STARTING,
+    BODY_PROBLEMS,
+    QUERY,
+    WRITING,
+    Problems,
+)
 from schemas.record import Id
 
 
@@ -121,12 +127,11 @@ _DETAILS: JsonObject = {
     "headers": {},
     "died_again_as": [],
 }
-_PROBLEMS: dict[int, tuple[str, ...]] = {
+_PROBLEMS: Problems = {
     **QUERY,
     404: ("unknown-dead-letter",),
-    503: ("broker-unavailable", "starting"),
+    **AWAY_OR_STARTING,
 }
-
 DEAD_LETTERS = (
     Operation(
         method="get",
@@ -164,11 +169,10 @@ DEAD_LETTERS = (
             problems={
                 **BODY_PROBLEMS,
                 **QUERY,
-                400: ("empty-body", "malformed-json"),
                 404: ("unknown-dead-letter",),
                 409: ("already-decided", "not-replayable") if what == "replay" else ("already-decided",),
                 422: ("invalid-body", "invalid-parameter"),
-                503: WRITE_503,
+                **WRITING,
             },
         )
         for what, summary, told, example in (

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the records, the request bodies and the operations."""
+"""The document, made from the records, the request bodies and the operations."""
 
 from __future__ import annotations
 
@@ -7,28 +7,15 @@ from http import HTTPStatus
 
 import msgspec
 
-from gateway import openapi_examples as examples
-from gateway import openapi_webhooks
 from gateway.access import Permission
-from gateway.openapi_answers import AnyObject, ProblemDocument
-from gateway.openapi_operations import OPERATIONS, TAGS
-from gateway.openapi_parts import (
-    ANY_BODY,
-    ANYWHERE,
-    CACHED,
-    FORECASTING,
-    HEADER_NAMES,
-    HEADERS,
-    OPEN,
-    PARAMETERS,
-    PROBLEMS,
-    REPEATABLE,
-    STORED,
-    TRAINING,
-    JsonObject,
-    Operation,
-    Sent,
-)
+from gateway.openapi import examples
+from gateway.openapi.answers import AnyObject, ProblemDocument
+from gateway.openapi.headers import HEADER_NAMES, HEADERS
+from gateway.openapi.operation import KEY, JsonObject, Operation, Sent
+from gateway.openapi.operations import OPERATIONS, TAGS
+from gateway.openapi.parameters import PARAMETERS
+from gateway.openapi.problem_kinds import PROBLEMS
+from gateway.openapi.webhook_events import EVENT_TYPES, webhooks
 from gateway.problems import PROBLEM_TYPE
 from runtime.version import CODE_VERSION
 from schemas.jsonschema import components
@@ -51,7 +38,6 @@ _SECURITY: JsonObject = {
     },
 }
 _EVERYWHERE = ("XRequestID", "traceparent")
-_KEY = "IdempotencyKey"
 _DESCRIPTION = """Forecasts as a stream, over HTTP.
 
 Times are UTC, numbers are JSON numbers, every error is a problem document (RFC 9457) whose `type` names its kind and
@@ -120,36 +106,8 @@ def _body(operation: Operation) -> JsonObject | None:
     return content or None
 
 
-def is_stored(operation: Operation) -> bool:
-    """Return whether the answer under an Idempotency-Key is kept for a day; the log remembers the others."""
-    is_unsafe = operation.method != "get" and operation.path.startswith("/api/")
-    return is_unsafe and _KEY not in operation.parameters and operation.id not in REPEATABLE
-
-
-def _problems(operation: Operation) -> dict[int, tuple[str, ...]]:
-    """Return what an operation may be refused with: what it says itself, and what any of its kind may be."""
-    kinds = [operation.problems, ANYWHERE]
-    if operation.body is not None or operation.takes_file:
-        kinds.append(ANY_BODY)
-    if is_stored(operation):
-        kinds.append(STORED)
-    elif operation.method != "get" and operation.path.startswith("/api/"):
-        kinds.append({400: STORED[400]})
-    if operation.id in FORECASTING:
-        kinds += [{409: ("request-in-progress",), 429: ("quota-exceeded",)}]
-    if operation.id in TRAINING:
-        kinds += [{429: ("quota-exceeded",)}]
-    problems: dict[int, tuple[str, ...]] = {500: ("internal-server-error",)}
-    for one in kinds:
-        for status, named in one.items():
-            problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *named)))
-    if "broker-unavailable" in problems.get(503, ()):
-        problems[503] += ("database-unavailable",)
-    return problems
-
-
 def _operation(operation: Operation) -> JsonObject:
-    more = [_KEY] if is_stored(operation) else ["IfNoneMatch"] if operation.id in CACHED else []
+    more = [KEY] if operation.is_stored else ["IfNoneMatch"] if operation.is_cached else []
     parameters = [*operation.parameters, *more, *_EVERYWHERE]
     described: JsonObject = {
         "operationId": operation.id,
@@ -164,11 +122,11 @@ def _operation(operation: Operation) -> JsonObject:
     if (content := _body(operation)) is not None:
         described["requestBody"] = {"required": not operation.is_body_optional, "content": content}
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
-    if operation.id in CACHED:
+    if operation.is_cached:
         responses["304"] = {"description": "What you have is still right.", "headers": _headers(("ETag", *_EVERYWHERE))}
-    if operation.id in OPEN:
+    if operation.is_open:
         described["security"] = []
-    for status, kinds in _problems(operation).items():
+    for status, kinds in operation.every_problem().items():
         refused = _refused(status, kinds)
         # A page may answer with itself where a program gets a problem document.
         refused["content"] |= responses.get(str(status), {}).get("content", {})
@@ -184,7 +142,7 @@ def _types() -> list[type[msgspec.Struct]]:
         for type_ in (operation.body, *(sent.type for sent in operation.answers.values())):
             if type_ is not None:
                 found[type_.__name__] = type_
-    found |= {type_.__name__: type_ for type_ in openapi_webhooks.EVENT_TYPES}
+    found |= {type_.__name__: type_ for type_ in EVENT_TYPES}
     return list(found.values())
 
 
@@ -220,7 +178,7 @@ def document(needed: Mapping[tuple[str, str], Permission | None] | None = None) 
         "servers": [{"url": "/", "description": "This gateway"}],
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
-        "webhooks": openapi_webhooks.described(),
+        "webhooks": webhooks(),
         "security": [{"bearer": []}, {"cookie": []}],
         "components": {
             "schemas": schemas,

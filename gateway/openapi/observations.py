@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.openapi_answers import Answer, IngestAccepted
-from gateway.openapi_parts import JsonObject, Operation
-from gateway.openapi_shared import BODY_PROBLEMS, WRITE_503, json_answer
+from gateway.answers import Answer
+from gateway.openapi.ingests import IngestAccepted
+from gateway.openapi.operation import JsonObject, Operation, json_answer
+from gateway.openapi.problem_kinds import (
+    BODY_PROBLEMS,
+    WRITING,
+)
 from gateway.routes.observations import AppendBody
 
 
@@ -35,7 +39,6 @@ _BODY: JsonObject = {
 _ACCEPTED: JsonObject = {
     "ingests": [{"ingest_id": "0d0a2f3c6a0f", "series_id": "shop/berlin@1h", "state": "queued", "series": 2, "rows": 2}]
 }
-
 OBSERVATIONS = (
     Operation(
         method="post",
@@ -55,7 +58,7 @@ OBSERVATIONS = (
             **BODY_PROBLEMS,
             404: ("unknown-project",),
             422: ("invalid-body", "invalid-parameter"),
-            503: WRITE_503,
+            **WRITING,
         },
     ),
 )

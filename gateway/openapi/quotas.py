@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.openapi_parts import Operation, Sent
-from gateway.openapi_shared import BODY_PROBLEMS
+from gateway.openapi.operation import Operation, Sent
+from gateway.openapi.problem_kinds import (
+    BODY_PROBLEMS,
+)
 from gateway.routes.quotas import ProjectQuotas, QuotasBody
 
 _EXAMPLE = {
@@ -14,7 +16,6 @@ _EXAMPLE = {
     "resets_at": "2026-11-22T00:00:00Z",
 }
 _PATH = "/api/v1/projects/{project_id}/quotas"
-
 QUOTAS = (
     Operation(
         method="get",

@@ -1,0 +1,98 @@
+"""What the document says of one operation, as it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.openapi.problem_kinds import ANY_BODY, ANYWHERE, STORED, Problems
+
+JsonObject = dict[str, Any]
+#: Name of the parameter for a key of the caller.
+KEY = "IdempotencyKey"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A successful answer: a JSON type, or text of another media type."""
+
+    description: str
+    type: type[msgspec.Struct] | None = None
+    media_type: str = "application/json"
+    example: Any = None
+    headers: tuple[str, ...] = ()
+    #: Media types of the same answer as a file.
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str = ""
+    parameters: tuple[str, ...] = ()
+    body: type[msgspec.Struct] | None = None
+    #: Whether the body is a file, bare or in a form.
+    takes_file: bool = False
+    #: Text fields beside the file of a form, each also a query parameter beside a bare file: name -> what it says.
+    form_fields: dict[str, str] = field(default_factory=dict)
+    is_body_optional: bool = False
+    #: Name -> example body.
+    examples: dict[str, JsonObject] = field(default_factory=dict)
+    answers: dict[int, Sent]
+    #: Status -> kinds of problem.
+    problems: Problems = field(default_factory=dict)
+    #: Whether it needs no sign-in; a test holds it against the mark of the view.
+    is_open: bool = False
+    #: Whether the answer can be kept and asked for again.
+    is_cached: bool = False
+    #: What it counts as against the quotas of a project.
+    counts_as: Literal["forecast", "training"] | None = None
+    #: Whether it may be sent again without a key, or is about signing in: nothing of it is stored.
+    is_repeatable: bool = False
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether it reads an Idempotency-Key."""
+        return self.method != "get" and self.path.startswith("/api/")
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the answer under an Idempotency-Key is kept for a day; the log remembers the others."""
+        return self.takes_key and KEY not in self.parameters and not self.is_repeatable
+
+    def every_problem(self) -> Problems:
+        """Return what it may be refused with: what it says itself, and what any of its kind may be."""
+        kinds: list[Problems] = [{500: ("internal-server-error",)}, self.problems, ANYWHERE]
+        if self.body is not None or self.takes_file:
+            kinds.append(ANY_BODY)
+        if self.is_stored:
+            kinds.append(STORED)
+        elif self.takes_key:
+            kinds.append({400: STORED[400]})
+        if self.counts_as is not None:
+            kinds.append({429: ("quota-exceeded",)})
+        if self.counts_as == "forecast":
+            kinds.append({409: ("request-in-progress",)})
+        found: Problems = {}
+        for one in kinds:
+            for status, named in one.items():
+                found[status] = tuple(dict.fromkeys((*found.get(status, ()), *named)))
+        if "broker-unavailable" in found[503]:
+            found[503] += ("database-unavailable",)
+        return found
+
+
+def json_answer(description: str, type_: type, example: object, *headers: str) -> Sent:
+    """Return a JSON answer with its example."""
+    return Sent(description=description, type=type_, example=example, headers=headers)
+
+
+DONE = Sent(description="Done; there is nothing to say.", media_type="")
