@@ -141,6 +141,8 @@ def test_networks_of_ones_own_are_let_through_and_no_others(connected: list[str]
     rules = Rules((ip_network("10.20.0.0/16"), ip_network("fd12::/16")))
     for url in ("http://10.20.1.1:8080/", "https://10.20.1.1/", "http://[fd12::1]/", "https://example.com/"):
         rules.require(url)
+    for url in ("http://[::ffff:10.20.1.1]/", "https://[::ffff:10.20.1.1]/"):  # the same address in the other form
+        rules.require(url)
     for url in ("http://10.21.0.1/", "https://127.0.0.1/", "http://example.com/", "https://metadata.google.internal/"):
         with pytest.raises(BadTarget):
             rules.require(url)
@@ -149,6 +151,8 @@ def test_networks_of_ones_own_are_let_through_and_no_others(connected: list[str]
 def test_a_name_without_an_address_is_judged_when_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", looked_up(lambda _host: []))
     assert Rules().require("https://soon.example.com/").host == "soon.example.com"
+    with pytest.raises(BadTarget, match="https"):  # red without the scheme in `Rules.parsed`: no address tells it here
+        Rules().require("http://soon.example.com/")
     assert Sender(Rules(), 2.0, _TLS).post("https://soon.example.com/", {}, b"{}").error == "no connection"
 
 

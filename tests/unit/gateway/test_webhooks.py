@@ -95,6 +95,27 @@ def test_a_crash_before_the_commit_makes_no_second_delivery(world: World, monkey
     world.client.delete(f"{URL}/{made['webhook_id']}")
 
 
+def test_what_the_table_does_not_take_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when `Enqueuer.turn` commits before `enqueue` has returned: it would never be sent."""
+    enqueuer = world.service.webhooks.enqueuer
+    enqueue, refused = enqueuer._deliveries.enqueue, []
+
+    def once(items: Any) -> None:
+        if not refused:
+            refused.append(list(items))
+            raise TransientError("the database is away")
+        enqueue(items)
+
+    with receiver() as taker:
+        made = make(world, taker.url)
+        wait_until(lambda: enqueuer._consumer is not None and enqueuer._begun, "membership")
+        monkeypatch.setattr(enqueuer._deliveries, "enqueue", once)
+        world.publish(FORECASTS, factories.forecast_issued("away-1"), partition_of(factories.SERIES))
+        wait_until(lambda: refused, "a failure")
+        wait_until(lambda: deliveries(world, made, "delivered"), "the delivery")
+    world.client.delete(f"{URL}/{made['webhook_id']}")
+
+
 def test_a_webhook_is_tested_disabled_enabled_and_its_deliveries_replayed(world: World) -> None:
     with receiver(lambda count: (200 if count else 410, {}, b"")) as taker:
         made = make(world, taker.url)
@@ -213,6 +234,8 @@ def test_events_from_before_a_webhook_are_not_its_own() -> None:
     assert webhook.wants(event(made - timedelta(seconds=30)))
     assert not webhook.wants(event(made - timedelta(minutes=2)))
     assert not webhook.wants(event(made, series_id="other/apples@1d"))
+    # Red without `event.project` in `Webhook.wants`: what others asked of public series would be told.
+    assert not webhook.wants(event(made, series_id="market/gold@1d"))
     assert not webhook.wants(event(made, kind="forecast.refused"))
     assert delivery_id_of("wh_1", "x") == delivery_id_of("wh_1", "x") != delivery_id_of("wh_2", "x")
 
