@@ -199,6 +199,8 @@ def logs(service: str | None, is_following: bool, lines: int) -> None:
     if service is None:
         if is_following:
             raise click.UsageError("name the service to follow, e.g. `foretopic logs predictor -f`")
+        if not any(log_path(home, name).exists() for name in NAMES):
+            raise ForetopicError(f"nothing has run on {home}; start a stack with `foretopic up`, or set FORETOPIC_HOME")
         for name in NAMES:
             text = tail(log_path(home, name), lines=lines)
             if text:

@@ -26,6 +26,14 @@ _STOCK_SOURCES = frozenset({"yahoo", "sample"})
 _NAMELESS_SOURCES = frozenset({"file", "url", "sql"})
 _FINAL_INGEST_STATES = frozenset({"succeeded", "failed"})
 
+# As text: the registry of them would cost every command the import of numpy.
+_ALGORITHMS = (
+    "auto compares several. Nets: lstm, gru, tcn, nhits, dlinear, nlinear, patchtst. Of one series: theta, ets, ces, "
+    "arima, mapa. Of tables: linear, ridge, lightgbm, gradient-boosting, random-forest. Of the direction: "
+    "direction-logistic, direction-forest, direction-boosting. Baselines: last-value, drift, seasonal-naive. "
+    "ensemble combines --candidates."
+)
+
 key_option = click.option("--key", help="Idempotency key: the same key never asks twice.")
 known_at_option = click.option(
     "--known-at", help="Read only what had been received at this time, e.g. 2025-01-02T21:00:00Z."
@@ -131,7 +139,7 @@ def ingest(
 @click.command()
 @click.argument("series_ids", nargs=-1, required=True)
 @click.option("--model", help="Name of the model; the one named after the first series unless given.")
-@click.option("--algorithm", default="lstm", show_default=True, help="lstm, linear, last-value, drift, seasonal-naive.")
+@click.option("--algorithm", default="lstm", show_default=True, help=_ALGORITHMS)
 @click.option("--target", default="close", show_default=True, help="Column that is forecast.")
 @click.option("--column", "columns", multiple=True, help="Raw column that the model sees; repeat.")
 @click.option("--horizon", default=10, show_default=True, type=click.IntRange(1, 1000), help="Steps ahead.")

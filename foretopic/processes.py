@@ -87,7 +87,7 @@ def tail(path: Path, *, lines: int, max_bytes: int = 256 * 1024, after: int = 0)
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(text.splitlines()[-lines:] if lines else ())
 
 
 def describe_owner(port: int) -> str:

@@ -9,12 +9,13 @@ from sqlalchemy import Engine, inspect
 
 from gateway.migrations.upgrade import upgrade
 from gateway.open_requests import OpenRequests
-from gateway.projection import Projection
+from gateway.projection import FACTS, Projection
 from gateway.store import Store, open_engine, translated
 from gateway.tables import METADATA
 from runtime.broker import Broker
 from runtime.clock import Clock
 from runtime.errors import RuntimeFault
+from schemas.topics import FORECASTS
 
 _STEP_SECONDS = 0.5
 _STOP_SECONDS = 30.0
@@ -49,10 +50,12 @@ def rebuild(
         on_progress: Told how many messages are written, and how many there are.
 
     Raises:
+        BrokerUnavailable: No broker answers; nothing is made.
         DatabaseInUse: The database has a projection; it is left as it is.
-        RebuildFailed: The reading ended on an error.
+        RebuildFailed: A topic does not exist, and nothing is made; or the reading ended on an error.
         StoreUnavailable: The database cannot be reached.
     """
+    _require_log(broker, topic_prefix)
     engine = open_engine(url)
     try:
         _require_fresh(engine)
@@ -63,6 +66,14 @@ def rebuild(
         engine.dispose()
         raise
     return store
+
+
+def _require_log(broker: Broker, topic_prefix: str) -> None:
+    """Refuse at once: a projection waits for its log as long as it takes, which is right for a gateway alone."""
+    for topic in (*FACTS, FORECASTS):
+        name = topic.full_name(topic_prefix)
+        if broker.partitions(name) == 0:
+            raise RebuildFailed(f"topic {name} must exist, it does not; is FORETOPIC_TOPIC_PREFIX right?")
 
 
 def _require_fresh(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE
 from foretopic.cli import main
 from runtime.version import CODE_VERSION
 
@@ -105,9 +106,21 @@ def test_log_of_a_service_that_never_ran_is_told(runner):
     assert "predictor has not run on this home" in result.output
 
 
+def test_help_of_train_names_every_algorithm():
+    told = next(option.help for option in main.commands["train"].params if option.name == "algorithm")
+    assert {word.strip(",.") for word in told.split()} >= {*ALGORITHMS, AUTO, ENSEMBLE}
+
+
+def test_a_home_without_logs_is_told(runner):
+    result = runner.invoke(main, ["logs"])
+    assert result.exit_code == 1
+    assert "nothing has run on" in result.output
+
+
 def test_log_of_a_service_is_shown(runner, tmp_path):
     path = tmp_path / "home" / "logs" / "trainer.log"
     path.parent.mkdir(parents=True)
     path.write_text("one\ntwo\n")
     assert runner.invoke(main, ["logs", "trainer", "-n", "1"]).output == "two\n"
+    assert runner.invoke(main, ["logs", "trainer", "-n", "0"]).output == "\n"
     assert "==> trainer <==" in runner.invoke(main, ["logs"]).output

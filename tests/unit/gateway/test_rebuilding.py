@@ -12,6 +12,8 @@ from gateway.rebuilding import DatabaseInUse, RebuildFailed, rebuild
 from gateway.store import Store
 from runtime.broker import OutgoingMessage, TopicPartition
 from runtime.clock import SystemClock
+from runtime.errors import BrokerUnavailable
+from runtime.memory_broker import MemoryBroker
 from schemas.identity import digest_of
 from tests.postgres import Databases
 from tests.unit.gateway.conftest import BOTH
@@ -86,6 +88,23 @@ def test_a_database_with_a_projection_is_refused_and_left_alone(
             made_anew(world, url.replace("+psycopg", ""))
 
         assert contents(world.store) == before
+
+
+def test_without_a_broker_or_topics_nothing_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "rebuilt.db"
+    broker = MemoryBroker()
+
+    def rebuild_it() -> None:
+        url = f"sqlite:///{path}"
+        rebuild(url, broker=broker, clock=SystemClock(), topic_prefix="", on_progress=lambda _done, _total: None)
+
+    # Both wait for ever without `_require_log` in `rebuild`.
+    with pytest.raises(RebuildFailed, match="topic observations must exist"):
+        rebuild_it()
+    broker.stop_answering()
+    with pytest.raises(BrokerUnavailable):
+        rebuild_it()
+    assert not path.exists()
 
 
 def test_a_log_that_cannot_be_projected_ends_it(
