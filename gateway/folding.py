@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from gateway.history import Row
 
+#: A row of `observations`: series, time, columns, offset and time of receipt of its batch, in the order of the table.
+Observed = tuple[str, int, str, int, int]
+
 
 @dataclass
 class Folded:
     """What a transaction writes of observations."""
 
-    #: Rows of `observations`, the last batch of each time.
-    latest: list[Row] = field(default_factory=list)
+    #: The last of each time.
+    latest: list[Observed] = field(default_factory=list)
     #: Rows of `observation_versions`.
     replaced: list[Row] = field(default_factory=list)
     #: Rows of `series` besides what a batch says.
@@ -21,7 +24,7 @@ class Folded:
 
 
 def fold(
-    batches: Iterable[Row], *, lines: Mapping[str, Row], known: Callable[[str, int, int], Iterable[Row]]
+    batches: Iterable[Row], *, lines: Mapping[str, Row], known: Callable[[str, int, int], Iterable[Observed]]
 ) -> Folded:
     """Return what ``batches`` change.
 
@@ -40,24 +43,31 @@ def fold(
 
 
 def _fold_series(
-    folded: Folded, batches: list[Row], line: Row | None, known: Callable[[str, int, int], Iterable[Row]]
+    folded: Folded, batches: list[Row], line: Row | None, known: Callable[[str, int, int], Iterable[Observed]]
 ) -> None:
     series_id = batches[0]["series_id"]
-    times = {row["time"] for batch in batches for row in batch["rows"]}
+    by_time: list[dict[int, Observed]] = [{row[1]: row for row in batch["rows"]} for batch in batches]
+    times = set().union(*by_time)
     first, last = min(times), max(times)
-    stored: dict[int, Row] = {}
+    latest: dict[int, Observed] = {}
     # Most batches only add rows behind the last one: then there is nothing to look up.
     if line is not None and first <= line["last_time"]:
-        stored = {row["time"]: row for row in known(series_id, first, last) if row["time"] in times}
-    count = len(times) - len(stored)
-    latest: dict[int, Row] = {}
-    for batch in batches:
-        for row in batch["rows"]:
-            time = row["time"]
-            before = latest.get(time) or stored.get(time)
-            if before is not None:
-                folded.replaced.append({**before, "replaced_by": batch["log_offset"]})
-            latest[time] = row
+        latest = {row[1]: row for row in known(series_id, first, last) if row[1] in times}
+    count = len(times) - len(latest)
+    for batch, rows in zip(batches, by_time, strict=True):
+        for time in sorted(latest.keys() & rows.keys()):
+            _, _, columns, offset, received_us = latest[time]
+            folded.replaced.append(
+                {
+                    "series_id": series_id,
+                    "time": time,
+                    "log_offset": offset,
+                    "columns": columns,
+                    "received_us": received_us,
+                    "replaced_by": batch["log_offset"],
+                }
+            )
+        latest |= rows
     folded.latest += latest.values()
     if line is not None:
         count, first, last = count + line["rows"], min(first, line["first_time"]), max(last, line["last_time"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway import tables
-from gateway.folding import fold
+from gateway.folding import Observed, fold
 from gateway.history import Row
 from gateway.history_writer import write_history
 from gateway.rows import Rows
@@ -180,18 +179,17 @@ class Store:
         if rows:
             connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
 
-    def _last_wins(self, connection: Connection, table: Table, rows: list[Row], *, as_they_are: bool = False) -> None:
-        """Write rows over those that have their keys; ``as_they_are``: all with the same columns, of plain types."""
-        if not rows:
-            return
+    def _last_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
+        """Write rows over those that have their keys."""
+        if rows:
+            connection.execute(self._over(table, rows[0]), rows)
+
+    def _over(self, table: Table, names: Iterable[str]) -> Any:
+        """Return an insert of these columns that writes over the row that has the keys."""
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]
-        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        upsert = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-        if as_they_are:
-            _write_many(connection, upsert, rows)
-        else:
-            connection.execute(upsert, rows)
+        changed = {name: statement.excluded[name] for name in names if name not in keys}
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
     def _newest_wins(self, connection: Connection, table: Table, rows: list[Row]) -> None:
         """Write rows that stand in one partition each: what is read again is not the newest."""
@@ -219,7 +217,8 @@ class Store:
         new = self._new(connection, tables.OBSERVATION_BATCHES, batches)
         folded = fold(new, lines=_lines(connection, new), known=partial(_rows_between, connection))
         self._first_wins(connection, tables.OBSERVATION_VERSIONS, folded.replaced)
-        self._last_wins(connection, tables.OBSERVATIONS, folded.latest, as_they_are=True)
+        names = [column.name for column in tables.OBSERVATIONS.columns]
+        _write_many(connection, self._over(tables.OBSERVATIONS, names), names, folded.latest)
         self._last_wins(connection, tables.SERIES, [_only(tables.SERIES, line) for line in folded.lines])
 
     def _ingests(self, connection: Connection, rows: Rows) -> None:
@@ -321,14 +320,17 @@ class Store:
         return alarms, counting
 
 
-def _write_many(connection: Connection, statement: Any, rows: list[Row]) -> None:
+def _write_many(connection: Connection, statement: Any, names: list[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Execute a statement for each row by the driver itself: SQLAlchemy's own way takes twice as long a row."""
-    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    if not rows:
+        return
+    compiled = statement.compile(dialect=connection.dialect, column_keys=names)
     if compiled.positiontup is None:
+        connection.exec_driver_sql(str(compiled), [dict(zip(names, row, strict=True)) for row in rows])
+    elif compiled.positiontup == names:
         connection.exec_driver_sql(str(compiled), rows)
     else:
-        values = itemgetter(*compiled.positiontup)
-        connection.exec_driver_sql(str(compiled), [values(row) for row in rows])
+        raise TypeError(f"values were to be bound in the order {names}, found {compiled.positiontup}")
 
 
 def _known(connection: Connection, key: Any, value: Any, keys: list[str]) -> dict[str, Any]:
@@ -349,10 +351,10 @@ def _lines(connection: Connection, batches: list[Row]) -> dict[str, Row]:
     return found
 
 
-def _rows_between(connection: Connection, series_id: str, first: int, last: int) -> list[Row]:
+def _rows_between(connection: Connection, series_id: str, first: int, last: int) -> list[Observed]:
     table = tables.OBSERVATIONS
     query = select(table).where(table.c.series_id == series_id, table.c.time.between(first, last))
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return [tuple(row) for row in connection.execute(query)]
 
 
 def _only(table: Table, row: Row | RowMapping) -> Row:
