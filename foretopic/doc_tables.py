@@ -29,8 +29,8 @@ from schemas.topics import COPARTITIONED, MEBIBYTE, TOPICS, Topic
 DOCS = Path(__file__).parents[1] / "docs"
 _BEGIN = "<!-- {name}: made by python -m foretopic.doc_tables -->\n"
 _END = "<!-- end of {name} -->\n"
-#: Problems that belong to no operation.
-_ANYWHERE = {"no-such-path": 404, "method-not-allowed": 405, "internal-server-error": 500}
+#: Problems that belong to no operation of the document: paths that it lacks, and signing in with OpenID.
+_ELSEWHERE = {"no-such-path": 404, "method-not-allowed": 405, "provider-failed": 502, "sign-in-refused": 403}
 #: What the predictor may say beside `REFUSALS`; a test holds both against its source.
 _TOLD_BY_BOTH = frozenset({"no-champion", "request-too-large", "unknown-model", "unknown-series"})
 
@@ -77,7 +77,7 @@ def _retention(retention: timedelta | None) -> str:
 
 def problems() -> str:
     """Return the table of all kinds of problem, with the statuses that they come with."""
-    statuses: defaultdict[str, set[int]] = defaultdict(set, {kind: {status} for kind, status in _ANYWHERE.items()})
+    statuses: defaultdict[str, set[int]] = defaultdict(set, {kind: {status} for kind, status in _ELSEWHERE.items()})
     for operation in OPERATIONS:
         for status, kinds in operation.every_problem().items():
             for kind in kinds:

@@ -6,13 +6,7 @@ from gateway import account_answers as answers
 from gateway import account_bodies as bodies
 from gateway.openapi.examples import ORGANISATION_ID, TOKEN, USER_ID
 from gateway.openapi.operation import DONE, JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    ACCOUNT_BODY,
-    AWAY,
-    AWAY_OR_BUSY,
-    NO_PERSON,
-    QUERY,
-)
+from gateway.openapi.problem_kinds import AWAY, NO_PERSON, QUERY
 
 TOKENS: JsonObject = {
     "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZDI1NTE5Iiwia2lkIjoic2lnXzEifQ.eyJzdWIiOiJ1c2VyXzEifQ.c2ln",
@@ -45,7 +39,8 @@ JWKS: JsonObject = {
         }
     ]
 }
-_GUESSED = {429: ("too-many-attempts",), **AWAY_OR_BUSY}
+_GUESSED = {429: ("too-many-attempts",)}
+
 AUTH = (
     Operation(
         method="post",
@@ -59,7 +54,7 @@ AUTH = (
         body=bodies.LoginBody,
         examples={"ana": {"email": "ana@example.org", "password": "four random words here"}},
         answers={200: json_answer("Signed in.", answers.TokenAnswer, TOKENS)},
-        problems={**ACCOUNT_BODY, 401: ("wrong-credentials",), **_GUESSED},
+        problems={401: ("wrong-credentials",), **_GUESSED},
     ),
     Operation(
         method="post",
@@ -73,7 +68,7 @@ AUTH = (
         body=bodies.RefreshBody,
         examples={"token": {"refresh_token": TOKENS["refresh_token"]}},
         answers={200: json_answer("New tokens.", answers.TokenAnswer, TOKENS)},
-        problems={**ACCOUNT_BODY, 401: ("unauthenticated",)},
+        problems={401: ("unauthenticated",)},
     ),
     Operation(
         method="post",
@@ -82,8 +77,11 @@ AUTH = (
         is_repeatable=True,
         tag="accounts",
         summary="Sign out: the tokens of this login are no longer good",
+        description=(
+            "The access token, the refresh token and the cookie of this login end; other logins of the same user stay."
+        ),
         answers={204: DONE},
-        problems={**NO_PERSON, **AWAY},
+        problems=NO_PERSON,
     ),
     Operation(
         method="post",
@@ -93,6 +91,11 @@ AUTH = (
         is_repeatable=True,
         tag="accounts",
         summary="Sign up, with an invitation or, where that is open, with an organisation of one's own",
+        description=(
+            "An invitation has an email address and an organisation. Without one, where sign-up is open, `email` is "
+            "given and an organisation is made, of which one is the admin. Whoever has an account accepts an "
+            "invitation instead."
+        ),
         body=bodies.SignUpBody,
         examples={
             "invited": {"invitation": TOKEN, "name": "Rui", "password": "four random words here"},
@@ -100,11 +103,10 @@ AUTH = (
         },
         answers={201: json_answer("Signed up, and in.", answers.TokenAnswer, TOKENS)},
         problems={
-            **ACCOUNT_BODY,
             403: ("invitation-needed",),
             404: ("unknown-invitation",),
             409: ("email-taken",),
-            422: ("invalid-body", "weak-password"),
+            422: ("weak-password",),
             **_GUESSED,
         },
     ),
@@ -115,14 +117,16 @@ AUTH = (
         is_repeatable=True,
         tag="accounts",
         summary="Choose another password; every other login ends",
+        description=(
+            "This login stays. Whoever has a password for one sign-in chooses another with this before anything else."
+        ),
         body=bodies.PasswordBody,
         examples={"change": {"password": "one-time password", "new_password": "four random words here"}},
         answers={204: DONE},
         problems={
-            **ACCOUNT_BODY,
             401: ("wrong-credentials",),
             **NO_PERSON,
-            422: ("invalid-body", "weak-password"),
+            422: ("weak-password",),
             **_GUESSED,
         },
     ),
@@ -133,11 +137,14 @@ AUTH = (
         is_repeatable=True,
         tag="accounts",
         summary="Become a member by an invitation, with the account that one has",
+        description=(
+            "The invitation must be for the email address of the caller. Whoever has no account signs up with it "
+            "instead."
+        ),
         body=bodies.AcceptBody,
         examples={"token": {"invitation": TOKEN}},
         answers={200: json_answer("A member.", answers.Joined, {"organisation_id": ORGANISATION_ID, "role": "viewer"})},
         problems={
-            **ACCOUNT_BODY,
             403: ("invitation-of-another", "person-needed"),
             404: ("unknown-invitation",),
             409: ("already-member",),
@@ -149,8 +156,12 @@ AUTH = (
         id="getMe",
         tag="accounts",
         summary="Who sends this request, and what they may do",
+        description=(
+            "A user with their organisations and roles, or an API key with its scopes and projects. On a machine of "
+            "one's own, where nobody signs in, the kind is `local`."
+        ),
         answers={200: json_answer("The caller.", answers.Me, ME)},
-        problems={**QUERY, **AWAY},
+        problems=QUERY,
     ),
     Operation(
         method="get",
@@ -160,6 +171,7 @@ AUTH = (
         is_cached=True,
         tag="accounts",
         summary="The public keys that verify access tokens",
+        description="A JSON Web Key Set (RFC 7517), for services that check access tokens by themselves.",
         answers={200: json_answer("The keys.", answers.JsonWebKeySet, JWKS)},
         problems={**QUERY, **AWAY},
     ),

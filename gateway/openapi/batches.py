@@ -13,11 +13,7 @@ from gateway.bodies import Body, Horizon, Levels
 from gateway.openapi.answers import ProblemDocument
 from gateway.openapi.examples import SERIES_ID, forecast, problem
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import STARTING
 from schemas.forecasts import ForecastIssued, KnownFuture
 from schemas.record import Id, ModelReference, SeriesId, UtcTime
 
@@ -124,6 +120,7 @@ PAGE: JsonObject = {
     "answers": [_ISSUED, _PENDING],
     "next": f"/api/v1/batches/batch-1?limit=2&cursor={_STEM}-0001",
 }
+
 BATCHES = (
     Operation(
         method="post",
@@ -145,7 +142,7 @@ BATCHES = (
             200: json_answer("Every entry, answered.", Batch, DONE),
             202: json_answer("Asked, not all answered yet.", Batch, ASKED, "Location", "RetryAfter"),
         },
-        problems={**BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), **WRITING},
+        problems={422: ("idempotency-key-reused",), **STARTING},
     ),
     Operation(
         method="get",
@@ -156,6 +153,6 @@ BATCHES = (
         description="What was asked of it and came into the log, in order; entries refused before that are not here.",
         parameters=("batch_id", "batch_limit", "batch_cursor"),
         answers={200: json_answer("The batch.", Batch, PAGE)},
-        problems={404: ("unknown-batch",), 422: ("invalid-parameter",), **AWAY_OR_STARTING},
+        problems={404: ("unknown-batch",), 422: ("invalid-parameter",), **STARTING},
     ),
 )

@@ -10,12 +10,7 @@ from msgspec import Meta
 from gateway.answers import Answer
 from gateway.openapi.answers import AnyObject
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    BODY_PROBLEMS,
-    QUERY,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import AWAY, QUERY
 from gateway.routes.compatible import LastDaysBody
 from schemas.models import Role
 from schemas.record import Id, ModelName, SeriesId
@@ -110,6 +105,7 @@ def _reload(method: str, name: str) -> Operation:
         id=name,
         tag="compatible",
         summary="Deprecated: what is loaded; models are followed by themselves",
+        description="Nothing is done. `GET /api/v1/models` takes its place.",
         answers={200: json_answer("What is loaded.", Reloaded, _RELOADED, *_HEADERS)},
         problems={**QUERY, **AWAY},
     )
@@ -120,6 +116,7 @@ COMPATIBLE = (
         method="post",
         path="/predict",
         id="predictLast60Days",
+        parameters=("IdempotencyKey", "Prefer"),
         counts_as="forecast",
         tag="compatible",
         summary="Deprecated: the next close from the last 60 rows of a price",
@@ -134,18 +131,15 @@ COMPATIBLE = (
             202: _PENDING,
         },
         problems={
-            **BODY_PROBLEMS,
-            400: (*BODY_PROBLEMS[400], "invalid-idempotency-key"),
             404: ("unknown-model",),
             409: _OF_MODEL,
             422: (
                 "invalid-parameter",
-                "invalid-body",
                 "idempotency-key-reused",
                 "window-not-positive",
                 "cutoff-missing",
             ),
-            **WRITING,
+            503: ("broker-unavailable", "database-unavailable", "starting"),
         },
     ),
     Operation(
@@ -155,13 +149,17 @@ COMPATIBLE = (
         counts_as="forecast",
         tag="compatible",
         summary="Deprecated: price and direction of a symbol, `HET` for the invented one",
+        description=(
+            "The series is the one of the market with this symbol. `GET /api/v1/series/{series_id}/forecasts/latest` "
+            "and `POST /api/v1/forecasts` take its place."
+        ),
         parameters=("symbol",),
         answers={200: json_answer("Price and direction.", SymbolPrediction, _SYMBOL, *_HEADERS), 202: _PENDING},
         problems={
             404: ("unknown-symbol", "unknown-model"),
             409: ("no-champion",),
             422: ("invalid-parameter", "no-observations"),
-            **WRITING,
+            503: ("broker-unavailable", "database-unavailable", "starting"),
         },
     ),
     Operation(
@@ -170,6 +168,7 @@ COMPATIBLE = (
         id="listLoadedModels",
         tag="compatible",
         summary="Deprecated: the versions that answer or are tried",
+        description="`GET /api/v1/models` takes its place.",
         answers={200: json_answer("The versions.", LoadedModels, _LOADED, *_HEADERS)},
         problems={**QUERY, **AWAY},
     ),

@@ -8,13 +8,7 @@ from typing import Literal
 from gateway.answers import Answer, Count
 from gateway.bodies import DecisionBody
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    QUERY,
-    WRITING,
-    Problems,
-)
+from gateway.openapi.problem_kinds import QUERY, STARTING, Problems
 from schemas.record import Id
 
 
@@ -130,8 +124,9 @@ _DETAILS: JsonObject = {
 _PROBLEMS: Problems = {
     **QUERY,
     404: ("unknown-dead-letter",),
-    **AWAY_OR_STARTING,
+    **STARTING,
 }
+
 DEAD_LETTERS = (
     Operation(
         method="get",
@@ -139,6 +134,10 @@ DEAD_LETTERS = (
         id="listDeadLetters",
         tag="dead-letters",
         summary="Messages that no service could handle, the newest first",
+        description=(
+            "Each line says where the message was to go, which service gave up on it and why. `replay` sends it again, "
+            "`drop` lets it go."
+        ),
         parameters=("of_topic", "of_service", "letter_state", "after_letter", "limit"),
         answers={200: json_answer("A page.", DeadLetterPage, {"dead_letters": [_LINE], "next": None})},
         problems=_PROBLEMS,
@@ -148,7 +147,7 @@ DEAD_LETTERS = (
         path="/api/v1/dead-letters/{dead_letter_id}",
         id="getDeadLetter",
         tag="dead-letters",
-        summary="One of them with its key, headers and value",
+        summary="One dead letter with its key, headers and value",
         description="Of more than 64 KiB the beginning is shown; `foretopic dead-letters show` prints all of it.",
         parameters=("dead_letter_id",),
         answers={200: json_answer("The letter.", DeadLetterDetails, _DETAILS)},
@@ -167,12 +166,11 @@ DEAD_LETTERS = (
             examples={what: _BODY},
             answers={202: json_answer("Decided.", DeadLetterLine, example, "Location")},
             problems={
-                **BODY_PROBLEMS,
                 **QUERY,
                 404: ("unknown-dead-letter",),
                 409: ("already-decided", "not-replayable") if what == "replay" else ("already-decided",),
-                422: ("invalid-body", "invalid-parameter"),
-                **WRITING,
+                422: ("invalid-parameter",),
+                **STARTING,
             },
         )
         for what, summary, told, example in (

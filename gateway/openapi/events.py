@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from gateway.events import TYPES
 from gateway.openapi.operation import Operation, Sent
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-)
+from gateway.openapi.problem_kinds import STARTING
 
 _DESCRIPTION = f"""One event each: its name is the type, its data `{{"type", "timestamp", "data"}}` with the record.
 Types: {", ".join(f"`{kind}`" for kind in TYPES)}; and `position`, with which a quiet stream says only how far it is.
@@ -18,6 +16,7 @@ _EXAMPLE = (
     "retry: 1000\n\nid: AQwAAAAAEQ\nevent: forecast.issued\n"
     'data: {"type":"forecast.issued","timestamp":"2025-01-02T21:30:04Z","data":{"forecast_id":"…"}}\n\n'
 )
+
 EVENTS = (
     Operation(
         method="get",
@@ -26,13 +25,13 @@ EVENTS = (
         tag="events",
         summary="Follow what happens, as server-sent events",
         description=_DESCRIPTION,
-        parameters=("of_series", "of_model", "events_project", "event_types", "last_event_id", "LastEventID"),
+        parameters=("of_series", "of_model", "of_project", "event_types", "last_event_id", "LastEventID"),
         answers={200: Sent(description="The events.", media_type="text/event-stream", example=_EXAMPLE)},
         problems={
             404: ("unknown-series", "unknown-model", "unknown-project"),
             422: ("invalid-parameter",),
             429: ("too-many-streams",),
-            **AWAY_OR_STARTING,
+            **STARTING,
         },
     ),
 )

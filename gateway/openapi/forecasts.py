@@ -9,12 +9,7 @@ from gateway.answers import Answer, Count
 from gateway.bodies import ForecastBody
 from gateway.openapi.examples import MODEL_NAME, SERIES_ID, VERSION, forecast
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    REFUSALS,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import REFUSALS, STARTING
 from gateway.openapi.series import Columns, RowVersions
 from schemas.forecasts import ForecastIssued
 from schemas.models import Version
@@ -80,6 +75,7 @@ INPUTS: JsonObject = {
         "source": ["yahoo", "yahoo"],
     },
 }
+
 FORECASTS = (
     Operation(
         method="post",
@@ -104,12 +100,11 @@ FORECASTS = (
             202: json_answer("Asked, not answered yet.", PendingForecast, PENDING, "Location", "RetryAfter"),
         },
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-series", "unknown-model", "unknown-version"),
             409: ("no-champion",),
-            413: ("body-too-large", "request-too-large"),
-            422: ("invalid-body", "idempotency-key-reused", *REFUSALS),
-            **WRITING,
+            413: ("request-too-large",),
+            422: ("idempotency-key-reused", *REFUSALS),
+            **STARTING,
         },
     ),
     Operation(
@@ -130,7 +125,7 @@ FORECASTS = (
             409: ("no-champion",),
             413: ("request-too-large",),
             422: REFUSALS,
-            **AWAY_OR_STARTING,
+            **STARTING,
         },
     ),
     Operation(
@@ -143,7 +138,7 @@ FORECASTS = (
             "The newest rows up to its cutoff, as they were known at the offset in its lineage: what has been restated "
             "since stands here as it was."
         ),
-        parameters=("forecast_or_request_id", "window_rows", "versions"),
+        parameters=("forecast_or_request_id", "input_limit", "versions"),
         answers={
             200: json_answer("The rows.", ForecastInputs, INPUTS),
             202: json_answer("Not answered yet.", PendingForecast, PENDING, "Location", "RetryAfter"),
@@ -153,7 +148,7 @@ FORECASTS = (
             409: ("no-champion",),
             413: ("request-too-large",),
             422: ("invalid-parameter", *REFUSALS),
-            **AWAY_OR_STARTING,
+            **STARTING,
         },
     ),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.openapi.operation import JsonObject
+from collections.abc import Iterable
+
+from gateway.openapi.operation import JsonObject, reference
 from gateway.openapi.parameters import ID, TEXT
 
 HEADERS: dict[str, JsonObject] = {
@@ -12,7 +14,6 @@ HEADERS: dict[str, JsonObject] = {
     "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
     "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
     "Link": {"description": "What takes its place: `rel=successor-version`.", "schema": TEXT},
-    "Sunset": {"description": "From when on the path may be gone (RFC 8594).", "schema": TEXT},
     "ETag": {"description": "Names this content; send it as `If-None-Match` to be told 304 instead.", "schema": TEXT},
     "RateLimitPolicy": {
         "description": 'The limits that count: `"requests";q=600;w=60` is 600 in 60 seconds.',
@@ -22,12 +23,14 @@ HEADERS: dict[str, JsonObject] = {
         "description": 'What is left of each: `"requests";r=12;t=34` is 12, and more in 34 seconds.',
         "schema": TEXT,
     },
-    "IdempotentReplayed": {"description": "`true`: the stored answer of an earlier request.", "schema": TEXT},
-    "Allow": {"description": "The methods that the path knows.", "schema": TEXT},
 }
-HEADER_NAMES = {
+_NAMES = {
     "XRequestID": "X-Request-ID",
     "RetryAfter": "Retry-After",
     "RateLimitPolicy": "RateLimit-Policy",
-    "IdempotentReplayed": "Idempotent-Replayed",
 }
+
+
+def described(names: Iterable[str]) -> JsonObject:
+    """Return the headers of an answer, by the names under which they are sent."""
+    return {_NAMES.get(name, name): reference("headers", name) for name in (*names, "XRequestID", "traceparent")}

@@ -10,11 +10,7 @@ from gateway.exports import MEDIA_TYPES
 from gateway.openapi.examples import MODEL_NAME, SERIES_ID
 from gateway.openapi.ingests import INGEST, Ingest
 from gateway.openapi.operation import JsonObject, Operation, Sent
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    QUERY,
-    Problems,
-)
+from gateway.openapi.problem_kinds import QUERY
 from gateway.openapi.trainings import TRAINING, Training
 from schemas.record import Id
 
@@ -136,13 +132,12 @@ _USAGE: JsonObject = {
     "issued": 118,
     "refused": 1,
 }
-_TIMES = ("from_time", "to_time", "events_project", "of_requester", "of_cause")
-_PAGED = ("limit", "page", "file_format")
+_TIMES = ("from_time", "to_time", "of_project", "of_requester", "of_cause")
+_PAGED = ("limit", "history_cursor", "file_format")
 _DESCRIPTION = (
     "The newest first. `next`, and the header `Link`, is the path of the next page: follow it until it is null. With "
     "`format` or `Accept` of CSV, Parquet or lines of JSON, all rows of the filter come as one stream."
 )
-_PROBLEMS: Problems = {**QUERY, **AWAY}
 
 
 def _list(description: str, type_: type, example: JsonObject) -> Sent:
@@ -159,7 +154,7 @@ HISTORY = (
         description=_DESCRIPTION,
         parameters=("of_series", "of_model", "of_version", "forecast_status", "of_batch", *_TIMES, *_PAGED),
         answers={200: _list("The forecasts.", ForecastHistory, {"forecasts": [FORECAST], "next": _NEXT})},
-        problems=_PROBLEMS,
+        problems=QUERY,
     ),
     Operation(
         method="get",
@@ -170,7 +165,7 @@ HISTORY = (
         description=_DESCRIPTION,
         parameters=("of_series", "of_model", "of_version", "training_status", *_TIMES, *_PAGED),
         answers={200: _list("The trainings.", TrainingHistory, {"trainings": [{**_ASKED, **TRAINING}], "next": None})},
-        problems=_PROBLEMS,
+        problems=QUERY,
     ),
     Operation(
         method="get",
@@ -181,7 +176,7 @@ HISTORY = (
         description=_DESCRIPTION,
         parameters=("of_series", "ingest_status", *_TIMES, *_PAGED),
         answers={200: _list("The ingests.", IngestHistory, {"ingests": [{**_ASKED, **INGEST}], "next": None})},
-        problems=_PROBLEMS,
+        problems=QUERY,
     ),
     Operation(
         method="get",
@@ -189,8 +184,13 @@ HISTORY = (
         id="getUsage",
         tag="forecasts",
         summary="How many forecasts were asked for, by day, project, model and who asked",
-        parameters=("events_project", "of_model", "of_requester", "from_day", "to_day", "sum_by"),
+        description=(
+            "Summed by what `by` names; what is not summed by is left out of the lines. Counted are forecasts of your "
+            "own projects, and of public ones what your organisation asked for. A sum of more than 10 000 lines is "
+            "refused: ask for a shorter time or fewer keys."
+        ),
+        parameters=("of_project", "of_model", "of_requester", "from_day", "to_day", "sum_by"),
         answers={200: Sent(description="The sums.", type=Usage, example={"usage": [_USAGE]})},
-        problems=_PROBLEMS,
+        problems=QUERY,
     ),
 )

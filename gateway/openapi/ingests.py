@@ -9,11 +9,7 @@ from gateway.answers import Answer, Count, Fraction
 from gateway.bodies import IngestBody
 from gateway.openapi.examples import SERIES_ID
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import STARTING
 from schemas.ingests import IngestState
 from schemas.record import Id, SeriesId
 
@@ -59,6 +55,7 @@ INGEST: JsonObject = {
     "first_time": "2015-01-05T00:00:00Z",
     "last_time": "2025-01-02T00:00:00Z",
 }
+
 INGESTS = (
     Operation(
         method="post",
@@ -71,7 +68,7 @@ INGESTS = (
         body=IngestBody,
         examples={"yahoo-or-sample": INGEST_BODY},
         answers={202: json_answer("Asked.", IngestAccepted, INGEST_ACCEPTED, "Location")},
-        problems={**BODY_PROBLEMS, 422: ("invalid-body", "idempotency-key-reused"), **WRITING},
+        problems={422: ("idempotency-key-reused",), **STARTING},
     ),
     Operation(
         method="get",
@@ -79,8 +76,12 @@ INGESTS = (
         id="getIngest",
         tag="ingests",
         summary="What became of an ingest",
+        description=(
+            "Its newest event: how many rows came, how many were published and how many the quality gate holds back, "
+            "and why it failed where it did."
+        ),
         parameters=("ingest_id",),
         answers={200: json_answer("The ingest.", Ingest, INGEST)},
-        problems={404: ("unknown-ingest",), **AWAY_OR_STARTING},
+        problems={404: ("unknown-ingest",), **STARTING},
     ),
 )

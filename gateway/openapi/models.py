@@ -6,12 +6,7 @@ from gateway.answers import Answer
 from gateway.bodies import DeployBody
 from gateway.openapi.examples import MODEL_NAME, SERIES_ID, VERSION
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    BODY_PROBLEMS,
-    QUERY,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import QUERY, STARTING
 from schemas.models import Deployment, LeaderboardEntry, Role, Version
 from schemas.record import Digest, Freq, Id, Level, ModelName, SeriesId
 
@@ -116,6 +111,7 @@ DEPLOYMENT: JsonObject = {
     "previous": "fedcba9876543210",
     "reason": "better on the last quarter",
 }
+
 MODELS = (
     Operation(
         method="get",
@@ -123,8 +119,12 @@ MODELS = (
         id="listModels",
         tag="models",
         summary="Every model with its versions, their skill, and which of them answers",
+        description=(
+            "Each version with what it was trained on and the skill that it showed against the baselines, on the same "
+            "folds."
+        ),
         answers={200: json_answer("The models.", ModelList, {"models": [MODEL]})},
-        problems={**QUERY, **AWAY},
+        problems=QUERY,
     ),
     Operation(
         method="get",
@@ -132,9 +132,10 @@ MODELS = (
         id="getModel",
         tag="models",
         summary="One model",
+        description="What the list says of it, with every version, the newest first.",
         parameters=("model",),
         answers={200: json_answer("The model.", Model, MODEL)},
-        problems={404: ("unknown-model",), **QUERY, **AWAY},
+        problems={404: ("unknown-model",), **QUERY},
     ),
     Operation(
         method="post",
@@ -142,6 +143,11 @@ MODELS = (
         id="deployVersion",
         tag="models",
         summary="Give a version a role: champion, challenger or shadow",
+        description=(
+            "The `champion` answers, and replaces the champion before; a `challenger` and a `shadow` forecast beside "
+            "it and are only scored. To go back, deploy the version before. Answers 200 once this gateway has read it, "
+            "else 202."
+        ),
         parameters=("model", "IdempotencyKey", "Prefer"),
         body=DeployBody,
         examples={"champion": DEPLOY_BODY},
@@ -150,10 +156,9 @@ MODELS = (
             202: json_answer("Deployed; this gateway has not read it yet.", Deployment, DEPLOYMENT),
         },
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-model", "unknown-version"),
-            422: ("invalid-body", "idempotency-key-reused"),
-            **WRITING,
+            422: ("idempotency-key-reused",),
+            **STARTING,
         },
     ),
 )

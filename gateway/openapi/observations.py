@@ -5,10 +5,7 @@ from __future__ import annotations
 from gateway.answers import Answer
 from gateway.openapi.ingests import IngestAccepted
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    BODY_PROBLEMS,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import STARTING
 from gateway.routes.observations import AppendBody
 
 
@@ -39,6 +36,7 @@ _BODY: JsonObject = {
 _ACCEPTED: JsonObject = {
     "ingests": [{"ingest_id": "0d0a2f3c6a0f", "series_id": "shop/berlin@1h", "state": "queued", "series": 2, "rows": 2}]
 }
+
 OBSERVATIONS = (
     Operation(
         method="post",
@@ -48,17 +46,17 @@ OBSERVATIONS = (
         summary="Append live rows of many series",
         description=(
             "Each series is cleaned and judged by the quality gate like any fetch, by itself; its calendar is `24/7`. "
-            "The log has the rows when this answers; `GET /api/v1/ingests/{ingest_id}` tells what became of them."
+            "The log has the rows when this answers; `GET /api/v1/ingests/{ingest_id}` tells what became of them. "
+            "With the same `Idempotency-Key` the same rows are the same ingests; other rows are others."
         ),
         parameters=("IdempotencyKey",),
         body=AppendBody,
         examples={"two-shops": _BODY},
         answers={202: json_answer("Written down.", AppendAccepted, _ACCEPTED)},
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-project",),
-            422: ("invalid-body", "invalid-parameter"),
-            **WRITING,
+            422: ("invalid-parameter",),
+            **STARTING,
         },
     ),
 )

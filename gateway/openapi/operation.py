@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.openapi.problem_kinds import ANY_BODY, ANYWHERE, STORED, Problems
+from gateway.bodies import Body
+from gateway.openapi.problem_kinds import ANY_BODY, ANYWHERE, AWAY, COUNTED, JSON_BODY, KEYED, STORED, Problems
 
 JsonObject = dict[str, Any]
 #: Name of the parameter for a key of the caller.
@@ -36,9 +37,9 @@ class Operation:
     id: str
     tag: str
     summary: str
-    description: str = ""
+    description: str
     parameters: tuple[str, ...] = ()
-    body: type[msgspec.Struct] | None = None
+    body: type[Body] | None = None
     #: Whether the body is a file, bare or in a form.
     takes_file: bool = False
     #: Text fields beside the file of a form, each also a query parameter beside a bare file: name -> what it says.
@@ -61,32 +62,34 @@ class Operation:
     @property
     def takes_key(self) -> bool:
         """Whether it reads an Idempotency-Key."""
-        return self.method != "get" and self.path.startswith("/api/")
+        return KEY in self.parameters or (self.method != "get" and self.is_of_api)
 
     @property
     def is_stored(self) -> bool:
         """Whether the answer under an Idempotency-Key is kept for a day; the log remembers the others."""
         return self.takes_key and KEY not in self.parameters and not self.is_repeatable
 
+    @property
+    def is_of_api(self) -> bool:
+        """Whether it is for programs, and not a page or a door that stands elsewhere."""
+        return self.path.startswith("/api/")
+
     def every_problem(self) -> Problems:
         """Return what it may be refused with: what it says itself, and what any of its kind may be."""
-        kinds: list[Problems] = [{500: ("internal-server-error",)}, self.problems, ANYWHERE]
-        if self.body is not None or self.takes_file:
-            kinds.append(ANY_BODY)
-        if self.is_stored:
-            kinds.append(STORED)
-        elif self.takes_key:
-            kinds.append({400: STORED[400]})
-        if self.counts_as is not None:
-            kinds.append({429: ("quota-exceeded",)})
-        if self.counts_as == "forecast":
-            kinds.append({409: ("request-in-progress",)})
+        shared = (
+            (self.body is not None, JSON_BODY),
+            (self.body is not None or self.takes_file, ANY_BODY),
+            (self.takes_key, KEYED),
+            (self.is_stored, STORED),
+            (self.counts_as is not None, COUNTED),
+            (self.counts_as == "forecast", {409: ("request-in-progress",)}),
+            (self.is_of_api, AWAY),
+            (True, ANYWHERE),
+        )
         found: Problems = {}
-        for one in kinds:
-            for status, named in one.items():
-                found[status] = tuple(dict.fromkeys((*found.get(status, ()), *named)))
-        if "broker-unavailable" in found[503]:
-            found[503] += ("database-unavailable",)
+        for one in (self.problems, *(problems for holds, problems in shared if holds)):
+            for status, kinds in one.items():
+                found[status] = tuple(dict.fromkeys((*found.get(status, ()), *kinds)))
         return found
 
 
@@ -96,3 +99,8 @@ def json_answer(description: str, type_: type, example: object, *headers: str) -
 
 
 DONE = Sent(description="Done; there is nothing to say.", media_type="")
+
+
+def reference(kind: str, name: str) -> JsonObject:
+    """Return a reference to a component of the document."""
+    return {"$ref": f"#/components/{kind}/{name}"}

@@ -6,13 +6,7 @@ from gateway import account_answers as answers
 from gateway import account_bodies as bodies
 from gateway.openapi.examples import ORGANISATION_ID, TIME, TOKEN, USER_ID
 from gateway.openapi.operation import DONE, JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    ACCOUNT_BODY,
-    AWAY,
-    NO_ORGANISATION,
-    NO_PERSON,
-    QUERY,
-)
+from gateway.openapi.problem_kinds import NO_ORGANISATION, NO_PERSON, QUERY
 
 ORGANISATION: JsonObject = {
     "organisation_id": ORGANISATION_ID,
@@ -35,6 +29,7 @@ INVITATION: JsonObject = {
     "created_at": TIME,
     "expires_at": "2026-01-09T09:00:00Z",
 }
+
 ORGANISATIONS = (
     Operation(
         method="get",
@@ -42,8 +37,9 @@ ORGANISATIONS = (
         id="listOrganisations",
         tag="organisations",
         summary="The organisations of the caller; operators see all",
+        description="Each with the role of the caller in it; null for operators who are no members.",
         answers={200: json_answer("The organisations.", answers.OrganisationList, {"organisations": [ORGANISATION]})},
-        problems={**QUERY, **AWAY},
+        problems=QUERY,
     ),
     Operation(
         method="post",
@@ -51,10 +47,11 @@ ORGANISATIONS = (
         id="createOrganisation",
         tag="organisations",
         summary="Make an organisation and be its admin; operators only, unless sign-up is open",
+        description="Whoever makes it is its admin. Where sign-up is not open only operators may.",
         body=bodies.OrganisationBody,
         examples={"shop": {"name": "Lojas Ana"}},
         answers={201: json_answer("Made.", answers.Organisation, ORGANISATION, "Location")},
-        problems={**ACCOUNT_BODY, 403: ("operator-needed", "person-needed")},
+        problems={403: ("operator-needed", "person-needed")},
     ),
     Operation(
         method="get",
@@ -62,6 +59,7 @@ ORGANISATIONS = (
         id="getOrganisation",
         tag="organisations",
         summary="One organisation",
+        description="Its name, and the role of the caller in it.",
         parameters=("organisation_id",),
         answers={200: json_answer("The organisation.", answers.Organisation, ORGANISATION)},
         problems={**NO_ORGANISATION, **QUERY},
@@ -71,19 +69,21 @@ ORGANISATIONS = (
         path="/api/v1/organisations/{organisation_id}",
         id="renameOrganisation",
         tag="organisations",
-        summary="Call it something else",
+        summary="Give an organisation another name",
+        description="The id stays, and with it every series, model and key.",
         parameters=("organisation_id",),
         body=bodies.OrganisationBody,
         examples={"shop": {"name": "Lojas Ana e Rui"}},
         answers={200: json_answer("Renamed.", answers.Organisation, ORGANISATION)},
-        problems={**ACCOUNT_BODY, **NO_PERSON, **NO_ORGANISATION},
+        problems={**NO_PERSON, **NO_ORGANISATION},
     ),
     Operation(
         method="get",
         path="/api/v1/organisations/{organisation_id}/members",
         id="listMembers",
         tag="organisations",
-        summary="Its members",
+        summary="The members of an organisation",
+        description="In the order in which they joined, each with their role.",
         parameters=("organisation_id",),
         answers={200: json_answer("The members.", answers.MemberList, {"members": [MEMBER]})},
         problems={**NO_ORGANISATION, **QUERY},
@@ -94,12 +94,15 @@ ORGANISATIONS = (
         id="changeMember",
         tag="organisations",
         summary="Give a member another role",
+        description=(
+            "It holds from the next request on. The last admin stays one; the open invitations of somebody who is no "
+            "admin any more are withdrawn."
+        ),
         parameters=("organisation_id", "user_id"),
         body=bodies.RoleBody,
         examples={"editor": {"role": "editor"}},
         answers={200: json_answer("The member.", answers.Member, MEMBER)},
         problems={
-            **ACCOUNT_BODY,
             **NO_PERSON,
             404: ("unknown-member", "unknown-organisation"),
             409: ("last-admin",),
@@ -111,16 +114,20 @@ ORGANISATIONS = (
         id="removeMember",
         tag="organisations",
         summary="Send a member away, or leave; the API keys that they made there end",
+        description=(
+            "Everybody may leave; admins send others away. Their open invitations end too. The last admin stays."
+        ),
         parameters=("organisation_id", "user_id"),
         answers={204: DONE},
-        problems={**NO_PERSON, 404: ("unknown-member", "unknown-organisation"), 409: ("last-admin",), **AWAY},
+        problems={**NO_PERSON, 404: ("unknown-member", "unknown-organisation"), 409: ("last-admin",)},
     ),
     Operation(
         method="get",
         path="/api/v1/organisations/{organisation_id}/invitations",
         id="listInvitations",
         tag="organisations",
-        summary="Its open invitations",
+        summary="The open invitations to an organisation",
+        description="Those that nobody has accepted and that have not run out.",
         parameters=("organisation_id",),
         answers={200: json_answer("The invitations.", answers.InvitationList, {"invitations": [INVITATION]})},
         problems={**NO_ORGANISATION, **QUERY},
@@ -131,6 +138,10 @@ ORGANISATIONS = (
         id="invite",
         tag="organisations",
         summary="Invite somebody; give them the link that is answered",
+        description=(
+            "No mail is sent. The answer has the link and the token, this once; both are good until `expires_at`, for "
+            "this email address alone."
+        ),
         parameters=("organisation_id",),
         body=bodies.InvitationBody,
         examples={"viewer": {"email": "rui@example.org", "role": "viewer"}},
@@ -141,7 +152,7 @@ ORGANISATIONS = (
                 {**INVITATION, "token": TOKEN, "link": f"https://forecasts.example.org/join#{TOKEN}"},
             )
         },
-        problems={**ACCOUNT_BODY, **NO_PERSON, **NO_ORGANISATION},
+        problems={**NO_PERSON, **NO_ORGANISATION},
     ),
     Operation(
         method="delete",
@@ -149,8 +160,9 @@ ORGANISATIONS = (
         id="withdrawInvitation",
         tag="organisations",
         summary="Withdraw an invitation",
+        description="Its link is good no longer. One that was accepted is refused with 404.",
         parameters=("organisation_id", "invitation_id"),
         answers={204: DONE},
-        problems={**NO_PERSON, 404: ("unknown-invitation", "unknown-organisation"), **AWAY},
+        problems={**NO_PERSON, 404: ("unknown-invitation", "unknown-organisation")},
     ),
 )

@@ -12,17 +12,19 @@ _TIME: JsonObject = {"type": "string", "format": "date-time"}
 _DAY: JsonObject = {"type": "string", "format": "date"}
 _KEY = (
     'A key of the caller, e.g. a UUID, bare or as a string in double quotes (`"key"`). A repeat with the same key and '
+    "body is the same request; with another body it is refused with 422 `idempotency-key-reused`. While the first is "
+    "worked on, a repeat is answered 409 `request-in-progress`. An answer that was kept comes again with the header "
+    "`Idempotent-Replayed: true`."
 )
-_KEY += "body is the same request; with another body it is refused with 422 `idempotency-key-reused`."
-_KEY += " While the first is worked on, a repeat is answered 409 `request-in-progress`."
 
 
 def _parameter(name: str, where: str, description: str, schema: JsonObject, example: Any = None) -> JsonObject:
     parameter: JsonObject = {"name": name, "in": where, "description": description, "schema": schema}
     if where == "path":
-        parameter["required"] = True
+        return {**parameter, "required": True, "example": example}
     if example is not None:
-        parameter["example"] = example
+        # Swagger UI would send an `example` of its own accord, and so every filter at once, or a key a second time.
+        parameter["schema"] = {**schema, "examples": [example]}
     return parameter
 
 
@@ -57,7 +59,11 @@ PARAMETERS: dict[str, JsonObject] = {
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ),
     "IfNoneMatch": _parameter(
-        "If-None-Match", "header", "The `ETag` of what you have: 304 where it is still right.", TEXT
+        "If-None-Match",
+        "header",
+        "The `ETag` of what you have: 304 where it is still right.",
+        TEXT,
+        '"5f2b1c9e0d7a4633"',
     ),
     "LastEventID": _parameter(
         "Last-Event-ID", "header", "The last event that was received: the stream goes on behind it.", TEXT, "17"
@@ -72,7 +78,7 @@ PARAMETERS: dict[str, JsonObject] = {
         "upload_id", "path", "The id that the upload was answered with.", ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
     ),
     "filename": _parameter("filename", "query", "Name of a file that is the body itself; a label.", TEXT, "sales.csv"),
-    "of_project": _parameter(
+    "upload_project": _parameter(
         "project",
         "query",
         "Whose the upload is: the id of a project. A key that is limited to one project means that one, and where "
@@ -102,15 +108,19 @@ PARAMETERS: dict[str, JsonObject] = {
         "Only what was decided so, or not yet.",
         {"type": "string", "enum": ["any", "waiting", "replayed", "dropped"], "default": "any"},
     ),
-    "after_letter": _parameter("after", "query", "Only what comes behind this one in the list.", ID),
+    "after_letter": _parameter(
+        "after", "query", "Only what comes behind this one in the list.", ID, "1b368969ba10bc381ea10623373b8d72"
+    ),
     "of_series": _parameter("series_id", "query", "Only of this series.", TEXT, "market/AAPL@1d"),
-    "state": _parameter(
+    "quarantine_state": _parameter(
         "state",
         "query",
         "Only what was decided so, or not yet.",
         {"type": "string", "enum": ["any", "held", "released", "rejected"], "default": "any"},
     ),
-    "after_id": _parameter("after", "query", "Only what comes behind this one in the list.", ID),
+    "after_quarantined": _parameter(
+        "after", "query", "Only what comes behind this one in the list.", ID, "5f2b1c9e0d7a46338b1f0a9c2e4d6b70"
+    ),
     "forecast_or_request_id": _parameter(
         "forecast_or_request_id", "path", "A request id or a forecast id.", ID, "request-1"
     ),
@@ -143,7 +153,13 @@ PARAMETERS: dict[str, JsonObject] = {
         {"type": "string", "default": "day,project,model,requester"},
         "project,model",
     ),
-    "page": _parameter("cursor", "query", "Where the page begins; it comes in `next` of the page before.", TEXT),
+    "history_cursor": _parameter(
+        "cursor",
+        "query",
+        "Where the page begins; it comes in `next` of the page before.",
+        TEXT,
+        "WzE3MzU4MTAyMDAxMjUsInJlcXVlc3QtMSJd",
+    ),
     "file_format": _parameter(
         "format",
         "query",
@@ -156,7 +172,7 @@ PARAMETERS: dict[str, JsonObject] = {
         "Most lines that are returned.",
         {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
     ),
-    "rows": _parameter(
+    "observation_limit": _parameter(
         "limit",
         "query",
         "Most observations that are returned.",
@@ -190,13 +206,14 @@ PARAMETERS: dict[str, JsonObject] = {
         "Whether each row says when its version was received, of which kind it is, and why.",
         {"type": "string", "enum": ["false", "true"], "default": "false"},
     ),
-    "window_rows": _parameter(
+    "input_limit": _parameter(
         "limit",
         "query",
         "Most observations that are returned; the `window_size` of the model unless given.",
         {"type": "integer", "minimum": 1, "maximum": 10_000},
+        60,
     ),
-    "cursor": _parameter(
+    "restatement_cursor": _parameter(
         "cursor",
         "query",
         "Only restatements beyond this place; it comes in the path of the next page.",
@@ -204,12 +221,12 @@ PARAMETERS: dict[str, JsonObject] = {
         "12.1735776000",
     ),
     "of_model": _parameter("model", "query", "Only of this model.", TEXT, "market/AAPL-1d"),
-    "events_project": _parameter("project", "query", "Only of this project.", TEXT, "market"),
+    "of_project": _parameter("project", "query", "Only of this project.", TEXT, "market"),
     "event_types": _parameter(
         "types", "query", "Only these types, with commas between; all unless given.", TEXT, "forecast.issued"
     ),
     "last_event_id": _parameter(
-        "last_event_id", "query", "As the header Last-Event-ID, for readers that cannot set one.", TEXT
+        "last_event_id", "query", "As the header Last-Event-ID, for readers that cannot set one.", TEXT, "AQwAAAAAEQ"
     ),
     "webhook_id": _parameter("webhook_id", "path", "The id that the webhook was made with.", TEXT, "wh_5f2b1c9e0d7a"),
     "delivery_id": _parameter("delivery_id", "path", "The id of a delivery, its `webhook-id`.", TEXT, "msg_8d1f0c7e"),
@@ -224,6 +241,7 @@ PARAMETERS: dict[str, JsonObject] = {
         "query",
         "Only deliveries behind this one; it comes in the path of the next page.",
         {"type": "string", "pattern": r"^[0-9]{1,18}\.msg_[0-9a-f]{32}$"},
+        "1735853404000000.msg_8d1f0c7e5b2a4936a0c1d2e3f4a5b6c7",
     ),
     "since": _parameter("since", "query", "Only what is not older than this.", _TIME, "2025-01-02T00:00:00Z"),
     "batch_id": _parameter("batch_id", "path", "The id that the batch was answered with.", ID, "batch-1"),
@@ -238,6 +256,7 @@ PARAMETERS: dict[str, JsonObject] = {
         "query",
         "Only entries behind this one; it comes in the path of the next page.",
         {"type": "string", "pattern": "^[0-9a-f]{32}-[0-9]{4}$"},
+        "8d1f0c7e5b2a4936a0c1d2e3f4a5b6c7-0001",
     ),
     "organisation_id": _parameter(
         "organisation_id", "path", "An organisation, from the list.", ID, "org_5f2b1c9e0d7a46338b1f0a9c"
@@ -247,7 +266,11 @@ PARAMETERS: dict[str, JsonObject] = {
     ),
     "user_id": _parameter("user_id", "path", "A user, from a list.", ID, "user_0d7a46338b1f0a9c5f2b1c9e"),
     "after_user": _parameter(
-        "after", "query", "Only users behind this one; it comes in the path of the next page.", TEXT
+        "after",
+        "query",
+        "Only users behind this one; it comes in the path of the next page.",
+        TEXT,
+        "user_0d7a46338b1f0a9c5f2b1c9e",
     ),
     "invitation_id": _parameter("invitation_id", "path", "From the list.", ID, "inv_1c9e0d7a46338b1f0a9c5f2b"),
     "key_id": _parameter("key_id", "path", "From the list.", ID, "key_338b1f0a9c5f2b1c9e0d7a46"),
@@ -256,6 +279,7 @@ PARAMETERS: dict[str, JsonObject] = {
         "query",
         "Only what came before this one; it comes in the path of the next page.",
         {"type": "integer", "minimum": 1},
+        41,
     ),
     "next_page": _parameter("next", "query", "Where to go after signing in, a path of this site.", TEXT, "/docs"),
     "schema_name": _parameter("name", "path", "A record type, e.g. `ForecastIssued`.", TEXT, "ForecastIssued"),

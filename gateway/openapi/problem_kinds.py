@@ -4,8 +4,6 @@ from __future__ import annotations
 
 #: Status -> kinds of problem.
 Problems = dict[int, tuple[str, ...]]
-
-
 #: Kind of problem -> what it says; the last part of the `type` of a problem document.
 PROBLEMS: dict[str, str] = {
     "empty-body": "The body is empty.",
@@ -142,35 +140,32 @@ REFUSALS = (
     "window-not-positive",
     "window-shape",
 )
-#: What any operation may be refused with, before it begins.
+#: What any operation may be refused with, before it begins, and at any time.
 ANYWHERE: Problems = {
     401: ("unauthenticated",),
     403: ("forbidden", "password-change-required", "cross-site-request", "csrf-token", "foreign-host"),
     429: ("rate-limited", "too-many-at-once"),
+    500: ("internal-server-error",),
     503: ("busy",),
 }
-#: What any operation that takes a body may be refused with.
+#: What whoever carries a body, and one of JSON, may be refused with.
 ANY_BODY: Problems = {408: ("request-timeout",), 413: ("body-too-large",)}
-#: What may become of a key with which an answer is stored.
-STORED: Problems = {
-    400: ("invalid-idempotency-key",),
-    409: ("request-in-progress", "outcome-unknown"),
-    422: ("idempotency-key-reused",),
-}
-#: What a JSON body may be refused with.
-BODY_PROBLEMS: Problems = {
+JSON_BODY: Problems = {
     400: ("empty-body", "malformed-json"),
-    413: ("body-too-large",),
     415: ("unsupported-media-type",),
+    422: ("invalid-body",),
 }
+#: What may become of a key: of any, and of one under which an answer is stored.
+KEYED: Problems = {400: ("invalid-idempotency-key",)}
+STORED: Problems = {409: ("request-in-progress", "outcome-unknown"), 422: ("idempotency-key-reused",)}
+#: What counts against the quotas of a project.
+COUNTED: Problems = {429: ("quota-exceeded",)}
+#: The event log or a database does not answer; so says any operation below `/api/`.
+AWAY: Problems = {503: ("broker-unavailable", "database-unavailable")}
+#: What reads or writes the log waits for it.
+STARTING: Problems = {503: ("starting",)}
 #: What query parameters may be refused with.
 QUERY: Problems = {422: ("invalid-parameter",)}
-#: The event log or a database does not answer; the gateway may still be reading; it may have too much to do.
-AWAY: Problems = {503: ("broker-unavailable",)}
-AWAY_OR_STARTING: Problems = {503: ("broker-unavailable", "starting")}
-AWAY_OR_BUSY: Problems = {503: ("broker-unavailable", "busy")}
-WRITING: Problems = {503: ("broker-unavailable", "busy", "starting")}
 #: What the operations on accounts have in common.
-ACCOUNT_BODY: Problems = {**BODY_PROBLEMS, 422: ("invalid-body",), **AWAY}
-NO_ORGANISATION: Problems = {404: ("unknown-organisation",), **AWAY}
+NO_ORGANISATION: Problems = {404: ("unknown-organisation",)}
 NO_PERSON: Problems = {403: ("person-needed",)}

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from gateway.openapi.answers import AnyObject
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    QUERY,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import QUERY, STARTING
 from gateway.openapi.project_answers import (
     CreatedProject,
     Prediction,
@@ -91,6 +85,7 @@ _FORM = {
 }
 _MISSING = ("unknown-project",)
 _NO_FUTURE = ("future-missing", "horizon-too-long", "unknown-column", "no-observations")
+
 PROJECTS = (
     Operation(
         method="get",
@@ -98,8 +93,11 @@ PROJECTS = (
         id="listProjects",
         tag="projects",
         summary="The projects of the caller, and the public ones",
+        description=(
+            "Those of your organisations, and the public ones, with their quotas and the file that they were made from."
+        ),
         answers={200: json_answer("The projects.", ProjectList, {"projects": [_LINE]})},
-        problems={**QUERY, **AWAY},
+        problems=QUERY,
     ),
     Operation(
         method="post",
@@ -119,12 +117,11 @@ PROJECTS = (
         form_fields=_FORM,
         answers={201: json_answer("Made.", CreatedProject, {**_LINE, "upload": None}, "Location")},
         problems={
-            **BODY_PROBLEMS,
             403: ("forbidden",),
             404: ("unknown-organisation",),
             409: ("uploads-off",),
-            422: ("invalid-parameter", "invalid-body", "invalid-upload"),
-            **WRITING,
+            422: ("invalid-parameter", "invalid-upload"),
+            **STARTING,
             507: ("uploads-full",),
         },
     ),
@@ -134,9 +131,13 @@ PROJECTS = (
         id="getProject",
         tag="projects",
         summary="What is in a project, how its models did, and what goes on there",
+        description=(
+            "The state, a page of the series, how loading goes, the trainings and models with the skill that they "
+            "showed, the schedules, and what was used."
+        ),
         parameters=("project_id", "limit", "after_series"),
         answers={200: json_answer("The project.", ProjectDocument, _DOCUMENT)},
-        problems={**QUERY, 404: _MISSING, **AWAY},
+        problems={**QUERY, 404: _MISSING},
     ),
     Operation(
         method="patch",
@@ -144,16 +145,15 @@ PROJECTS = (
         id="changeProject",
         tag="projects",
         summary="Give a project another name or description",
+        description="What is left out stays. The id stays in any case: series and models begin with it.",
         parameters=("project_id",),
         body=ProjectChangeBody,
         examples={"name": {"name": "All shops"}},
         answers={200: json_answer("Changed.", ProjectLine, _LINE)},
         problems={
-            **BODY_PROBLEMS,
             404: _MISSING,
             409: ("project-not-registered",),
-            422: ("invalid-parameter", "invalid-body"),
-            **AWAY,
+            422: ("invalid-parameter",),
         },
     ),
     Operation(
@@ -172,7 +172,7 @@ PROJECTS = (
             **QUERY,
             404: _MISSING,
             409: ("project-busy", "project-not-registered"),
-            **AWAY_OR_STARTING,
+            **STARTING,
         },
     ),
     Operation(
@@ -194,11 +194,10 @@ PROJECTS = (
         examples={"as-the-data-say": {}, "named": {"algorithm": "lightgbm", "known_future": ["Promo"], "horizon": 42}},
         answers={202: json_answer("Asked.", ProjectTrainings, _TRAINED, "Location")},
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-project", "unknown-series"),
             409: ("project-busy", "project-empty"),
-            422: ("invalid-parameter", "invalid-body", "idempotency-key-reused"),
-            **WRITING,
+            422: ("invalid-parameter", "idempotency-key-reused"),
+            **STARTING,
         },
     ),
     Operation(
@@ -228,12 +227,11 @@ PROJECTS = (
             202: json_answer("On its way.", AnyObject, {"request_id": "monday-1", "state": "pending"}, "Location"),
         },
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-project", "unknown-series", "unknown-model"),
             409: ("not-trained", "no-champion"),
-            413: ("body-too-large", "request-too-large"),
-            422: ("invalid-parameter", "invalid-body", "idempotency-key-reused", *_NO_FUTURE),
-            **WRITING,
+            413: ("request-too-large",),
+            422: ("invalid-parameter", "idempotency-key-reused", *_NO_FUTURE),
+            **STARTING,
         },
     ),
 )

@@ -9,12 +9,7 @@ from gateway.answers import Answer, Count
 from gateway.bodies import DecisionBody
 from gateway.openapi.examples import SERIES_ID
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    QUERY,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import QUERY, STARTING
 from gateway.openapi.series import Columns
 from schemas.observations import BatchKind
 from schemas.quarantine import RuleBroken
@@ -93,6 +88,7 @@ RELEASED: JsonObject = {
     "state": "released",
     "release_ingest_id": "8d1f5a7c3b9e42608f6d4c2a1e0b7395",
 }
+
 QUARANTINE = (
     Operation(
         method="get",
@@ -100,9 +96,13 @@ QUARANTINE = (
         id="listQuarantine",
         tag="quarantine",
         summary="Rows that the quality gate holds back, the newest first",
-        parameters=("of_series", "state", "after_id", "limit"),
+        description=(
+            "Each line says which rules its rows break; the rows themselves have a path of their own. `release` lets "
+            "them in, `reject` throws them away."
+        ),
+        parameters=("of_series", "quarantine_state", "after_quarantined", "limit"),
         answers={200: json_answer("A page.", QuarantinePage, {"quarantine": [QUARANTINE_LINE], "next": None})},
-        problems={404: ("unknown-quarantine",), **QUERY, **AWAY_OR_STARTING},
+        problems={404: ("unknown-quarantine",), **QUERY, **STARTING},
     ),
     Operation(
         method="get",
@@ -110,9 +110,10 @@ QUARANTINE = (
         id="getQuarantined",
         tag="quarantine",
         summary="Held rows with the rules that they break",
+        description="The rows as they would be in the log, so that somebody can decide about them.",
         parameters=("quarantine_id",),
         answers={200: json_answer("The rows.", Quarantined, QUARANTINED)},
-        problems={404: ("unknown-quarantine",), **QUERY, **AWAY_OR_STARTING},
+        problems={404: ("unknown-quarantine",), **QUERY, **STARTING},
     ),
     *(
         Operation(
@@ -128,11 +129,9 @@ QUARANTINE = (
             examples={decision: DECISION_BODY},
             answers={202: json_answer("Decided.", QuarantineLine, example, "Location")},
             problems={
-                **BODY_PROBLEMS,
                 404: ("unknown-quarantine",),
                 409: ("already-decided",),
-                422: ("invalid-body",),
-                **WRITING,
+                **STARTING,
             },
         )
         for decision, summary, example in (

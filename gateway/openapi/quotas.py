@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from gateway.openapi.operation import Operation, Sent
-from gateway.openapi.problem_kinds import (
-    BODY_PROBLEMS,
-)
 from gateway.routes.quotas import ProjectQuotas, QuotasBody
 
 _EXAMPLE = {
@@ -16,6 +13,7 @@ _EXAMPLE = {
     "resets_at": "2026-11-22T00:00:00Z",
 }
 _PATH = "/api/v1/projects/{project_id}/quotas"
+
 QUOTAS = (
     Operation(
         method="get",
@@ -39,7 +37,6 @@ QUOTAS = (
         body=QuotasBody,
         examples={"more": {"forecasts_a_day": 5000}},
         answers={200: Sent(description="The quotas.", type=ProjectQuotas, example=_EXAMPLE)},
-        problems=BODY_PROBLEMS
-        | {404: ("unknown-project",), 409: ("project-not-registered",), 422: ("invalid-parameter", "invalid-body")},
+        problems={404: ("unknown-project",), 409: ("project-not-registered",), 422: ("invalid-parameter",)},
     ),
 )

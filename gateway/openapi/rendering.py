@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
 
 import msgspec
 
 from gateway.access import Permission
-from gateway.openapi import examples
+from gateway.openapi import examples, headers
 from gateway.openapi.answers import AnyObject, ProblemDocument
-from gateway.openapi.headers import HEADER_NAMES, HEADERS
-from gateway.openapi.operation import KEY, JsonObject, Operation, Sent
+from gateway.openapi.headers import HEADERS
+from gateway.openapi.operation import KEY, JsonObject, Operation, Sent, reference
 from gateway.openapi.operations import OPERATIONS, TAGS
 from gateway.openapi.parameters import PARAMETERS
 from gateway.openapi.problem_kinds import PROBLEMS
+from gateway.openapi.refusals import refused
 from gateway.openapi.webhook_events import EVENT_TYPES, webhooks
-from gateway.problems import PROBLEM_TYPE
 from runtime.version import CODE_VERSION
 from schemas.jsonschema import components
 from schemas.trainings import TrainingEvent
 
 _REF = "#/components/schemas/{name}"
-_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 _SECURITY: JsonObject = {
     "bearer": {
         "type": "http",
@@ -37,30 +35,34 @@ _SECURITY: JsonObject = {
         "page in `X-CSRF-Token`. With an https address the name is `__Host-foretopic`.",
     },
 }
-_EVERYWHERE = ("XRequestID", "traceparent")
 _DESCRIPTION = """Forecasts as a stream, over HTTP.
 
-Times are UTC, numbers are JSON numbers, every error is a problem document (RFC 9457) whose `type` names its kind and
-whose `errors` name the fields at fault. A request with an `Idempotency-Key` can be sent again without doing it twice.
+**Who asks.** Send `Authorization: Bearer …` with an access token or an API key. On a machine of one's own nobody signs
+in. Each operation says which permission it needs; a role, or the scopes of a key, give it.
+
+**What is sent.** JSON in UTF-8. Times are UTC, numbers are JSON numbers. A field or a query parameter that is not known
+is refused, so that a misspelt one does not pass in silence. Answers may get new fields: ignore those you do not know.
+
+**What is refused.** Every error is a problem document (RFC 9457): its `type` names its kind, its `errors` the fields at
+fault, its `x_request_id` the place in the log. After 429 and 503 the same request may be sent again, when `Retry-After`
+says.
+
+**What is sent twice.** A request with an `Idempotency-Key` can be sent again without doing it twice.
+
+**What is long.** Lists come page by page: `next` is the path of the next page, null on the last one. What takes time
+answers 202, and `Location` says where the outcome will be.
+
 The topics behind this are described at [/asyncapi.json](/asyncapi.json)."""
 
 
-def _ref(kind: str, name: str) -> JsonObject:
-    return {"$ref": f"#/components/{kind}/{name}"}
-
-
-def _headers(names: Iterable[str]) -> JsonObject:
-    return {HEADER_NAMES.get(name, name): _ref("headers", name) for name in names}
-
-
 def _sent(sent: Sent) -> JsonObject:
-    schema: JsonObject = {"type": "string"} if sent.type is None else _ref("schemas", sent.type.__name__)
+    schema: JsonObject = {"type": "string"} if sent.type is None else reference("schemas", sent.type.__name__)
     content: JsonObject = {"schema": schema}
     if sent.example is not None:
         content["example"] = sent.example
     described: JsonObject = {
         "description": sent.description,
-        "headers": _headers((*sent.headers, *_EVERYWHERE)),
+        "headers": headers.described(sent.headers),
     }
     if sent.media_type:
         described["content"] = {sent.media_type: content} | {one: _file(one) for one in sent.files}
@@ -74,27 +76,12 @@ def _file(media_type: str) -> JsonObject:
     return {"schema": {"type": "string"}, "example": examples.FILES[media_type]}
 
 
-def _refused(status: int, kinds: Iterable[str]) -> JsonObject:
-    described = {
-        kind: {"summary": PROBLEMS[kind], "value": examples.problem(status, kind, PROBLEMS[kind])} for kind in kinds
-    }
-    listed = "\n".join(f"- `{kind}`: {PROBLEMS[kind]}" for kind in described)
-    headers: tuple[str, ...] = ("RetryAfter",) if status in _LATER else ()
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        headers = (*headers, "RateLimitPolicy", "RateLimit")
-    return {
-        "description": f"{HTTPStatus(status).phrase}:\n\n{listed}",
-        "headers": _headers((*headers, *_EVERYWHERE)),
-        "content": {PROBLEM_TYPE: {"schema": _ref("schemas", "ProblemDocument"), "examples": described}},
-    }
-
-
 def _body(operation: Operation) -> JsonObject | None:
     """Return what a request may carry by media type, ``None`` for nothing."""
     content: JsonObject = {}
     if operation.body is not None:
         examples_ = {name: {"value": value} for name, value in operation.examples.items()}
-        content["application/json"] = {"schema": _ref("schemas", operation.body.__name__), "examples": examples_}
+        content["application/json"] = {"schema": reference("schemas", operation.body.__name__), "examples": examples_}
     if operation.takes_file:
         file = {"type": "string", "format": "binary"}
         fields = {name: {"type": "string", "description": told} for name, told in operation.form_fields.items()}
@@ -108,29 +95,28 @@ def _body(operation: Operation) -> JsonObject | None:
 
 def _operation(operation: Operation) -> JsonObject:
     more = [KEY] if operation.is_stored else ["IfNoneMatch"] if operation.is_cached else []
-    parameters = [*operation.parameters, *more, *_EVERYWHERE]
+    parameters = [*operation.parameters, *more, "XRequestID", "traceparent"]
     described: JsonObject = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "parameters": [_ref("parameters", name) for name in parameters],
+        "description": operation.description,
+        "parameters": [reference("parameters", name) for name in parameters],
     }
-    if operation.description:
-        described["description"] = operation.description
     if operation.tag == "compatible":
         described["deprecated"] = True
     if (content := _body(operation)) is not None:
         described["requestBody"] = {"required": not operation.is_body_optional, "content": content}
     responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
     if operation.is_cached:
-        responses["304"] = {"description": "What you have is still right.", "headers": _headers(("ETag", *_EVERYWHERE))}
+        responses["304"] = {"description": "What you have is still right.", "headers": headers.described(("ETag",))}
     if operation.is_open:
         described["security"] = []
     for status, kinds in operation.every_problem().items():
-        refused = _refused(status, kinds)
+        refusal = refused(operation, status, kinds)
         # A page may answer with itself where a program gets a problem document.
-        refused["content"] |= responses.get(str(status), {}).get("content", {})
-        responses[str(status)] = refused
+        refusal["content"] |= responses.get(str(status), {}).get("content", {})
+        responses[str(status)] = refusal
     described["responses"] = dict(sorted(responses.items()))
     return described
 
@@ -163,6 +149,7 @@ def document(needed: Mapping[tuple[str, str], Permission | None] | None = None) 
             else:
                 described.pop("security", None)
                 described["x-permission"] = str(permission)
+                described["description"] += f"\n\nNeeds the permission `{permission}`."
     schemas = components(_types(), _REF)
     schemas[AnyObject.__name__]["additionalProperties"] = True
     schemas[ProblemDocument.__name__]["properties"]["type"]["description"] = f"`/problems/` and the kind:\n\n{_kinds()}"

@@ -9,11 +9,7 @@ import msgspec
 from gateway.answers import Answer, Count
 from gateway.openapi.examples import SERIES_ID, forecast
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    AWAY_OR_STARTING,
-    QUERY,
-)
+from gateway.openapi.problem_kinds import QUERY, STARTING
 from schemas.forecasts import ForecastIssued
 from schemas.observations import BatchKind
 from schemas.record import Freq, SeriesId
@@ -145,6 +141,7 @@ RESTATEMENTS: JsonObject = {
     ],
     "next": None,
 }
+
 SERIES = (
     Operation(
         method="get",
@@ -152,8 +149,12 @@ SERIES = (
         id="listSeries",
         tag="series",
         summary="Every series",
+        description=(
+            "All series of your projects and of the public ones, with their length and the time of their first and "
+            "last row."
+        ),
         answers={200: json_answer("The series.", SeriesList, {"series": [SERIES_LINE]})},
-        problems={**QUERY, **AWAY},
+        problems=QUERY,
     ),
     Operation(
         method="get",
@@ -161,9 +162,10 @@ SERIES = (
         id="getSeries",
         tag="series",
         summary="One series",
+        description="How long it is, from when to when it goes, and where its newest rows came from.",
         parameters=("series_id",),
         answers={200: json_answer("The series.", SeriesLine, SERIES_LINE)},
-        problems={404: ("unknown-series",), **QUERY, **AWAY},
+        problems={404: ("unknown-series",), **QUERY},
     ),
     Operation(
         method="get",
@@ -176,12 +178,21 @@ SERIES = (
             "The latest record that names a time is the one that counts; with `known_at` or `known_at_offset` the "
             "latest one that was received, or stood in the log, then."
         ),
-        parameters=("series_id", "rows", "after", "before", "order", "known_at", "known_at_offset", "versions"),
+        parameters=(
+            "series_id",
+            "observation_limit",
+            "after",
+            "before",
+            "order",
+            "known_at",
+            "known_at_offset",
+            "versions",
+        ),
         answers={200: json_answer("A page.", ObservationsPage, OBSERVATIONS)},
         problems={
             404: ("unknown-series",),
             422: ("invalid-parameter", "as-of-beyond-log"),
-            **AWAY_OR_STARTING,
+            **STARTING,
         },
     ),
     Operation(
@@ -191,9 +202,9 @@ SERIES = (
         tag="series",
         summary="What was restated when, from what to what and why",
         description="Rows whose values were replaced by others, in the order of the log.",
-        parameters=("series_id", "limit", "order", "cursor"),
+        parameters=("series_id", "limit", "order", "restatement_cursor"),
         answers={200: json_answer("A page.", RestatementsPage, RESTATEMENTS)},
-        problems={404: ("unknown-series",), **QUERY, **AWAY},
+        problems={404: ("unknown-series",), **QUERY},
     ),
     Operation(
         method="get",
@@ -201,8 +212,12 @@ SERIES = (
         id="getLatestForecast",
         tag="series",
         summary="The newest forecast of a series",
+        description=(
+            "What `GET /api/v1/forecasts/{id}` says of it. Of a public series it is the newest one that your "
+            "organisation asked for."
+        ),
         parameters=("series_id",),
         answers={200: json_answer("The forecast.", ForecastIssued, forecast())},
-        problems={404: ("unknown-series", "no-forecast-yet"), **QUERY, **AWAY},
+        problems={404: ("unknown-series", "no-forecast-yet"), **QUERY},
     ),
 )

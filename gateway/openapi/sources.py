@@ -10,13 +10,7 @@ from gateway.bodies import SourceBody
 from gateway.openapi.examples import MODEL_NAME, SERIES_ID
 from gateway.openapi.ingests import INGEST, INGEST_ACCEPTED, Ingest, IngestAccepted
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    QUERY,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import QUERY, STARTING
 from schemas.record import Freq, Id, SeriesId
 from schemas.schedules import Minutes, RetrainRule
 
@@ -121,6 +115,7 @@ SOURCE: JsonObject = {
     "late_seconds": 0,
 }
 _KNOWN = {404: ("unknown-source",)}
+
 SOURCES = (
     Operation(
         method="get",
@@ -128,18 +123,23 @@ SOURCES = (
         id="listSources",
         tag="sources",
         summary="Every series that is fetched by itself, and how that goes",
+        description=(
+            "Every schedule of your projects, with the next run, the last ingest, the last failure and how late the "
+            "newest row is."
+        ),
         answers={200: json_answer("The sources.", SourceList, {"sources": [SOURCE]})},
-        problems={**QUERY, **AWAY},
+        problems=QUERY,
     ),
     Operation(
         method="get",
         path="/api/v1/sources/{series_id}",
         id="getSource",
         tag="sources",
-        summary="One of them",
+        summary="One schedule, and how it goes",
+        description="Its schedule, the next run, the last ingest, the last failure and how late the newest row is.",
         parameters=("series_id",),
         answers={200: json_answer("The source.", Source, SOURCE)},
-        problems={**_KNOWN, **QUERY, **AWAY_OR_STARTING},
+        problems={**_KNOWN, **QUERY, **STARTING},
     ),
     Operation(
         method="put",
@@ -156,7 +156,7 @@ SOURCES = (
         body=SourceBody,
         examples={"after-close": BODY, "cron": CRON_BODY},
         answers={200: json_answer("Scheduled.", Source, SOURCE)},
-        problems={**BODY_PROBLEMS, 422: ("invalid-body",), **WRITING},
+        problems=STARTING,
     ),
     *(
         Operation(
@@ -166,13 +166,19 @@ SOURCES = (
             is_repeatable=True,
             tag="sources",
             summary=summary,
+            description=description,
             parameters=("series_id",),
             answers={200: json_answer("Done.", Source, example)},
-            problems={**_KNOWN, **WRITING},
+            problems={**_KNOWN, **STARTING},
         )
-        for verb, summary, example in (
-            ("pause", "Fetch and train nothing by itself any more", {**SOURCE, "state": "paused", "next_run": None}),
-            ("resume", "Go on; what was due meanwhile is not made up for", SOURCE),
+        for verb, summary, description, example in (
+            (
+                "pause",
+                "Fetch and train nothing by itself any more",
+                "The schedule stays; `run` still fetches.",
+                {**SOURCE, "state": "paused", "next_run": None},
+            ),
+            ("resume", "Fetch and train by itself again", "What was due meanwhile is not made up for.", SOURCE),
         )
     ),
     Operation(
@@ -181,8 +187,9 @@ SOURCES = (
         id="runSource",
         tag="sources",
         summary="Fetch now, whatever the schedule says",
+        description="The schedule stays as it is. `GET /api/v1/ingests/{ingest_id}` tells what became of it.",
         parameters=("series_id", "IdempotencyKey"),
         answers={202: json_answer("Asked.", IngestAccepted, INGEST_ACCEPTED, "Location")},
-        problems={**_KNOWN, 422: ("idempotency-key-reused",), **WRITING},
+        problems={**_KNOWN, 422: ("idempotency-key-reused",), **STARTING},
     ),
 )

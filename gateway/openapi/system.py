@@ -7,9 +7,7 @@ from typing import Literal
 
 from gateway.answers import Answer, Count
 from gateway.openapi.operation import JsonObject, Operation, Sent, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-)
+from gateway.openapi.problem_kinds import AWAY
 from gateway.openapi.trainings import TRAINING, Training
 
 
@@ -100,6 +98,7 @@ STATUS: JsonObject = {
     "trainings": [TRAINING],
     "alarms": [],
 }
+
 SYSTEM = (
     Operation(
         method="get",
@@ -108,6 +107,10 @@ SYSTEM = (
         is_open=True,
         tag="system",
         summary="Whether the process works",
+        description=(
+            "For whoever restarts the process: 503 says that it must be started anew. Says nothing of Kafka or the "
+            "other services."
+        ),
         answers={
             200: json_answer("It does.", Health, {"status": "ok", "version": "0.1.0"}),
             503: json_answer(
@@ -124,6 +127,7 @@ SYSTEM = (
         is_open=True,
         tag="system",
         summary="Whether a champion can answer",
+        description="For load balancers: 503 names what is waited for.",
         answers={
             200: json_answer("It can.", Readiness, {"status": "ok"}),
             503: json_answer("Not yet.", Readiness, NOT_READY, "RetryAfter"),
@@ -135,8 +139,9 @@ SYSTEM = (
         id="getStatus",
         tag="system",
         summary="Each service, its backlog and its last record; topics, trainings, alarms",
+        description="Numbers of messages are for operators; for others they are null.",
         answers={200: json_answer("The state.", Status, STATUS)},
-        problems={**AWAY},
+        problems=AWAY,
     ),
     Operation(
         method="get",
@@ -145,6 +150,7 @@ SYSTEM = (
         is_open=True,
         tag="system",
         summary="Metrics of the gateway for Prometheus",
+        description="The text format of Prometheus. A setting says whether it is open or for operators.",
         answers={200: Sent(description="The metrics.", media_type="text/plain", example=METRICS)},
     ),
 )

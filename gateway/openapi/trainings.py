@@ -8,11 +8,7 @@ from gateway.answers import Answer, Count, Fraction
 from gateway.bodies import TrainingBody
 from gateway.openapi.examples import MODEL_NAME, SERIES_ID
 from gateway.openapi.operation import JsonObject, Operation, Sent, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY_OR_STARTING,
-    BODY_PROBLEMS,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import STARTING
 from schemas.record import Id, ModelName, SeriesId
 from schemas.trainings import TrainingState
 
@@ -83,6 +79,7 @@ EVENT_STREAM = (
     'data: {"training_id":"training-1","model":"market/AAPL-1d","series_id":"market/AAPL@1d","sequence":14,'
     '"state":"progress","fraction":0.42,"stage":"fitting","epoch":12}\n\n'
 )
+
 TRAININGS = (
     Operation(
         method="post",
@@ -100,10 +97,9 @@ TRAININGS = (
         examples={"lstm": TRAINING_BODY, "features": TRAINING_FEATURES_BODY},
         answers={202: json_answer("Asked.", TrainingAccepted, TRAINING_ACCEPTED, "Location")},
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-series",),
-            422: ("invalid-body", "idempotency-key-reused", "no-observations"),
-            **WRITING,
+            422: ("idempotency-key-reused", "no-observations"),
+            **STARTING,
         },
     ),
     Operation(
@@ -112,9 +108,13 @@ TRAININGS = (
         id="getTraining",
         tag="trainings",
         summary="How a training goes",
+        description=(
+            "Its newest event: the state, the part that is done and, once it has succeeded, the version. `GET "
+            "/api/v1/trainings/{training_id}/events` tells the same as it happens."
+        ),
         parameters=("training_id",),
         answers={200: json_answer("The training.", Training, TRAINING)},
-        problems={404: ("unknown-training",), **AWAY_OR_STARTING},
+        problems={404: ("unknown-training",), **STARTING},
     ),
     Operation(
         method="delete",
@@ -123,9 +123,13 @@ TRAININGS = (
         is_repeatable=True,
         tag="trainings",
         summary="Cancel a training",
+        description=(
+            "The trainer stops at its next step; the training is `cancelled` from then on. One that has ended is "
+            "refused with 409."
+        ),
         parameters=("training_id",),
         answers={202: json_answer("Cancellation asked for.", Training, {**TRAINING, "is_cancel_requested": True})},
-        problems={404: ("unknown-training",), 409: ("training-ended",), **AWAY_OR_STARTING},
+        problems={404: ("unknown-training",), 409: ("training-ended",), **STARTING},
     ),
     Operation(
         method="get",
@@ -139,6 +143,6 @@ TRAININGS = (
         ),
         parameters=("training_id", "LastEventID"),
         answers={200: Sent(description="The events.", media_type="text/event-stream", example=EVENT_STREAM)},
-        problems={404: ("unknown-training",), **AWAY_OR_STARTING},
+        problems={404: ("unknown-training",), **STARTING},
     ),
 )

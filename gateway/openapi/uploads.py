@@ -7,11 +7,7 @@ from typing import Literal
 from gateway.answers import Answer
 from gateway.openapi.ingests import Ingest
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    BODY_PROBLEMS,
-    WRITING,
-)
+from gateway.openapi.problem_kinds import STARTING
 from gateway.routes.uploads import LoadBody
 from gateway.uploads.jobs import ColumnMapping, Inspection
 
@@ -86,6 +82,7 @@ _LOADED: JsonObject = {
     "series": [{"rows": 754, "ingest": {"ingest_id": "0d0a2f3c6a0f", "series_id": "shops/1@1d", "state": "queued"}}],
 }
 _OFF = ("uploads-off",)
+
 UPLOADS = (
     Operation(
         method="post",
@@ -97,15 +94,14 @@ UPLOADS = (
             "The file is the one of a form, or the body itself with `filename` in the query; CSV may be packed by "
             "gzip. The answer says what each column seems to be; nothing is loaded before `loadUpload`, or `load=true`."
         ),
-        parameters=("filename", "load", "of_project"),
+        parameters=("filename", "load", "upload_project"),
         takes_file=True,
         answers={201: json_answer("What the file seems to hold.", UploadDocument, _UPLOAD, "Location")},
         problems={
             404: ("unknown-project",),
             409: _OFF,
-            413: ("body-too-large",),
             422: ("invalid-parameter", "invalid-upload"),
-            **WRITING,
+            **STARTING,
             507: ("uploads-full",),
         },
     ),
@@ -115,9 +111,12 @@ UPLOADS = (
         id="getUpload",
         tag="uploads",
         summary="What a file seems to hold, or how each of its series is loaded",
+        description=(
+            "Before it is loaded: the columns and how they would be read. Afterwards: the ingest of each series."
+        ),
         parameters=("upload_id",),
         answers={200: json_answer("The upload.", UploadDocument, _LOADED)},
-        problems={404: ("unknown-upload",), 409: _OFF, 422: ("invalid-parameter",), **AWAY},
+        problems={404: ("unknown-upload",), 409: _OFF, 422: ("invalid-parameter",)},
     ),
     Operation(
         method="post",
@@ -132,11 +131,10 @@ UPLOADS = (
         examples={"as-guessed": {}, "changed": {"project": "shops", "known_future": ["Promo"], "calendar": "24/7"}},
         answers={202: json_answer("Asked.", UploadDocument, _LOADED, "Location")},
         problems={
-            **BODY_PROBLEMS,
             404: ("unknown-upload", "unknown-project"),
             409: ("uploads-off", "upload-loaded"),
-            422: ("invalid-parameter", "invalid-body", "invalid-upload"),
-            **WRITING,
+            422: ("invalid-parameter", "invalid-upload"),
+            **STARTING,
         },
     ),
     Operation(

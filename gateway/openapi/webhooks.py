@@ -7,11 +7,7 @@ from typing import Any, Literal
 
 from gateway.answers import Answer, Count
 from gateway.openapi.operation import JsonObject, Operation, Sent, json_answer
-from gateway.openapi.problem_kinds import (
-    AWAY,
-    BODY_PROBLEMS,
-    QUERY,
-)
+from gateway.openapi.problem_kinds import QUERY
 from gateway.routes.webhooks import TEST_EVENT, EventType, WebhookBody, WebhookChange
 
 
@@ -106,7 +102,7 @@ _PATH = "/api/v1/projects/{project_id}/webhooks"
 
 def _operation(method: str, path: str, name: str, summary: str, **more: Any) -> Operation:
     missing = _NO_PROJECT if path == "" else _NO_WEBHOOK
-    problems = {404: missing, **AWAY, **more.pop("problems", {})}
+    problems = {404: missing, **more.pop("problems", {})}
     parameters = (_OF_PROJECT if path == "" else _ONE) + more.pop("parameters", ())
     return Operation(
         method=method,
@@ -122,6 +118,7 @@ def _operation(method: str, path: str, name: str, summary: str, **more: Any) -> 
 
 _QUEUED = {202: json_answer("It is on its way.", WebhookDelivery, DELIVERY)}
 _DISABLED = {409: ("webhook-disabled",)}
+
 WEBHOOKS = (
     _operation(
         "post",
@@ -136,48 +133,67 @@ WEBHOOKS = (
         body=WebhookBody,
         examples={"forecasts": BODY},
         answers={201: json_answer("Made.", WebhookWithSecret, _WITH_SECRET, "Location")},
-        problems={**BODY_PROBLEMS, 409: ("too-many-webhooks",), 422: ("invalid-body",)},
+        problems={
+            409: ("too-many-webhooks",),
+        },
     ),
     _operation(
         "get",
         "",
         "listWebhooks",
         "The webhooks of a project",
-        answers={200: json_answer("They.", WebhookList, {"webhooks": [WEBHOOK]})},
+        description="Without their secrets; one that has failed for days says since when, and why it was disabled.",
+        answers={200: json_answer("The webhooks.", WebhookList, {"webhooks": [WEBHOOK]})},
         problems=QUERY,
     ),
     _operation(
-        "get", "/{webhook_id}", "getWebhook", "One of them", answers={200: json_answer("It.", Webhook, WEBHOOK)}
+        "get",
+        "/{webhook_id}",
+        "getWebhook",
+        "One webhook of a project",
+        description="Where its events go, which they are, and whether it is enabled.",
+        answers={200: json_answer("The webhook.", Webhook, WEBHOOK)},
     ),
     _operation(
         "patch",
         "/{webhook_id}",
         "changeWebhook",
-        "Change its URL or events, switch it off or on",
+        "Change a webhook: its URL or events, off or on",
+        description=(
+            "What is left out stays. `is_enabled: false` sends nothing more, and what waits has failed; `true` enables "
+            "it again, also after it was disabled for its failures."
+        ),
         body=WebhookChange,
         examples={"on": {"is_enabled": True}},
         answers={200: json_answer("Changed.", Webhook, WEBHOOK)},
-        problems={**BODY_PROBLEMS, 422: ("invalid-body",)},
     ),
     _operation(
         "delete",
         "/{webhook_id}",
         "deleteWebhook",
-        "Remove it with its deliveries",
+        "Remove a webhook with its deliveries",
+        description="Nothing more is sent, also of what waits.",
         answers={204: Sent(description="Removed.", media_type="")},
     ),
     _operation(
         "post",
         "/{webhook_id}/secret",
         "rotateWebhookSecret",
-        "Get a new secret; the old one signs beside it for a day",
+        "Give a webhook a new secret; the old one signs beside it for a day",
+        description=(
+            "The secret is shown this once. For a day each event carries two signatures, so that a receiver can change "
+            "over."
+        ),
         answers={200: json_answer("Rotated.", WebhookWithSecret, _WITH_SECRET)},
     ),
     _operation(
         "post",
         "/{webhook_id}/test",
         "testWebhook",
-        f"Send it an event of the type `{TEST_EVENT}`",
+        f"Send a webhook an event of the type `{TEST_EVENT}`",
+        description=(
+            "The event says nothing but the id of the webhook. `GET …/deliveries` tells what the receiver answered."
+        ),
         answers=_QUEUED,
         problems=_DISABLED,
     ),
@@ -185,7 +201,8 @@ WEBHOOKS = (
         "get",
         "/{webhook_id}/deliveries",
         "listDeliveries",
-        "What it was told, the newest first",
+        "What a webhook was told, the newest first",
+        description="Each with how often it was tried, what the receiver answered and when it is tried next.",
         parameters=("delivery_state", "limit", "delivery_cursor"),
         answers={200: json_answer("A page of them.", DeliveryList, {"deliveries": [DELIVERY], "next": None})},
         problems=QUERY,
@@ -194,7 +211,11 @@ WEBHOOKS = (
         "post",
         "/{webhook_id}/deliveries/{delivery_id}/replay",
         "replayDelivery",
-        "Send one again, under its id",
+        "Send a delivery again, under its id",
+        description=(
+            "Its attempts begin anew, whether it had failed or was delivered; the receiver knows it by its "
+            "`webhook-id`."
+        ),
         parameters=("delivery_id",),
         answers=_QUEUED,
         problems={404: (*_NO_WEBHOOK, "unknown-delivery"), **_DISABLED},
@@ -203,7 +224,8 @@ WEBHOOKS = (
         "post",
         "/{webhook_id}/replay",
         "replayFailedDeliveries",
-        "Send again what has failed",
+        "Send again what a webhook missed",
+        description="Those that failed since a time, or all: their attempts begin anew, under their ids.",
         parameters=("since",),
         answers={202: json_answer("On their way.", Replayed, {"replayed": 12})},
         problems={**QUERY, **_DISABLED},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,45 @@ def test_every_body_and_answer_has_an_example() -> None:
         if "example" not in content and not content.get("examples") and "parquet" not in media_type
     ]
     assert lacking == []
+
+
+def test_every_operation_and_tag_says_what_it_is_for() -> None:
+    lacking = [one["operationId"] for _, _, one in operations() if not one["summary"] or not one["description"]]
+    told = {tag["name"]: tag["description"] for tag in DOCUMENT["tags"]}
+    assert lacking == []
+    assert set(told) == {name for _, _, one in operations() for name in one["tags"]}
+    assert all(told.values())
+
+
+def test_no_two_operations_have_one_summary() -> None:
+    """But for the two methods of `/reload`, which are one."""
+    summaries = Counter(one["summary"] for path, _, one in operations() if path != "/reload")
+    assert [summary for summary, times in summaries.items() if times > 1] == []
+
+
+def test_every_parameter_shows_a_value_and_only_those_of_paths_are_filled_in() -> None:
+    """Swagger UI sends what stands in `example`: red where `_parameter` gives one to a filter or a header."""
+    for name, parameter in DOCUMENT["components"]["parameters"].items():
+        schema = parameter["schema"]
+        assert ("example" in parameter) is (parameter["in"] == "path"), name
+        shown = schema.get("enum") or schema.get("examples") or [parameter.get("example", schema.get("default"))]
+        assert [schema_errors(schema, value) for value in shown] == [[]] * len(shown), name
+
+
+def test_every_component_is_used() -> None:
+    text = json.dumps(DOCUMENT)
+    for kind in ("schemas", "parameters", "headers"):
+        assert [name for name in DOCUMENT["components"][kind] if f'"#/components/{kind}/{name}"' not in text] == []
+
+
+def test_example_of_a_refused_body_names_the_field_and_the_place() -> None:
+    """Red without `_faults` or `_place` in `gateway.openapi.refusals`."""
+    refused = DOCUMENT["paths"]["/api/v1/projects/{project_id}/quotas"]["patch"]["responses"]["422"]
+    example = refused["content"]["application/problem+json"]["examples"]["invalid-body"]["value"]
+    assert example["instance"] == "/api/v1/projects/shops-k3m9wz/quotas"
+    assert [fault["field"] for fault in example["errors"]] == ["colour"]
+    assert "forecasts_a_day" in example["errors"][0]["expected"]
+    assert example["errors"][0]["expected"] in example["detail"]
 
 
 @pytest.mark.parametrize("status", ["401", "403", "429", "500", "503"])
