@@ -10,7 +10,9 @@ from sqlalchemy import select, update
 
 from gateway.access import Role
 from gateway.accounts.passwords import Passwords
-from gateway.accounts.tables import API_KEYS, LOGINS, REFRESH_TOKENS, USERS
+from gateway.accounts.sign_in import invitation_of, take
+from gateway.accounts.tables import API_KEYS, INVITATIONS, LOGINS, REFRESH_TOKENS, USERS
+from gateway.problems import Problem
 from tests.unit.gateway.tenants import Caller, Tenants, add_tenant, add_user, tenants
 
 PASSWORD = "four random words"
@@ -67,6 +69,31 @@ def test_a_refresh_token_that_comes_again_ends_the_whole_login(two: Tenants) -> 
     assert newest.status_code == 401
 
 
+@pytest.mark.parametrize("what", ["token", "login", "account"])
+def test_a_refresh_token_ends_with_its_time_its_login_and_its_account(two: Tenants, what: str) -> None:
+    """Red without `expires_us` of either table, or `is_disabled`, in `logins.exchange`."""
+    caller = with_password(two, f"refresh-{what}@example.org")
+    first = log_in(two, caller.email).get_json()["refresh_token"]
+    second = two.world.client.post(f"{AUTH}/refresh", json={"refresh_token": first}).get_json()["refresh_token"]
+    of_user = LOGINS.c.user_id == caller.user_id
+    with two.world.accounts.change() as connection:
+        past = two.world.accounts.now_us() - 1
+        logins = connection.execute(select(LOGINS.c.login_id, LOGINS.c.expires_us).where(of_user)).all()
+        of_logins = REFRESH_TOKENS.c.login_id.in_([login.login_id for login in logins])
+        ends = set(connection.scalars(select(REFRESH_TOKENS.c.expires_us).where(of_logins)))
+        connection.execute(
+            {
+                "token": update(REFRESH_TOKENS).where(of_logins).values(expires_us=past),
+                "login": update(LOGINS).where(of_user).values(expires_us=past),
+                "account": update(USERS).where(USERS.c.user_id == caller.user_id).values(is_disabled=True),
+            }[what]
+        )
+
+    assert two.world.client.post(f"{AUTH}/refresh", json={"refresh_token": second}).status_code == 401
+    # However often it is exchanged, it is never good for longer than the login.
+    assert ends <= {login.expires_us for login in logins}
+
+
 def test_signing_out_ends_access_and_refresh_tokens_at_once(two: Tenants) -> None:
     with_password(two, "caio@example.org")
     signed = log_in(two, "caio@example.org").get_json()
@@ -117,6 +144,41 @@ def test_guessing_is_stopped_whether_or_not_the_account_exists(two: Tenants) -> 
     answer = log_in(two, "eva@example.org")
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_who_holds_a_token_does_not_guess_the_password_with_it(two: Tenants) -> None:
+    """Red without `Throttle.attempt` in `SignIn.change_password`."""
+    caller = with_password(two, "gil@example.org")
+    statuses = [
+        two.world.client.post(
+            f"{AUTH}/password",
+            headers=caller.headers,
+            json={"password": f"guess {number}", "new_password": "five other random words"},
+        ).status_code
+        for number in range(11)
+    ]
+    assert statuses == [401] * 10 + [429]
+
+
+def test_a_password_that_is_changed_meanwhile_stays_changed(two: Tenants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red without the hash that was judged in the update of `SignIn.with_password`."""
+    caller = add_user(
+        two.world, "gina@example.org", password_hash=Passwords(memory_kibibytes=16, rounds=2).hash(PASSWORD)
+    )
+    passwords = two.world.service.sign_in.passwords
+    new = passwords.hash("another one")
+    hash_of = passwords.hash
+
+    def changed_meanwhile(password: str) -> str:
+        with two.world.accounts.change() as connection:
+            connection.execute(update(USERS).where(USERS.c.user_id == caller.user_id).values(password_hash=new))
+        return hash_of(password)
+
+    monkeypatch.setattr(passwords, "hash", changed_meanwhile)
+    log_in(two, "gina@example.org")
+
+    with two.world.accounts.read() as connection:
+        assert connection.scalar(select(USERS.c.password_hash).where(USERS.c.user_id == caller.user_id)) == new
 
 
 def test_an_outdated_hash_is_replaced_at_sign_in(two: Tenants) -> None:
@@ -182,6 +244,31 @@ def test_an_invitation_is_for_one_address(two: Tenants) -> None:
     members = f"/api/v1/organisations/{two.apples.organisation_id}/members"
     left = two.world.client.delete(f"{members}/{two.pears.admin.user_id}", headers=two.pears.admin.headers)
     assert left.status_code == 204
+
+
+def test_an_invitation_runs_out(two: Tenants) -> None:
+    """Red without `expires_us` in `invitation_of`."""
+    invited = invite(two, "inge@example.org")
+    with two.world.accounts.change() as connection:
+        same = INVITATIONS.c.invitation_id == invited["invitation_id"]
+        connection.execute(update(INVITATIONS).where(same).values(expires_us=two.world.accounts.now_us()))
+
+    signed = two.world.client.post(f"{AUTH}/signup", json={"invitation": invited["token"], "password": PASSWORD})
+
+    assert signed.status_code == 404
+
+
+def test_of_two_who_take_an_invitation_at_once_one_is_refused(two: Tenants) -> None:
+    """Red without `accepted_us` in the update of `take`: both have read that it is open."""
+    invited = invite(two, "ines@example.org")
+    people = [with_password(two, f"ines-{number}@example.org") for number in range(2)]
+    with two.world.accounts.change() as connection:
+        now = two.world.accounts.now_us()
+        row = invitation_of(connection, invited["token"], now)
+        take(connection, row, people[0].user_id, now)
+        with pytest.raises(Problem) as refused:
+            take(connection, row, people[1].user_id, now)
+    assert refused.value.status == 404
 
 
 def test_a_withdrawn_invitation_is_not_good(two: Tenants) -> None:

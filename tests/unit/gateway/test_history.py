@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import QueuePool
 
-from gateway import history_queries
+from gateway import history_queries, usage
 from gateway.history import join
 from gateway.history_queries import FORECASTS, Filter, HistoryQueries, Place, tenants_of
 from gateway.rows import rows_of
@@ -264,6 +264,14 @@ def test_usage_is_the_count_of_the_rows(world: World, every: list[dict[str, Any]
 @pytest.mark.parametrize("query", ["by=week", "by=day,day", "by=", "from=2025-13-01", "model=%0a", "limit=5"])
 def test_usage_refuses_what_it_does_not_know(world: World, query: str) -> None:
     assert world.client.get(f"/api/v1/usage?{query}").status_code == 422
+
+
+def test_sums_of_too_many_lines_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red without `_MAX_LINES` in `gateway.usage`."""
+    (one,) = world.client.get("/api/v1/usage?by=project&project=shop").json["usage"]
+    monkeypatch.setattr(usage, "_MAX_LINES", 1)
+    assert world.client.get("/api/v1/usage?by=project&project=shop").json["usage"] == [one]
+    assert world.client.get("/api/v1/usage?by=project").json["errors"][0]["field"] == "by"
 
 
 def test_a_tenant_sees_its_projects_and_what_it_asked_of_public_ones() -> None:

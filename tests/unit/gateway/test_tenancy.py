@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -332,6 +333,32 @@ def test_who_has_signed_in_decides_in_nobody_elses_name(both: Tenants) -> None:
     path = f"/api/v1/quarantine/{tenant.project_id}-held/reject"
     answer = send(both, tenant.editor, "POST", path, {"decided_by": "somebody else"})
     assert answer.get_json()["decided_by"] == f"user/{tenant.editor.user_id}"
+
+
+def test_the_history_and_its_sums_are_of_what_one_may_see(both: Tenants) -> None:
+    """Red without `_of_caller` in `gateway.usage`, or `tenants_of` in `gateway.history_lists`, in pages and files."""
+    for tenant in (both.apples, both.pears):
+        for series_id in (PUBLIC, series_of(tenant)):
+            asked = send(both, tenant.editor, "POST", "/api/v1/forecasts", {"series_id": series_id, "horizon": 1})
+            assert asked.status_code == 202
+    by_nobody = factories.forecast_request("of-an-observation", series_id=PUBLIC, requester="", cause="observation")
+    both.world.publish(topics.FORECAST_REQUESTS, by_nobody)
+    both.world.settle()
+
+    for tenant in (both.apples, both.pears):
+        lines = send(both, tenant.viewer, "GET", "/api/v1/forecasts?limit=1000").get_json()["forecasts"]
+        file = send(both, tenant.viewer, "GET", "/api/v1/forecasts?format=ndjson").data.splitlines()
+        usage = send(both, tenant.viewer, "GET", "/api/v1/usage?by=project,requester").get_json()["usage"]
+
+        assert {line["project"] for line in lines} == {tenant.project_id, "market"}
+        public = [line["requester"].partition("/")[0] for line in lines if line["project"] == "market"]
+        assert set(public) == {tenant.organisation_id}
+        assert [msgspec.json.decode(line)["request_id"] for line in file] == [line["request_id"] for line in lines]
+        counted = Counter((line["project"], line["requester"]) for line in lines)
+        assert {(line["project"], line["requester"]): line["forecasts"] for line in usage} == counted
+    of_all = send(both, both.operator, "GET", "/api/v1/usage?by=project,requester").get_json()["usage"]
+    assert ("market", "") in {(line["project"], line["requester"]) for line in of_all}
+    assert {both.apples.project_id, both.pears.project_id} <= {line["project"] for line in of_all}
 
 
 # Pages of lists
