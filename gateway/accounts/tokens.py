@@ -75,8 +75,8 @@ class Tokens:
         Raises:
             NotGood: It is none of ours, was changed, or is out of time.
         """
-        if len(token) > _LONGEST or not token.isascii():
-            raise NotGood("too long, or not ASCII")
+        if len(token) > _LONGEST:
+            raise NotGood("too long")
         try:
             found = jwt.decode(token, self._key_of, algorithms=[ALGORITHM])
             self._registry().validate(found.claims)
@@ -95,7 +95,6 @@ class Tokens:
             iss={"essential": True, "value": self._issuer},
             aud={"essential": True, "value": AUDIENCE},
             sub={"essential": True},
-            sid={"essential": True},
             jti={"essential": True},
             iat={"essential": True},
             nbf={"essential": True},
@@ -104,7 +103,7 @@ class Tokens:
 
     def _key_of(self, signature: GuestProtocol) -> OKPKey:
         header = signature.headers()
-        if set(header) != _HEADER or header["typ"] != TYPE or not isinstance(header["kid"], str):
+        if set(header) != _HEADER or header["typ"] != TYPE:
             raise NotGood("another header")
         key = self._keyring.verifying(header["kid"])
         if key is None:

@@ -128,6 +128,8 @@ def forged(forger: Forger) -> dict[str, str]:
         "jti-missing": {"jti": None},
         "sid-missing": {"sid": None},
         "sid-number": {"sid": 5},
+        "sid-list": {"sid": [forger.caller.login_id]},
+        "too-long": {"note": "x" * 2048},
         "sid-unknown": {"sid": "login_" + "0" * 24},
     }
     return {
@@ -177,7 +179,8 @@ def test_every_forged_token_is_refused(two: Tenants) -> None:
     }
 
     # Goes red for `embedded-jwk`, `crit-b64`, `typ-*` without the comparison of the header in `Tokens._key_of`, for
-    # `kid-*` when a key is looked up by anything but its exact id, for `aud-list` without the comparison in `check`.
+    # `kid-*` when a key is looked up by anything but its exact id, for `aud-list`, `sid-list` and `too-long` without the
+    # comparisons in `check`.
     assert {name: status for name, status in statuses.items() if status != 401} == {}
 
 
@@ -238,7 +241,8 @@ def test_keys_are_rotated_and_the_old_one_is_good_as_long_as_its_tokens(two: Ten
 
     with two.world.accounts.change() as connection:
         long_ago = two.world.accounts.now_us() - 901_000_000
-        same = SIGNING_KEYS.c.key_id == old
+        # Red when `rotate` retires nothing: what it signed would be good for ever.
+        same = (SIGNING_KEYS.c.key_id == old) & SIGNING_KEYS.c.retired_us.is_not(None)
         connection.execute(update(SIGNING_KEYS).where(same).values(retired_us=long_ago))
     assert client.get(PATH, headers=two.apples.editor.headers).status_code == 401
     assert len(client.get("/.well-known/jwks.json").get_json()["keys"]) == 1

@@ -356,6 +356,10 @@ def test_the_history_and_its_sums_are_of_what_one_may_see(both: Tenants) -> None
         assert [msgspec.json.decode(line)["request_id"] for line in file] == [line["request_id"] for line in lines]
         counted = Counter((line["project"], line["requester"]) for line in lines)
         assert {(line["project"], line["requester"]): line["forecasts"] for line in usage} == counted
+    # Who belongs to no organisation has asked for nothing; what nobody asked for is not theirs.
+    alone = add_user(both.world, "alone@example.org")
+    assert send(both, alone, "GET", "/api/v1/usage").get_json()["usage"] == []
+    assert send(both, alone, "GET", "/api/v1/forecasts").get_json()["forecasts"] == []
     of_all = send(both, both.operator, "GET", "/api/v1/usage?by=project,requester").get_json()["usage"]
     assert ("market", "") in {(line["project"], line["requester"]) for line in of_all}
     assert {both.apples.project_id, both.pears.project_id} <= {line["project"] for line in of_all}
