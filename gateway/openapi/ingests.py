@@ -68,7 +68,7 @@ INGESTS = (
         body=IngestBody,
         examples={"yahoo-or-sample": INGEST_BODY},
         answers={202: json_answer("Asked.", IngestAccepted, INGEST_ACCEPTED, "Location")},
-        problems={422: ("idempotency-key-reused",), **STARTING},
+        problems={404: ("unknown-project", "unknown-upload"), 422: ("idempotency-key-reused",), **STARTING},
     ),
     Operation(
         method="get",

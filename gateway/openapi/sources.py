@@ -156,7 +156,7 @@ SOURCES = (
         body=SourceBody,
         examples={"after-close": BODY, "cron": CRON_BODY},
         answers={200: json_answer("Scheduled.", Source, SOURCE)},
-        problems=STARTING,
+        problems={404: ("unknown-project", "unknown-upload"), **STARTING},
     ),
     *(
         Operation(

@@ -97,7 +97,7 @@ TRAININGS = (
         examples={"lstm": TRAINING_BODY, "features": TRAINING_FEATURES_BODY},
         answers={202: json_answer("Asked.", TrainingAccepted, TRAINING_ACCEPTED, "Location")},
         problems={
-            404: ("unknown-series",),
+            404: ("unknown-series", "unknown-project"),
             422: ("idempotency-key-reused", "no-observations"),
             **STARTING,
         },

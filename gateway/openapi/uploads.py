@@ -135,6 +135,7 @@ UPLOADS = (
             409: ("uploads-off", "upload-loaded"),
             422: ("invalid-parameter", "invalid-upload"),
             **STARTING,
+            507: ("uploads-full",),
         },
     ),
     Operation(

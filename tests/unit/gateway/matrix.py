@@ -173,11 +173,21 @@ class Matrix:
         elif operation.takes_file:
             sent |= {"data": b"date,y\n2024-01-01,1\n", "content_type": "application/octet-stream"}
             sent["query_string"] = {"filename": "any.csv"}
-        return self.world.client.open(path, method=operation.method.upper(), **(sent | changes))
+        answer = self.world.client.open(path, method=operation.method.upper(), **(sent | changes))
+        require_documented(operation, answer)
+        return answer
 
     def ends(self) -> dict[TopicPartition, int]:
         places = [TopicPartition(t.name, n) for t in TOPIC_BY_NAME.values() for n in range(t.partitions)]
         return dict(self.world.broker.end_offsets(places))
+
+
+def require_documented(operation: Operation, answer: Any) -> None:
+    """Refuse a problem that the document does not tell of this operation."""
+    if answer.mimetype == "application/problem+json":
+        kind = answer.get_json()["type"].removeprefix("/problems/")
+        told = operation.every_problem().get(answer.status_code, ())
+        assert kind in told, f"{operation.id} answered {answer.status_code} {kind}; add it to its `problems`"
 
 
 def plain(answer: Any, ids: Mapping[str, str]) -> tuple[int, dict[str, str], str]:
