@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import OctKey, RSAKey
 
 CLIENT_ID, CLIENT_SECRET = "foretopic", "shared-secret-of-client"
 
@@ -30,6 +30,7 @@ class OidcServer:
     #: Claims and header of the id token that replace the honest ones; `key` signs unless `signs_with` is set.
     lies: dict[str, Any] = field(default_factory=dict)
     signs_with: RSAKey | None = None
+    algorithm: str = "RS256"
     issuer: str = ""
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -65,8 +66,8 @@ class OidcServer:
         now = int(time.time())
         claims = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 60, "nonce": asked["nonce"]}
         claims |= self.claims | self.lies
-        key = self.signs_with or self.key
-        id_token = jwt.encode({"alg": "RS256", "kid": "one"}, claims, key, algorithms=["RS256"])
+        key = OctKey.import_key(CLIENT_SECRET) if self.algorithm == "HS256" else self.signs_with or self.key
+        id_token = jwt.encode({"alg": self.algorithm, "kid": "one"}, claims, key, algorithms=[self.algorithm])
         return {"access_token": "opaque", "token_type": "Bearer", "expires_in": 60, "id_token": id_token}
 
 

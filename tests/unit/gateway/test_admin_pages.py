@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
 
 from gateway.access import Permission, Role
+from gateway.accounts import authenticator
 from gateway.accounts.tables import API_KEYS, AUDIT, DELIVERIES, LOGINS, MEMBERSHIPS, ORGANISATIONS, USERS, WEBHOOKS
 from schemas import topics
 from schemas.codec import record_id
@@ -206,6 +207,17 @@ def test_no_form_does_anything_without_the_token_of_its_session(
     for path in paths(two, "POST"):
         answer = operator.post(path, data={} if token is None else {"csrf_token": token})
         assert answer.status_code in (400, 403), path
+    assert _everything(two) == before
+
+
+def test_every_form_asks_for_the_token_itself(
+    two: Tenants, operator: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without `validate_on_submit` in any page: on a machine of one's own nothing else asks for it."""
+    monkeypatch.setattr(authenticator, "require_csrf_token", lambda _request: None)
+    before = _everything(two)
+    for path in paths(two, "POST"):
+        assert operator.post(path).status_code == 400, path
     assert _everything(two) == before
 
 

@@ -213,6 +213,13 @@ def test_every_line_of_a_request_has_its_id(people: Tenants) -> None:
     assert "forged" not in str(lines)
 
 
+@pytest.mark.parametrize("sent", ["a b", "<script>", "x" * 129, '{"a":1}', "\u00e9"])
+def test_an_id_that_is_no_id_is_not_repeated(people: Tenants, sent: str) -> None:
+    """Red without `_ID` in `headers.correlation_id`."""
+    answer = people.world.client.get("/health", headers={"X-Request-ID": sent.encode().decode("latin-1")})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])
+
+
 def test_lines_of_a_stream_have_the_id_of_its_request(people: Tenants) -> None:
     def chunks() -> Iterator[bytes]:
         structlog.get_logger("gateway").info("in the stream")

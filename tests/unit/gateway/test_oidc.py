@@ -9,7 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
+from sqlalchemy import update
 
+from gateway.accounts.tables import USERS
 from tests.unit.gateway.oidc_server import CLIENT_ID, CLIENT_SECRET, OidcServer, oidc_server
 from tests.unit.gateway.tenants import Tenants, add_user, tenants
 
@@ -39,6 +41,7 @@ def two(provider: OidcServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(autouse=True)
 def honest(provider: OidcServer) -> None:
     provider.lies, provider.signs_with, provider.issuer, provider.faults = {}, None, "", []
+    provider.algorithm = "RS256"
 
 
 def asked_of(browser: FlaskClient) -> dict[str, str]:
@@ -143,6 +146,38 @@ def test_an_id_token_of_another_key_is_refused(two: Tenants, provider: OidcServe
 
     assert answer.status_code == 502
     assert browser.get("/api/v1/me").status_code == 401
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256"])
+def test_an_id_token_by_another_algorithm_is_refused(two: Tenants, provider: OidcServer, algorithm: str) -> None:
+    """Red without `_ALGORITHMS` in `Provider._require_ours`: the provider says that it signs so, too."""
+    provider.algorithm = algorithm
+    browser, answer = sign_in(two, provider, **NEW)
+
+    assert answer.status_code == 502
+    assert browser.get("/api/v1/me").status_code == 401
+
+
+def test_an_account_that_is_closed_stays_closed(two: Tenants, provider: OidcServer) -> None:
+    """Red without `is_disabled` in `Provider.user_of`."""
+    claims = NEW | {"sub": "closed", "email": "closed@example.org"}
+    sign_in(two, provider, **claims)
+    with two.world.accounts.change() as connection:
+        connection.execute(update(USERS).where(USERS.c.email == claims["email"]).values(is_disabled=True))
+
+    browser, answer = sign_in(two, provider, **claims)
+
+    assert (answer.status_code, "closed" in answer.text) == (403, True)
+    assert browser.get("/api/v1/me").status_code == 401
+
+
+def test_who_was_not_invited_gets_no_account(provider: OidcServer, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Red without `oidc_signup` in `Provider._new_user`."""
+    settings = {"oidc_issuer": provider.url, "oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET}
+    with tenants(tmp_path_factory.mktemp("invited"), **settings) as found:
+        browser, answer = sign_in(found, provider, **NEW)
+        assert (answer.status_code, "invited" in answer.text) == (403, True)
+        assert browser.get("/api/v1/me").status_code == 401
 
 
 def test_an_answer_that_this_browser_did_not_ask_for_is_refused(two: Tenants, provider: OidcServer) -> None:
