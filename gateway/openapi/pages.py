@@ -31,7 +31,7 @@ def _form(path: str, id_: str, summary: str, description: str, *, is_open: bool)
         id=id_,
         tag="pages",
         summary=summary,
-        description=f"{description} Programs use `POST /api/v1/auth/…`.",
+        description=description,
         answers={303: _ON, **dict.fromkeys((400, 401, 404, 409, 422, 429, 503), _AGAIN)},
         is_open=is_open,
     )
@@ -39,7 +39,13 @@ def _form(path: str, id_: str, summary: str, description: str, *, is_open: bool)
 
 SIGN_IN_PAGES = (
     _page("/login", "getLoginPage", "The page to sign in", "The form asks for email and password.", "next_page"),
-    _form("/login", "submitLogin", "Sign in, in a browser", "Sets the cookie and goes on to `next`.", is_open=True),
+    _form(
+        "/login",
+        "submitLogin",
+        "Sign in, in a browser",
+        "Sets the cookie. Programs use `POST /api/v1/auth/login`.",
+        is_open=True,
+    ),
     Operation(
         method="post",
         path="/logout",
@@ -50,7 +56,13 @@ SIGN_IN_PAGES = (
         answers={303: _ON},
     ),
     _page("/join", "getJoinPage", "The page to take an invitation", "The link of an invitation leads here."),
-    _form("/join", "submitJoin", "Take an invitation, in a browser", "Makes the account, and signs in.", is_open=True),
+    _form(
+        "/join",
+        "submitJoin",
+        "Take an invitation, in a browser",
+        "Makes the account, and signs in. Programs use `POST /api/v1/auth/signup`.",
+        is_open=True,
+    ),
     _page(
         "/login/password",
         "getPasswordPage",
@@ -62,7 +74,7 @@ SIGN_IN_PAGES = (
         "/login/password",
         "submitPassword",
         "Choose another password, in a browser",
-        "Every other login of the user ends.",
+        "Every other login of the user ends. Programs use `POST /api/v1/auth/password`.",
         is_open=False,
     ),
 )
