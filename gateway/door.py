@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gateway.dispatcher import Dispatcher
 from gateway.meters import Meters
-from gateway.problems import unavailable
+from gateway.problems import Problem, unavailable
 
 
 class Door:
     """Counts the requests inside.
 
     Args:
-        limit: How many may be inside at once.
+        limit: How many may be inside at once; of one organisation, at most half of them.
         dispatcher: Knows whether the log takes anything.
         require_caught_up: Raises as long as answers would come from a stale view of the log.
         meters: Count who was turned away, and show how many are inside.
@@ -28,15 +29,29 @@ class Door:
         self._require_caught_up = require_caught_up
         self._meters = meters
         self._inside = 0
+        self._of_organisation: Counter[str] = Counter()
         meters.waiting.set_function(lambda: self._inside)
 
     @contextmanager
-    def admits(self, places: int) -> Iterator[None]:
+    def admits(self, places: int, organisation_id: str) -> Iterator[None]:
         """Let in what takes so many of the places; what takes more than there are waits for an empty room.
 
+        Args:
+            places: How many.
+            organisation_id: Of the caller; empty where nobody signs in.
+
         Raises:
-            Problem: 503; the places are taken, or the log takes or gives nothing now.
+            Problem: 429 the organisation has its part of the places; 503 they are taken, or the log takes
+                or gives nothing now.
         """
+        part = max(1, self._limit // 2)
+        if organisation_id and self._of_organisation[organisation_id] + min(places, part) > part:
+            raise Problem(
+                429,
+                "too-many-at-once",
+                f"at most {part} requests of one organisation may wait at once; come again",
+                headers={"Retry-After": "1"},
+            )
         if self._inside + min(places, self._limit) > self._limit:
             self._meters.turned_away.labels("busy").inc()
             raise unavailable(
@@ -47,7 +62,9 @@ class Door:
             raise unavailable("broker-unavailable", "the event log acknowledges nothing now; come again later")
         self._require_caught_up()
         self._inside += places
+        self._of_organisation[organisation_id] += places
         try:
             yield
         finally:
             self._inside -= places
+            self._of_organisation[organisation_id] -= places

@@ -18,7 +18,8 @@ from gateway.headers import new_id
 from gateway.routes.uploads import LoadBody, ask_for_ingests, document, wish_of
 from gateway.service import GatewayService
 from gateway.uploads.receiving import Receiver
-from gateway.uploads.shelf import NOBODY, Load, Owner, Upload, Wish
+from gateway.uploads.rooms import Owner
+from gateway.uploads.shelf import Load, Upload, Wish
 
 _LISTS = ("columns", "known_future")
 _OF_PROJECT = ("name", "description", "organisation_id")
@@ -41,26 +42,32 @@ def create_from_file(service: GatewayService, organisation_of: Callable[[str], s
     """
     parameters.require_known(("filename", *FIELDS))
     service.require_caught_up()
-    organisation_of(request.args.get("organisation_id", ""))
+    first = Owner(organisation_id=organisation_of(request.args.get("organisation_id", "")))
     receiver = Receiver()
     form: dict[str, str] = {}
 
-    def wish_for(filename: str) -> Wish:
+    def wish_for(filename: str) -> tuple[Wish, Owner]:
         given = _given(receiver.fields)
-        form["organisation_id"] = organisation_of(_one(given, "organisation_id"))
+        organisation_id = organisation_of(_one(given, "organisation_id"))
         form["name"] = _one(given, "name") or PurePosixPath(filename).name.split(".")[0] or "project"
         form["description"] = _one(given, "description")
         _require_short(form["name"], form["description"])
         project_id = new_project_id(form["name"])
-        return wish_of(_load_body(given), project_id, filename)
+        owner = Owner(organisation_id=organisation_id, project=project_id)
+        return wish_of(_load_body(given), project_id, filename), owner
 
-    upload = service.shelf.add(new_id(), receiver, NOBODY, wish_for)
+    upload = service.shelf.add(new_id(), receiver, first, wish_for)
     try:
         load = upload.require_load()
+        organisation_id = upload.owner.organisation_id
         service.projects.create(
-            **form, created_by=principal().user_id, project_id=load.project, mapping=_mapping(upload, load)
+            organisation_id=organisation_id,
+            **form,
+            created_by=principal().user_id,
+            project_id=load.project,
+            mapping=_mapping(upload, load),
+            admit=lambda connection: service.shares.require(connection, "projects", organisation_id),
         )
-        upload = service.shelf.give(upload, Owner(organisation_id=form["organisation_id"], project=load.project))
     except BaseException:
         service.shelf.remove(upload.upload_id)
         raise

@@ -26,6 +26,7 @@ from gateway.history_queries import HistoryQueries
 from gateway.limits.in_flight import InFlight
 from gateway.limits.quotas import Usage
 from gateway.limits.rates import RequestRates
+from gateway.limits.shares import Shares
 from gateway.meters import Meters
 from gateway.open_requests import OpenRequests
 from gateway.problems import unavailable
@@ -107,6 +108,7 @@ class GatewayService:
             forecasts_a_day=settings.limit("forecasts_a_day"),
             trainings_a_day=settings.limit("trainings_a_day"),
         )
+        self.shares = Shares(accounts, settings, self.usage.quotas, self.project_queries)
         self.keyring = Keyring(accounts, token_seconds=settings.access_token_seconds)
         self.tokens = Tokens(
             accounts,
@@ -115,7 +117,7 @@ class GatewayService:
             lifetime_seconds=settings.access_token_seconds,
         )
         self.sign_in = SignIn(accounts, settings, self.tokens)
-        self.shelf = Shelf(settings)
+        self.shelf = Shelf(settings, self.shares.upload_bytes)
         self.open_requests = OpenRequests()
         self.publisher = Publisher(broker.producer(), service=SERVICE, clock=clock, topic_prefix=settings.topic_prefix)
         self.dispatcher = Dispatcher(

@@ -21,6 +21,13 @@ _LIMITS = {
     "anonymous_requests_a_minute": 300,
     "forecasts_a_day": 100_000,
     "trainings_a_day": 1000,
+    "projects_an_organisation": 200,
+    "upload_bytes_an_organisation": 1024 * _MEBIBYTE,
+    "api_keys_an_organisation": 200,
+    "members_an_organisation": 500,
+    "organisations_a_user": 20,
+    "series_a_project": 100_000,
+    "schedules_a_project": 1000,
 }
 
 
@@ -195,6 +202,48 @@ class GatewaySettings(ServiceSettings):
         ge=0,
         description="Trainings a day (UTC) of a project without a quota of its own; 0: no limit; unset: 1000 where "
         "callers sign in, else no limit",
+    )
+    projects_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Projects of an organisation without a quota of its own; 0: no limit; unset: 200 where callers "
+        "sign in, else no limit",
+    )
+    upload_bytes_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Bytes on the disk that uploads of an organisation without a quota of its own may take of those of "
+        "all; 0: no limit; unset: 1073741824 where callers sign in, else no limit",
+    )
+    api_keys_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="API keys, those of the last day and those that are good, of an organisation without a quota of "
+        "its own; 0: no limit; unset: 200 where callers sign in, else no limit",
+    )
+    members_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Members and open invitations of an organisation without a quota of its own; 0: no limit; unset: "
+        "500 where callers sign in, else no limit",
+    )
+    organisations_a_user: int | None = Field(
+        default=None,
+        ge=0,
+        description="Organisations of which a user who makes another one may be an admin; 0: no limit; unset: 20 where "
+        "callers sign in, else no limit",
+    )
+    series_a_project: int | None = Field(
+        default=None,
+        ge=0,
+        description="Series of a project without a quota of its own; 0: no limit; unset: 100000 where callers sign in, "
+        "else no limit",
+    )
+    schedules_a_project: int | None = Field(
+        default=None,
+        ge=0,
+        description="Series of a project without a quota of its own that are fetched by themselves; 0: no limit; "
+        "unset: 1000 where callers sign in, else no limit",
     )
     trusted_proxies: int = Field(
         default=0,

@@ -20,6 +20,7 @@ from foretopic.client.documents.accounts import (
     NewUser,
     Organisation,
     OrganisationList,
+    OrganisationQuotasInForce,
     Tokens,
     User,
     UserPage,
@@ -126,6 +127,24 @@ class Accounts:
     def rename_organisation(self, organisation_id: str, name: str) -> Call[Organisation]:
         """Call an organisation something else."""
         return change("PATCH", path(_ORGANISATION, one=organisation_id), Organisation, {"name": name})
+
+    @operation
+    def get_organisation_quotas(self, organisation_id: str) -> Call[OrganisationQuotasInForce]:
+        """Return what an organisation may have at once, and what it has."""
+        return read(path(_ORGANISATION + "/quotas", one=organisation_id), OrganisationQuotasInForce)
+
+    @operation
+    def change_organisation_quotas(
+        self, /, organisation_id: str, **quotas: int | None
+    ) -> Call[OrganisationQuotasInForce]:
+        """Change what an organisation may have at once; ``None``: as the installation says. Operators only."""
+        return Call(
+            method="PATCH",
+            path=path(_ORGANISATION + "/quotas", one=organisation_id),
+            answers={200: OrganisationQuotasInForce},
+            body=quotas,
+            sends_none=True,
+        )
 
     @operation
     def list_members(self, organisation_id: str) -> Call[MemberList]:

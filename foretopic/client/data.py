@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
@@ -199,8 +200,13 @@ class Data:
         jitter_seconds: float | None = None,
         is_paused: bool | None = None,
         retrain: Sequence[Mapping[str, object]] | None = None,
+        seen: str | None = None,
     ) -> Call[Source]:
-        """Have a series fetched by itself, from now on as this says."""
+        """Have a series fetched by itself, from now on as this says.
+
+        With ``seen``, the ``schedule_id`` of the schedule that this takes the place of, another one that holds by now
+        is kept, and `Problem` 412 raised.
+        """
         body = {
             "symbol": symbol,
             "source": source,
@@ -216,7 +222,8 @@ class Data:
             "is_paused": is_paused,
             "retrain": retrain,
         }
-        return change("PUT", path("/api/v1/sources/{one}", one=series_id), Source, body)
+        call = change("PUT", path("/api/v1/sources/{one}", one=series_id), Source, body)
+        return call if seen is None else replace(call, headers={**call.headers, "If-Match": f'"{seen}"'})
 
     @operation
     def pause_source(self, series_id: str) -> Call[Source]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.accounts.database import AccountsDatabase, new_row_id
 from gateway.accounts.keys import hash_of
@@ -13,6 +13,10 @@ from gateway.accounts.tables import LOGINS, REFRESH_TOKENS, USERS
 
 _RANDOM_BYTES = 32
 _LONGEST = 100
+#: What a user has at once; those that have ended are forgotten.
+MOST_LOGINS = 100
+#: Exchanged tokens of one login that are known: one that is older is refused as one that never was.
+MOST_USED_TOKENS = 1000
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,14 @@ class Refreshed:
 
 
 def start_login(connection: Connection, user_id: str, kind: str, *, now_us: int, expires_us: int) -> str:
-    """Sign a user in; return the id of the login."""
+    """Sign a user in; return the id of the login. Of more than `MOST_LOGINS` the oldest end."""
+    newest = (
+        select(LOGINS.c.login_id)
+        .where(LOGINS.c.user_id == user_id, LOGINS.c.revoked_us.is_(None), LOGINS.c.expires_us > now_us)
+        .order_by(LOGINS.c.created_us.desc(), LOGINS.c.login_id)
+        .limit(MOST_LOGINS - 1)
+    )
+    connection.execute(delete(LOGINS).where(LOGINS.c.user_id == user_id, LOGINS.c.login_id.not_in(newest)))
     login_id = new_row_id("login")
     row = {"login_id": login_id, "user_id": user_id, "kind": kind, "created_us": now_us, "expires_us": expires_us}
     connection.execute(insert(LOGINS), row)
@@ -88,5 +99,15 @@ def exchange(database: AccountsDatabase, token: str) -> Refreshed | None:
         ).first()
         if login is None:
             return None
+        _forget_oldest(connection, login.login_id)
         fresh = new_refresh_token(connection, login.login_id, now_us=now, expires_us=login.expires_us)
         return Refreshed(login.user_id, login.login_id, fresh, login.expires_us)
+
+
+def _forget_oldest(connection: Connection, login_id: str) -> None:
+    tokens = REFRESH_TOKENS
+    used = (tokens.c.login_id == login_id) & tokens.c.used_us.is_not(None)
+    first_too_many = (
+        select(tokens.c.used_us).where(used).order_by(tokens.c.used_us.desc()).limit(1).offset(MOST_USED_TOKENS)
+    )
+    connection.execute(delete(tokens).where(used, tokens.c.used_us <= first_too_many.scalar_subquery()))

@@ -32,6 +32,9 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     requests_a_minute: int | None = None
     forecasts_a_day: int | None = None
     trainings_a_day: int | None = None
+    #: What it may have at once.
+    series: int | None = None
+    schedules: int | None = None
 
 
 class ProjectRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import re
 import secrets
 import unicodedata
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -60,6 +61,7 @@ class ProjectRegistry:
         created_by: str,
         project_id: str | None = None,
         mapping: bytes | None = None,
+        admit: Callable[[Connection], None] | None = None,
     ) -> str:
         """Make a project and return its id; it can be used at once.
 
@@ -70,6 +72,7 @@ class ProjectRegistry:
             created_by: Id of the user.
             project_id: From `new_project_id`; ``None`` makes one.
             mapping: How its file was read, as JSON.
+            admit: Judges in the transaction whether there may be one more.
         """
         row: dict[str, Any] = {
             "project_id": project_id or new_project_id(name),
@@ -81,6 +84,8 @@ class ProjectRegistry:
             "mapping": None if mapping is None else mapping.decode(),
         }
         with self._database.change() as connection:
+            if admit is not None:
+                admit(connection)
             if not organisation_id:
                 _ensure_local(connection, row["created_us"])
             connection.execute(insert(PROJECTS), row)

@@ -57,6 +57,11 @@ ORGANISATIONS = Table(
     _id("organisation_id", primary_key=True),
     Column("name", String(200), nullable=False),
     Column("created_us", BigInteger, nullable=False),
+    #: What it may have at once; null: as the settings say.
+    Column("projects", Integer),
+    Column("upload_bytes", BigInteger),
+    Column("api_keys", Integer),
+    Column("members", Integer),
 )
 MEMBERSHIPS = Table(
     "memberships",
@@ -93,10 +98,12 @@ PROJECTS = Table(
     Column("created_us", BigInteger, nullable=False),
     #: How the columns of the file that it was made from were read, a JSON object; null where it was made without one.
     Column("mapping", Text),
-    #: Requests a minute, forecasts and trainings a day; null: as the settings say.
+    #: Requests a minute, forecasts and trainings a day, and what it may have at once; null: as the settings say.
     Column("requests_a_minute", Integer),
     Column("forecasts_a_day", Integer),
     Column("trainings_a_day", Integer),
+    Column("series", Integer),
+    Column("schedules", Integer),
 )
 API_KEYS = Table(
     "api_keys",

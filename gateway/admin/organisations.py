@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Response, url_for
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
 from sqlalchemy import func, select
-from wtforms import SelectField, StringField  # type: ignore[import-untyped]
-from wtforms.validators import InputRequired, Length  # type: ignore[import-untyped]
+from wtforms import IntegerField, SelectField, StringField  # type: ignore[import-untyped]
+from wtforms.validators import InputRequired, Length, NumberRange, Optional  # type: ignore[import-untyped]
 
 from gateway.access import Permission, Role
 from gateway.accounts.tables import MEMBERSHIPS, ORGANISATIONS, PROJECTS, USERS
 from gateway.accounts.users import add_organisation
 from gateway.admin.pages import (
     LIMIT,
+    OF_QUOTAS,
+    WITHIN,
     Action,
     Cell,
     ConfirmForm,
@@ -33,13 +36,30 @@ from gateway.callers import unknown_organisation
 from gateway.guard import needs
 from gateway.problems import Problem
 from gateway.routes.organisations import change_member, remove_member
+from gateway.routes.quotas import of_organisation
 from gateway.service import GatewayService
+
+_NAMES = {
+    "projects": "Projects",
+    "upload_bytes": "Bytes of uploads on the disk",
+    "api_keys": "API keys",
+    "members": "Members and open invitations",
+}
 
 
 class OrganisationForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """A new organisation."""
 
     name = StringField("Name", validators=[InputRequired(), Length(max=200)])
+
+
+class QuotaForm(FlaskForm):  # type: ignore[misc]  # likewise
+    """What an organisation may have at once."""
+
+    projects = IntegerField(_NAMES["projects"], validators=WITHIN)
+    upload_bytes = IntegerField(_NAMES["upload_bytes"], validators=(Optional(), NumberRange(min=0, max=2**53)))
+    api_keys = IntegerField(_NAMES["api_keys"], validators=WITHIN)
+    members = IntegerField(_NAMES["members"], validators=WITHIN)
 
 
 class RoleForm(FlaskForm):  # type: ignore[misc]  # likewise
@@ -73,6 +93,17 @@ def add(routes: Blueprint, service: GatewayService) -> None:
     def organisation(organisation_id: str) -> Response:
         return _show(service, _organisation(service, organisation_id))
 
+    @routes.route("/organisations/<organisation_id>/quotas", methods=["GET", "POST"])
+    @needs(Permission.OPERATE)
+    def organisation_quotas(organisation_id: str) -> Response:
+        row = _organisation(service, organisation_id)
+        form = QuotaForm(data=msgspec.structs.asdict(service.shares.quotas(organisation_id)))
+        back = url_for("admin.organisation", organisation_id=organisation_id)
+        if not form.validate_on_submit():
+            return asked(form, title=f"Quotas of {row['name']}", text=OF_QUOTAS, button="Set the quotas", back=back)
+        service.shares.set_quotas(organisation_id, {name: form[name].data for name in _NAMES})
+        return done(f"The quotas of {row['name']} are set.", back)
+
     @routes.route("/organisations/<organisation_id>/members/<user_id>/role", methods=["GET", "POST"])
     @needs(Permission.OPERATE)
     def change_role(organisation_id: str, user_id: str) -> Response:
@@ -100,7 +131,7 @@ def _list(service: GatewayService) -> Response:
     id_ = ORGANISATIONS.c.organisation_id
     members = select(func.count()).where(MEMBERSHIPS.c.organisation_id == id_).scalar_subquery()
     projects = select(func.count()).where(PROJECTS.c.organisation_id == id_).scalar_subquery()
-    query = select(ORGANISATIONS, members.label("members"), projects.label("projects")).order_by(id_).limit(LIMIT + 1)
+    query = select(ORGANISATIONS, members.label("member_count"), projects.label("project_count")).order_by(id_).limit(LIMIT + 1)
     if (behind := given("after")) is not None:
         query = query.where(id_ > behind)
     with service.accounts.read() as connection:
@@ -108,8 +139,8 @@ def _list(service: GatewayService) -> Response:
     lines = [
         (
             Cell(row["name"], url_for("admin.organisation", organisation_id=row["organisation_id"])),
-            Cell(row["members"]),
-            Cell(row["projects"]),
+            Cell(row["member_count"]),
+            Cell(row["project_count"]),
             when_us(row["created_us"]),
         )
         for row in rows[:LIMIT]
@@ -124,8 +155,17 @@ def _list(service: GatewayService) -> Response:
 
 def _show(service: GatewayService, row: Any) -> Response:
     organisation_id = row["organisation_id"]
-    facts = (("Id", Cell(organisation_id, look="code")), ("Made (UTC)", when_us(row["created_us"])))
+    found = of_organisation(service, organisation_id)
+    facts = (
+        ("Id", Cell(organisation_id, look="code")),
+        *(
+            (_NAMES[name], Cell(f"{getattr(found.in_use, name)} of {getattr(found.in_force, name) or 'any number'}"))
+            for name in _NAMES
+        ),
+        ("Made (UTC)", when_us(row["created_us"])),
+    )
     actions = [
+        Action("Quotas", url_for("admin.organisation_quotas", organisation_id=organisation_id)),
         Action("Projects", url_for("admin.projects", organisation_id=organisation_id)),
         Action("API keys", url_for("admin.keys", organisation_id=organisation_id)),
         Action("Audit log", url_for("admin.audit_log", organisation_id=organisation_id)),

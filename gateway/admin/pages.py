@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import Response, flash, make_response, redirect, render_template, request
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
 from wtforms import StringField  # type: ignore[import-untyped]
-from wtforms.validators import Length  # type: ignore[import-untyped]
+from wtforms.validators import Length, NumberRange, Optional  # type: ignore[import-untyped]
 
 from gateway import parameters
 from gateway.account_answers import utc_of
@@ -31,6 +31,9 @@ PARTS = (
     ("Signing keys", "admin.signing_keys"),
 )
 LIMIT = 50
+#: Of a field that has a quota, and what stands above such fields.
+WITHIN = (Optional(), NumberRange(min=0, max=2**31 - 1))
+OF_QUOTAS = "An empty field is as the settings say; 0 is no limit."
 _SEE_OTHER = 303
 _LONGEST_REASON = 2000
 

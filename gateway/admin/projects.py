@@ -6,33 +6,48 @@ from flask import Blueprint, Response, request, url_for
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
 from sqlalchemy import select
 from wtforms import IntegerField  # type: ignore[import-untyped]
-from wtforms.validators import NumberRange, Optional  # type: ignore[import-untyped]
 
 from gateway.access import Permission
 from gateway.accounts.project_rows import ProjectRow, Quotas
 from gateway.accounts.tables import ORGANISATIONS
-from gateway.admin.pages import Action, Cell, Choice, Shown, Table, asked, done, given, listed, shown, when_us
+from gateway.admin.pages import (
+    OF_QUOTAS,
+    WITHIN,
+    Action,
+    Cell,
+    Choice,
+    Shown,
+    Table,
+    asked,
+    done,
+    given,
+    listed,
+    shown,
+    when_us,
+)
 from gateway.guard import needs
 from gateway.routes.projects import unknown
 from gateway.service import GatewayService
 
 _DAYS = (1, 30)
-_LARGEST = 2**31 - 1
 _SHOWN = 500
-_WITHIN = (Optional(), NumberRange(min=0, max=_LARGEST))
 _NAMES = {
     "requests_a_minute": "Requests a minute",
     "forecasts_a_day": "Forecasts a day",
     "trainings_a_day": "Trainings a day",
+    "series": "Series",
+    "schedules": "Schedules",
 }
 
 
 class QuotaForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """What a project may use."""
 
-    requests_a_minute = IntegerField(_NAMES["requests_a_minute"], validators=_WITHIN)
-    forecasts_a_day = IntegerField(_NAMES["forecasts_a_day"], validators=_WITHIN)
-    trainings_a_day = IntegerField(_NAMES["trainings_a_day"], validators=_WITHIN)
+    requests_a_minute = IntegerField(_NAMES["requests_a_minute"], validators=WITHIN)
+    forecasts_a_day = IntegerField(_NAMES["forecasts_a_day"], validators=WITHIN)
+    trainings_a_day = IntegerField(_NAMES["trainings_a_day"], validators=WITHIN)
+    series = IntegerField(_NAMES["series"], validators=WITHIN)
+    schedules = IntegerField(_NAMES["schedules"], validators=WITHIN)
 
 
 def add(routes: Blueprint, service: GatewayService) -> None:
@@ -55,8 +70,7 @@ def add(routes: Blueprint, service: GatewayService) -> None:
         form = QuotaForm(data={name: getattr(row.quotas, name) for name in Quotas.__struct_fields__})
         back = url_for("admin.project", project_id=project_id)
         if not form.validate_on_submit():
-            text = "An empty field is as the settings say; 0 is no limit."
-            return asked(form, title=f"Quotas of {row.name}", text=text, button="Set the quotas", back=back)
+            return asked(form, title=f"Quotas of {row.name}", text=OF_QUOTAS, button="Set the quotas", back=back)
         service.project_rows.set_quotas(row, {name: form[name].data for name in Quotas.__struct_fields__})
         return done(f"The quotas of {row.name} are set.", back)
 
@@ -118,7 +132,10 @@ def _show(service: GatewayService, row: ProjectRow) -> Response:
         ("Description", Cell(row.description or "none")),
         ("Series", Cell(summary["count"])),
         *((f"Used in {days} day{'s' * (days != 1)}", Cell(_used(service, project_id, days))) for days in _DAYS),
-        *((_NAMES[name], Cell("as the settings say" if limit is None else limit)) for name, limit in limits.items()),
+        *(
+            (f"Quota: {_NAMES[name].lower()}", Cell("as the settings say" if limit is None else limit))
+            for name, limit in limits.items()
+        ),
         ("Made (UTC)", when_us(row.created_us)),
     )
     actions = [

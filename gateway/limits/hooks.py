@@ -27,7 +27,7 @@ def install_before_guard(app: Flask, settings: GatewaySettings, in_flight: InFli
     @app.teardown_request
     def teardown(_error: BaseException | None) -> None:
         if g.pop("is_inside", False):
-            in_flight.leave(g.pop("inside_as", None))
+            in_flight.leave(g.pop("inside_as", ()))
 
     @app.after_request
     def after(response: Response) -> Response:

@@ -17,12 +17,14 @@ class InFlight:
 
     Args:
         most: How many may be inside at once.
-        most_a_caller: How many of one caller; who runs a machine of their own has no such limit.
+        most_a_caller: How many of one caller; who runs a machine of their own has no such limit. Of one organisation,
+            whose keys are callers of their own, at most half of ``most``.
     """
 
     def __init__(self, *, most: int, most_a_caller: int) -> None:
         self._most = most
         self._most_a_caller = most_a_caller
+        self._most_an_organisation = max(1, most // 2)
         self._lock = threading.Lock()
         self._inside = 0
         self._of_caller: Counter[str] = Counter()
@@ -39,27 +41,29 @@ class InFlight:
                 raise unavailable("busy", detail, retry_after_seconds=_RETRY_AFTER_SECONDS)
             self._inside += 1
 
-    def enter_as(self, principal: Principal, address: str) -> str:
-        """Let a request of a caller in; return the name under which it `leave`s.
+    def enter_as(self, principal: Principal, address: str) -> tuple[str, ...]:
+        """Let a request of a caller in; return the names under which it `leave`s.
 
         Raises:
-            Problem: 429; the caller has too many.
+            Problem: 429; the caller, or its organisation, has too many.
         """
         name = principal.name or (network_of(address) if principal.is_anonymous else "")
-        if not name:
-            return ""
+        limits = {name: (self._most_a_caller, "one caller")} if name else {}
+        if name and principal.organisation_id:
+            limits[principal.organisation_id] = (self._most_an_organisation, "one organisation")
         with self._lock:
-            if self._of_caller[name] >= self._most_a_caller:
-                detail = f"at most {self._most_a_caller} requests of one caller are worked on at once; come again"
-                raise Problem(429, "too-many-at-once", detail, headers={"Retry-After": str(_RETRY_AFTER_SECONDS)})
-            self._of_caller[name] += 1
-        return name
+            for counted, (limit, whose) in limits.items():
+                if self._of_caller[counted] >= limit:
+                    detail = f"at most {limit} requests of {whose} are worked on at once; come again"
+                    raise Problem(429, "too-many-at-once", detail, headers={"Retry-After": str(_RETRY_AFTER_SECONDS)})
+            self._of_caller.update(limits.keys())
+        return tuple(limits)
 
-    def leave(self, name: str | None) -> None:
-        """Let a request out; ``name`` is that of `enter_as`, if it came so far."""
+    def leave(self, names: tuple[str, ...]) -> None:
+        """Let a request out; ``names`` are those of `enter_as`, if it came so far."""
         with self._lock:
             self._inside -= 1
-            if name:
-                self._of_caller[name] -= 1
+            self._of_caller.subtract(names)
+            for name in names:
                 if not self._of_caller[name]:
                     del self._of_caller[name]

@@ -15,6 +15,10 @@ HEADERS: dict[str, JsonObject] = {
     "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
     "Link": {"description": "What takes its place: `rel=successor-version`.", "schema": TEXT},
     "ETag": {"description": "Names this content; send it as `If-None-Match` to be told 304 instead.", "schema": TEXT},
+    "ScheduleTag": {
+        "description": "Names the schedule, not how it goes; send it as `If-Match` with a change.",
+        "schema": TEXT,
+    },
     "RateLimitPolicy": {
         "description": 'The limits that count: `"requests";q=600;w=60` is 600 in 60 seconds.',
         "schema": TEXT,
@@ -25,6 +29,7 @@ HEADERS: dict[str, JsonObject] = {
     },
 }
 _NAMES = {
+    "ScheduleTag": "ETag",
     "XRequestID": "X-Request-ID",
     "RetryAfter": "Retry-After",
     "RateLimitPolicy": "RateLimit-Policy",

@@ -68,7 +68,12 @@ INGESTS = (
         body=IngestBody,
         examples={"yahoo-or-sample": INGEST_BODY},
         answers={202: json_answer("Asked.", IngestAccepted, INGEST_ACCEPTED, "Location")},
-        problems={404: ("unknown-project", "unknown-upload"), 422: ("idempotency-key-reused",), **STARTING},
+        problems={
+            404: ("unknown-project", "unknown-upload"),
+            409: ("limit-reached",),
+            422: ("idempotency-key-reused",),
+            **STARTING,
+        },
     ),
     Operation(
         method="get",

@@ -52,7 +52,11 @@ KEYS = (
         body=bodies.KeyBody,
         examples={"nightly": {"name": "nightly forecasts", "role": "editor", "scopes": ["read", "forecast"]}},
         answers={201: json_answer("Made.", answers.NewApiKey, {**KEY, "key": "ftp_Zk3v9Qx1mY0u8s2c"})},
-        problems={**NO_PERSON, 404: ("unknown-organisation", "unknown-project")},
+        problems={
+            **NO_PERSON,
+            404: ("unknown-organisation", "unknown-project"),
+            409: ("limit-reached",),
+        },
     ),
     Operation(
         method="delete",

@@ -55,6 +55,7 @@ OBSERVATIONS = (
         answers={202: json_answer("Written down.", AppendAccepted, _ACCEPTED)},
         problems={
             404: ("unknown-project",),
+            409: ("limit-reached",),
             422: ("invalid-parameter",),
             **STARTING,
         },

@@ -51,7 +51,7 @@ ORGANISATIONS = (
         body=bodies.OrganisationBody,
         examples={"shop": {"name": "Lojas Ana"}},
         answers={201: json_answer("Made.", answers.Organisation, ORGANISATION, "Location")},
-        problems={403: ("operator-needed", "person-needed")},
+        problems={403: ("operator-needed", "person-needed"), 409: ("limit-reached",)},
     ),
     Operation(
         method="get",
@@ -152,7 +152,7 @@ ORGANISATIONS = (
                 {**INVITATION, "token": TOKEN, "link": f"https://forecasts.example.org/join#{TOKEN}"},
             )
         },
-        problems={**NO_PERSON, **NO_ORGANISATION},
+        problems={**NO_PERSON, **NO_ORGANISATION, 409: ("limit-reached",)},
     ),
     Operation(
         method="delete",

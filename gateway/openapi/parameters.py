@@ -65,6 +65,14 @@ PARAMETERS: dict[str, JsonObject] = {
         TEXT,
         '"5f2b1c9e0d7a4633"',
     ),
+    "IfMatch": _parameter(
+        "If-Match",
+        "header",
+        "The `ETag` of what you have seen: 412 where something else holds now.",
+        TEXT,
+        '"5f2b1c9e0d7a4633"',
+    ),
+    "IfNoneMatchAny": _parameter("If-None-Match", "header", "`*`: 412 where there is one already.", TEXT, "*"),
     "LastEventID": _parameter(
         "Last-Event-ID", "header", "The last event that was received: the stream goes on behind it.", TEXT, "17"
     ),

@@ -32,6 +32,9 @@ PROBLEMS: dict[str, str] = {
     "upload-loaded": "The upload was loaded with another mapping before.",
     "uploads-off": "The gateway has no directory for uploads.",
     "uploads-full": "Uploads take all the room that they may.",
+    "upload-share-full": "Uploads of the organisation take all the room that its quota gives them.",
+    "limit-reached": "There are as many of these as there may be; `errors` names the limit.",
+    "precondition-failed": "What holds now is not what `If-Match` or `If-None-Match` speaks of; read it again.",
     "unknown-quarantine": "No held rows have this id.",
     "already-decided": "The held rows, or the dead letter, were decided about before, and otherwise.",
     "unknown-dead-letter": "No dead letter has this id.",
@@ -55,7 +58,7 @@ PROBLEMS: dict[str, str] = {
     "outcome-unknown": "The first request with this key ended without an answer; whether it was done is not known.",
     "rate-limited": "The caller, the address or the project sent too many requests within a minute.",
     "quota-exceeded": "The project has used what it may use in a day.",
-    "too-many-at-once": "The caller has too many requests that are being worked on.",
+    "too-many-at-once": "The caller, or its organisation, has too many requests that are being worked on.",
     "request-timeout": "The body came too slowly.",
     "as-of-beyond-log": "The request may read further than the log goes.",
     "beyond-calendar": "The exchange calendar does not reach that far.",
@@ -148,6 +151,8 @@ ANYWHERE: Problems = {
     500: ("internal-server-error",),
     503: ("busy",),
 }
+#: What may be refused for want of room on the disk.
+NO_ROOM = ("uploads-full", "upload-share-full")
 #: What whoever carries a body, and one of JSON, may be refused with.
 ANY_BODY: Problems = {408: ("request-timeout",), 413: ("body-too-large",)}
 JSON_BODY: Problems = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gateway.accounts.project_rows import Quotas
 from gateway.openapi.answers import AnyObject
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import QUERY, STARTING
+from gateway.openapi.problem_kinds import NO_ROOM, QUERY, STARTING
 from gateway.openapi.project_answers import (
     CreatedProject,
     Prediction,
@@ -26,7 +27,7 @@ _LINE: JsonObject = {
     "organisation_id": "org_5f2b1c9e0d7a46338b1f0a9c",
     "is_public": False,
     "created_at": "2026-11-21T12:00:00Z",
-    "quotas": {"requests_a_minute": None, "forecasts_a_day": None, "trainings_a_day": None},
+    "quotas": dict.fromkeys(Quotas.__struct_fields__),
     "file": None,
 }
 _DOCUMENT: JsonObject = {
@@ -119,10 +120,10 @@ PROJECTS = (
         problems={
             403: ("forbidden",),
             404: ("unknown-organisation",),
-            409: ("uploads-off",),
+            409: ("uploads-off", "limit-reached"),
             422: ("invalid-parameter", "invalid-upload"),
             **STARTING,
-            507: ("uploads-full",),
+            507: NO_ROOM,
         },
     ),
     Operation(

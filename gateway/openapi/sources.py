@@ -138,7 +138,7 @@ SOURCES = (
         summary="One schedule, and how it goes",
         description="Its schedule, the next run, the last ingest, the last failure and how late the newest row is.",
         parameters=("series_id",),
-        answers={200: json_answer("The source.", Source, SOURCE)},
+        answers={200: json_answer("The source.", Source, SOURCE, "ScheduleTag")},
         problems={**_KNOWN, **QUERY, **STARTING},
     ),
     Operation(
@@ -150,13 +150,19 @@ SOURCES = (
         summary="Schedule a series, in place of the schedule that it has",
         description=(
             "Exactly one of `cron` (five fields, read in `timezone`) and `after_close_minutes` is given. What was due "
-            "before is not made up for. A calendar that the ingestor does not know is told in `reason`."
+            "before is not made up for. A calendar that the ingestor does not know is told in `reason`. With "
+            "`If-Match` a schedule that somebody else has changed meanwhile stays; with `If-None-Match: *` any that is."
         ),
-        parameters=("series_id",),
+        parameters=("series_id", "IfMatch", "IfNoneMatchAny"),
         body=SourceBody,
         examples={"after-close": BODY, "cron": CRON_BODY},
-        answers={200: json_answer("Scheduled.", Source, SOURCE)},
-        problems={404: ("unknown-project", "unknown-upload"), **STARTING},
+        answers={200: json_answer("Scheduled.", Source, SOURCE, "ScheduleTag")},
+        problems={
+            404: ("unknown-project", "unknown-upload"),
+            409: ("limit-reached",),
+            412: ("precondition-failed",),
+            **STARTING,
+        },
     ),
     *(
         Operation(
@@ -167,9 +173,9 @@ SOURCES = (
             tag="sources",
             summary=summary,
             description=description,
-            parameters=("series_id",),
-            answers={200: json_answer("Done.", Source, example)},
-            problems={**_KNOWN, **STARTING},
+            parameters=("series_id", "IfMatch"),
+            answers={200: json_answer("Done.", Source, example, "ScheduleTag")},
+            problems={412: ("precondition-failed",), **_KNOWN, **STARTING},
         )
         for verb, summary, description, example in (
             (

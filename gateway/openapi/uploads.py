@@ -7,7 +7,7 @@ from typing import Literal
 from gateway.answers import Answer
 from gateway.openapi.ingests import Ingest
 from gateway.openapi.operation import JsonObject, Operation, json_answer
-from gateway.openapi.problem_kinds import STARTING
+from gateway.openapi.problem_kinds import NO_ROOM, STARTING
 from gateway.routes.uploads import LoadBody
 from gateway.uploads.jobs import ColumnMapping, Inspection
 
@@ -99,10 +99,10 @@ UPLOADS = (
         answers={201: json_answer("What the file seems to hold.", UploadDocument, _UPLOAD, "Location")},
         problems={
             404: ("unknown-project",),
-            409: _OFF,
+            409: ("uploads-off", "limit-reached"),
             422: ("invalid-parameter", "invalid-upload"),
             **STARTING,
-            507: ("uploads-full",),
+            507: NO_ROOM,
         },
     ),
     Operation(
@@ -132,10 +132,10 @@ UPLOADS = (
         answers={202: json_answer("Asked.", UploadDocument, _LOADED, "Location")},
         problems={
             404: ("unknown-upload", "unknown-project"),
-            409: ("uploads-off", "upload-loaded"),
+            409: ("uploads-off", "upload-loaded", "limit-reached"),
             422: ("invalid-parameter", "invalid-upload"),
             **STARTING,
-            507: ("uploads-full",),
+            507: NO_ROOM,
         },
     ),
     Operation(

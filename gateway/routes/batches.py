@@ -108,7 +108,7 @@ class BatchDesk:
             default=service.settings.default_wait_seconds,
             maximum=service.settings.max_wait_seconds,
         )
-        with service.door.admits(ceil(len(body.forecasts) / ENTRIES_A_PLACE)):
+        with service.door.admits(ceil(len(body.forecasts) / ENTRIES_A_PLACE), principal().organisation_id):
             batch_id = tenancy.own_id(key or new_id())
             stem = stem_of(batch_id, body)
             if key is not None:

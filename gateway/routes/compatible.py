@@ -19,7 +19,7 @@ from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import Body, ForecastBody, read_body
 from gateway.deprecation import Deprecation
-from gateway.guard import needs
+from gateway.guard import needs, principal
 from gateway.observed import decoded, utc
 from gateway.problems import Problem, not_found
 from gateway.routes.forecasts import ForecastDesk
@@ -118,7 +118,7 @@ def _predict(service: GatewayService, desk: ForecastDesk) -> Response:
         )
     places = [COLUMNS.index(column) for column in release.columns]
     window = tuple(tuple(row[place] for place in places) for row in body.last_60_days)
-    with service.door.admits(1):
+    with service.door.admits(1, principal().organisation_id):
         answer = desk.ask(ForecastBody(window=window, model=name, horizon=1))
     if answer.status_code != HTTPStatus.OK:
         return answer
@@ -139,7 +139,7 @@ def _symbol(service: GatewayService, desk: ForecastDesk, given: str) -> Response
     if _champion(service, model) is None:
         raise not_found("model", model, f"`foretopic train {series_id}` trains it")
     price, time = _price(service, series_id)
-    with service.door.admits(1):
+    with service.door.admits(1, principal().organisation_id):
         answer = desk.ask(ForecastBody(series_id=series_id, horizon=1, model=model))
     if answer.status_code != HTTPStatus.OK:
         return answer

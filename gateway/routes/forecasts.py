@@ -40,7 +40,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     @routes.post("")
     @needs(Permission.FORECAST)
     def post() -> Response:
-        with service.door.admits(1):
+        with service.door.admits(1, principal().organisation_id):
             return desk.ask(read_body(_BODY))
 
     @routes.get("/<forecast_or_request_id>")

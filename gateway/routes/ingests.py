@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, g, url_for
 
 from gateway import tenancy
-from gateway.access import Permission
+from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import IngestBody, invalid, read_body, rule_broken
 from gateway.guard import needs, principal
@@ -36,6 +36,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         wanted = _request(tenancy.record_id(), read_body(_BODY))
         tenancy.require_project(service, Permission.WRITE, wanted.series_id)
         tenancy.require_sources(service, wanted.sources, wanted.symbol)
+        service.shares.require_series(project_of(wanted.series_id), (wanted.series_id,))
 
         def first() -> IngestRequested | None:
             row = service.queries.ingest(wanted.ingest_id)

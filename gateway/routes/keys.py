@@ -64,6 +64,7 @@ def blueprint(service: GatewayService) -> Blueprint:
             requests_a_minute=body.requests_a_minute,
         )
         with service.accounts.change() as connection:
+            service.shares.require(connection, "api_keys", organisation_id)
             key_id, secret = add_key(connection, new, service.accounts.now_us())
             row = connection.execute(select(API_KEYS).where(API_KEYS.c.key_id == key_id)).mappings().one()
         return json_of({**_key(row), "key": secret}, 201)

@@ -83,6 +83,11 @@ def _appends(service: GatewayService, key: str, series: Sequence[SeriesRows]) ->
         tenancy.require_project(service, Permission.WRITE, rows.series_id)
         place = (service.partition_of(INGEST_REQUESTS, rows.series_id), project_of(rows.series_id))
         groups.setdefault(place, []).append(rows)
+    of_project: dict[str, list[str]] = {}
+    for (_, project_id), group in groups.items():
+        of_project.setdefault(project_id, []).extend(rows.series_id for rows in group)
+    for project_id, series_ids in of_project.items():
+        service.shares.require_series(project_id, series_ids)
     requester = principal().requester
     for (partition, _), group in sorted(groups.items()):
         for part in _parts(group):

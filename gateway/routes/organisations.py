@@ -56,6 +56,7 @@ def _add_organisations(routes: Blueprint, service: GatewayService) -> None:
             raise Problem(403, "operator-needed", "on this gateway operators make organisations; ask one")
         body = read_body(_ORGANISATION)
         with service.accounts.change() as connection:
+            service.shares.require(connection, "organisations", caller.user_id)
             now = service.accounts.now_us()
             organisation_id = add_organisation(connection, body.name, now, admin=caller.user_id or None)
         role = Role.ADMIN if caller.user_id else None
@@ -256,6 +257,7 @@ def _invite(service: GatewayService, organisation_id: str, invited_by: str) -> d
         "expires_us": now + settings.invitation_days * _DAY_US,
     }
     with service.accounts.change() as connection:
+        service.shares.require(connection, "members", organisation_id)
         connection.execute(insert(INVITATIONS), row)
         audit(
             connection,

@@ -17,6 +17,7 @@ from gateway.accounts.project_rows import ProjectRow
 from gateway.answers import json_of
 from gateway.batches import MAX_ENTRIES
 from gateway.bodies import Body, ForecastBody, Horizon, Levels, read_body
+from gateway.guard import principal
 from gateway.observed import decoded, utc
 from gateway.prediction_rows import Cell, Steps, by_series, fault, future_of, require_ahead
 from gateway.problems import Problem, not_found
@@ -110,7 +111,7 @@ class Predictions:
             for named, steps in (groups or {body.series: Steps()}).items()
         ]
         if len(asked) == 1:
-            with service.door.admits(1):
+            with service.door.admits(1, principal().organisation_id):
                 return self._one(asked[0])
         return self._many(asked)
 

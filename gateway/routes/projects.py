@@ -168,11 +168,13 @@ def _create(service: GatewayService) -> Response:
     if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
         parameters.require_known(())
         body = read_body(_BODY)
+        organisation_id = organisation_of_caller(service, body.organisation_id)
         project_id = service.projects.create(
-            organisation_id=organisation_of_caller(service, body.organisation_id),
+            organisation_id=organisation_id,
             name=body.name,
             description=body.description,
             created_by=principal().user_id,
+            admit=lambda connection: service.shares.require(connection, "projects", organisation_id),
         )
         told = line(project_id, service.project_rows.get(project_id)) | {"upload": None}
     else:

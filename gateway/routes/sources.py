@@ -11,13 +11,14 @@ from flask import Blueprint, Response, g, url_for
 from msgspec import structs
 
 from gateway import parameters, tenancy
-from gateway.access import Permission
+from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import SourceBody, invalid, read_body, rule_broken
 from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.headers import new_id
 from gateway.keyed import send_once
+from gateway.preconditions import require_unchanged
 from gateway.problems import FieldFault, Problem, not_found
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
@@ -61,7 +62,14 @@ def blueprint(service: GatewayService) -> Blueprint:
         tenancy.require_sources(service, wanted.sources, wanted.symbol)
         for index, rule in enumerate(wanted.retrain):
             tenancy.require_within(f"retrain[{index}].model", series_id, rule.model, with_public=False)
-        return _write(service, series_id, lambda _before: wanted)
+
+        def wanted_after(before: SeriesScheduled | None) -> SeriesScheduled:
+            if before is None:
+                service.shares.require_series(project_of(series_id), (series_id,))
+                service.shares.require_schedule(project_of(series_id))
+            return wanted
+
+        return _write(service, series_id, wanted_after)
 
     @routes.post("/<path:series_id>/pause")
     @needs(Permission.WRITE)
@@ -135,7 +143,9 @@ def _write(
         row = service.queries.source(series_id)
         before = None if row is None else _SCHEDULE.decode(row["schedule"])
         wanted = wanted_after(before)
+        # What says what holds already is a repeat.
         if before is None or not _says_the_same(wanted, before):
+            require_unchanged(None if before is None else before.schedule_id)
             told = {"sources": wanted.sources, "symbol": wanted.symbol, "is_paused": wanted.is_paused}
             note_change(service, "source.changed", series_id, of=series_id, **told)
             placed = service.publish(INGEST_SCHEDULES, wanted, g.traceparent)
@@ -180,7 +190,11 @@ def _answer(service: GatewayService, series_id: str) -> Response:
     if row is None:
         service.require_caught_up()
         raise _unknown(series_id)
-    return json_of(_documents(service, [row])[0])
+    found = _documents(service, [row])[0]
+    response = json_of(found)
+    # Of what can be changed; how it goes changes all the time.
+    response.set_etag(found["schedule"]["schedule_id"])
+    return response
 
 
 def _unknown(series_id: str) -> Problem:

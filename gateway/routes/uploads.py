@@ -22,7 +22,8 @@ from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
 from gateway.uploads.receiving import Receiver
-from gateway.uploads.shelf import Load, Owner, Upload, Wish
+from gateway.uploads.rooms import Owner
+from gateway.uploads.shelf import Load, Upload, Wish
 from gateway.uploads.tidying import Tidying
 from schemas.identity import content_id
 from schemas.ingests import IngestEvent, IngestRequested
@@ -87,7 +88,7 @@ def blueprint(service: GatewayService) -> Blueprint:
             new_id(),
             Receiver(),
             owner,
-            (lambda filename: wish_of(LoadBody(), owner.project, filename)) if is_loaded_too else None,
+            (lambda filename: (wish_of(LoadBody(), owner.project, filename), owner)) if is_loaded_too else None,
         )
         if is_loaded_too:
             ask_for_ingests(service, upload)
@@ -147,9 +148,11 @@ def _load(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
 
 def ask_for_ingests(service: GatewayService, loaded: Upload) -> None:
     """Ask for an ingest of each series of an upload; a repeat asks for what is not asked for yet."""
+    requests = _requests(loaded.upload_id, loaded.require_load(), principal().requester)
+    service.shares.require_series(loaded.require_load().project, [wanted.series_id for wanted in requests])
     # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
     with service.one_at_a_time():
-        _publish(service, _requests(loaded.upload_id, loaded.require_load(), principal().requester))
+        _publish(service, requests)
 
 
 def wish_of(body: LoadBody, project: str, filename: str) -> Wish:

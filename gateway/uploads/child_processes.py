@@ -6,16 +6,20 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from gateway.accounts.projects import LOCAL_ORGANISATION
 from gateway.problems import FieldFault, Problem, unavailable
 from gateway.uploads.jobs import Done, Job
 
 _AT_A_TIME = 2
+#: Uploads of operators, and of who runs a machine of their own.
+_NO_TENANT = frozenset({"", LOCAL_ORGANISATION})
 _WAIT_SECONDS = 10.0
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 #: Of our own environment, what Python needs to find itself; secrets of the gateway stay here.
@@ -31,16 +35,18 @@ class Readers:
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
-        self._places = threading.BoundedSemaphore(_AT_A_TIME)
+        self._changed = threading.Condition()
+        #: Children that work now, by the organisation whose upload they read.
+        self._working: Counter[str] = Counter()
 
-    def run(self, job: Job, folder: Path) -> Done:
+    def run(self, job: Job, folder: Path, organisation_id: str) -> Done:
         """Let a child do a job; its answer comes by a file, which has a largest size.
 
         Raises:
             Problem: 422 what it found wrong, or that it was ended; 503 too many work already.
         """
         answer = folder / "answer.json"
-        with self._turn():
+        with self._turn(organisation_id):
             try:
                 code = self._child(job, answer)
                 if code == 0 and answer.stat().st_size <= _MAX_ANSWER_BYTES:
@@ -80,10 +86,20 @@ class Readers:
         return done.returncode
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._places.acquire(timeout=_WAIT_SECONDS):
-            raise unavailable("busy", "other uploads are being read; come again")
+    def _turn(self, organisation_id: str) -> Iterator[None]:
+        # One tenant's slow files must not keep everybody else's waiting.
+        most_of_one = _AT_A_TIME if organisation_id in _NO_TENANT else _AT_A_TIME - 1
+
+        def has_place() -> bool:
+            return self._working.total() < _AT_A_TIME and self._working[organisation_id] < most_of_one
+
+        with self._changed:
+            if not self._changed.wait_for(has_place, timeout=_WAIT_SECONDS):
+                raise unavailable("busy", "other uploads are being read; come again")
+            self._working[organisation_id] += 1
         try:
             yield
         finally:
-            self._places.release()
+            with self._changed:
+                self._working -= Counter((organisation_id,))
+                self._changed.notify_all()

@@ -1,7 +1,7 @@
 """Uploads on the disk that gateway and ingestor share, and the child processes that read them.
 
 A directory an upload, named by us: `file` as it came until it is loaded, `upload.json` with what is known of it, and
-`series/NNNNN.npz`. It is made under a name that begins with a dot and renamed once it was read, so what is broken or
+`series/NNNNN.npy`. It is made under a name that begins with a dot and renamed once it was read, so what is broken or
 left by a crash is never seen as an upload.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -23,12 +23,11 @@ from gateway.problems import Problem, not_found, unavailable
 from gateway.settings import GatewaySettings
 from gateway.uploads.child_processes import Readers
 from gateway.uploads.jobs import Changes, ColumnMapping, Done, Inspection, Job, Limits, SplitSeries, column_name
+from gateway.uploads.rooms import NOBODY, Owner, Rooms, draft_name
 
 FOLDER = "uploads"
 _ID = re.compile(r"[0-9a-f]{32}")
 _WAIT_SECONDS = 10.0
-#: A draft that nobody has finished in this time belongs to a gateway that is gone.
-_DRAFT_SECONDS = 3600.0
 _MAX_LABEL = 200
 _T = TypeVar("_T")
 
@@ -65,17 +64,6 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(column_name(name) for name in self.mapping.known_future)
 
 
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose an upload is; what came before there were accounts is nobody's, so operators' only."""
-
-    organisation_id: str = ""
-    #: Who may change the project may see the upload.
-    project: str = ""
-
-
-NOBODY = Owner()
-
-
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an upload."""
 
@@ -101,13 +89,19 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shelf:
-    """The uploads of one gateway; safe to call from several threads."""
+    """The uploads of one gateway; safe to call from several threads.
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    Args:
+        settings: Of the gateway.
+        share_of: Gives the bytes that the uploads of an organisation may take; 0: as many as all together.
+    """
+
+    def __init__(self, settings: GatewaySettings, share_of: Callable[[str], int] = lambda _: 0) -> None:
         self._settings = settings
         self._readers = Readers(settings.upload_timeout_seconds)
-        #: One upload is split at a time: two requests for the same one must not write over each other.
-        self._loading = threading.Lock()
+        self._rooms = Rooms(settings.max_uploads_bytes, share_of)
+        #: Of each upload that is being split: two requests for the same one must not write over each other.
+        self._loading: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self.limits = Limits(
             unpacked_bytes=settings.upload_unpacked_bytes,
             rows=settings.upload_max_rows,
@@ -122,7 +116,7 @@ class Shelf:
         upload_id: str,
         receive: Callable[[Limited], str],
         owner: Owner = NOBODY,
-        wish_for: Callable[[str], Wish] | None = None,
+        wish_for: Callable[[str], tuple[Wish, Owner]] | None = None,
     ) -> Upload:
         """Take a file of ``owner`` in, and load it too where it is known how.
 
@@ -130,22 +124,24 @@ class Shelf:
             upload_id: Its name on the shelf.
             receive: Writes the file and returns the client's name of it.
             owner: Whose it is.
-            wish_for: Tells by the label of the file how it is loaded; without, it is inspected.
+            wish_for: Tells by the label of the file how it is loaded, and whose it is; without, it is inspected.
 
         Raises:
             Problem: 409 uploads are off; 422 the file cannot be used; 507 no room. Nothing of it is left then.
         """
         root = self._root()
-        room = self._room(root)
-        draft = root / f".{upload_id}"
+        take = self._rooms.open(root, owner.organisation_id)
+        draft = root / draft_name(upload_id, owner)
         draft.mkdir()
         try:
             with (draft / "file").open("wb") as raw:
-                filename = label(receive(Limited(raw, self._settings.max_upload_bytes, room)))
+                filename = label(receive(Limited(raw, self._settings.max_upload_bytes, take)))
+            wish = None
+            if wish_for is not None:
+                wish, owner = wish_for(filename)
+                draft = draft.rename(root / draft_name(upload_id, owner))
             size = (draft / "file").stat().st_size
-            wish = wish_for(filename) if wish_for else None
-            job = Job(path=str(draft / "file"), limits=self.limits)
-            done = self._run(job if wish is None else self._splitting(job, draft / "series", wish), draft)
+            done = self._read(draft, draft / "series", owner, wish)
             upload = Upload(
                 upload_id=upload_id,
                 filename=filename,
@@ -174,25 +170,20 @@ class Shelf:
             raise unknown_upload(upload_id)
         return msgspec.json.decode(path.read_bytes(), type=Upload)
 
-    def give(self, upload: Upload, owner: Owner) -> Upload:
-        """Make an upload that is not loaded yet that of ``owner``, such as of a project that was made for it."""
-        given = msgspec.structs.replace(upload, owner=owner)
-        _write(self._root() / upload.upload_id, given)
-        return given
-
     def load(self, upload_id: str, wish: Wish) -> Upload:
         """Split an upload into its series; the same again changes nothing.
 
         Raises:
-            Problem: 404; 409 it was loaded otherwise; 422 the mapping does not fit the file; 503 another one is split;
-                507 no room.
+            Problem: 404; 409 it was loaded otherwise; 422 the mapping does not fit the file; 503 it is being split,
+                or too many others are; 507 no room.
         """
-        if not self._loading.acquire(timeout=_WAIT_SECONDS):
-            raise unavailable("busy", "another upload is being loaded; come again")
+        loading = self._loading.setdefault(upload_id, threading.Lock())
+        if not loading.acquire(timeout=_WAIT_SECONDS):
+            raise unavailable("busy", "the upload is being loaded; come again")
         try:
             return self._load(self.get(upload_id), wish)
         finally:
-            self._loading.release()
+            loading.release()
 
     def _load(self, upload: Upload, wish: Wish) -> Upload:
         folder = self._root() / upload.upload_id
@@ -203,8 +194,7 @@ class Shelf:
         series = folder / ".series"
         try:
             shutil.rmtree(series, ignore_errors=True)  # of a gateway that died in between
-            job = Job(path=str(folder / "file"), limits=self.limits)
-            done = self._run(self._splitting(job, series, wish), folder)
+            done = self._read(folder, series, upload.owner, wish)
             shutil.rmtree(folder / "series", ignore_errors=True)
             series.rename(folder / "series")
         except BaseException:
@@ -215,21 +205,25 @@ class Shelf:
         (folder / "file").unlink(missing_ok=True)
         return loaded
 
-    def _run(self, job: Job, folder: Path) -> Done:
-        done = self._readers.run(job, folder)
+    def _read(self, folder: Path, series: Path, owner: Owner, wish: Wish | None) -> Done:
+        """Let a child inspect the file in ``folder``, and with a wish split it into ``series``."""
+        job = Job(path=str(folder / "file"), limits=self.limits)
+        if wish is not None:
+            job = msgspec.structs.replace(
+                job,
+                changes=wish.changes,
+                directory=str(series),
+                room=self._rooms.left(self._root(), owner.organisation_id),
+                single_name=wish.name,
+            )
+        done = self._readers.run(job, folder, owner.organisation_id)
         if done.lacks_room_for is not None:
-            raise _full(f"{job.room} are left, and {done.lacks_room_for} more are needed")
+            raise self._rooms.lacking(self._root(), owner.organisation_id, done.lacks_room_for)
         return done
 
-    def _splitting(self, job: Job, directory: Path, wish: Wish) -> Job:
-        """Return a job that splits its file too, with the room that is left now."""
-        return msgspec.structs.replace(
-            job,
-            changes=wish.changes,
-            directory=str(directory),
-            room=self._room(self._root()),
-            single_name=wish.name,
-        )
+    def taken(self, organisation_id: str) -> int:
+        """Return how many bytes the uploads of an organisation take on the disk."""
+        return 0 if self._settings.files_directory is None else self._rooms.taken(self._root())[organisation_id]
 
     def remove(self, upload_id: str) -> None:
         """Remove an upload from the disk; what was loaded stays in the log.
@@ -278,32 +272,14 @@ class Shelf:
         root.mkdir(parents=True, exist_ok=True)
         return root
 
-    def _room(self, root: Path) -> int:
-        """Return how many bytes uploads may still take on the disk.
-
-        Raises:
-            Problem: 507; none.
-        """
-        used = 0
-        for entry in root.iterdir():
-            with suppress(FileNotFoundError):  # removed meanwhile
-                if entry.name.startswith(".") and entry.stat().st_mtime < time.time() - _DRAFT_SECONDS:
-                    shutil.rmtree(entry, ignore_errors=True)
-                    continue
-                used += sum(found.stat().st_size for found in entry.rglob("*") if found.is_file())
-        left = self._settings.max_uploads_bytes - used
-        if left < 1:
-            raise _full(f"{used} are taken")
-        return left
-
 
 class Limited:
-    """A file that takes so many bytes and no more."""
+    """A file that takes so many bytes and no more, and no more than there is room for."""
 
-    def __init__(self, raw: IO[bytes], max_bytes: int, room: int) -> None:
+    def __init__(self, raw: IO[bytes], max_bytes: int, take: Callable[[int], None]) -> None:
         self._raw = raw
         self._written = 0
-        self._room = room
+        self._take = take
         self.max_bytes = max_bytes
 
     def write(self, data: bytes) -> int:
@@ -313,8 +289,6 @@ class Limited:
             Problem: 413 it is too large for any upload; 507 for what is left of the disk.
         """
         self._written += len(data)
-        if self._written > self._room:
-            raise _full(f"a file of more than the {self._room} that are left came")
         if self._written > self.max_bytes:
             raise Problem(
                 413,
@@ -322,6 +296,7 @@ class Limited:
                 f"a file of at most {self.max_bytes} bytes was expected, found a larger one",
                 headers={"Connection": "close"},  # the rest of the body is not read
             )
+        self._take(len(data))
         return self._raw.write(data)
 
     def read(self, _size: int = -1) -> bytes:
@@ -346,16 +321,6 @@ def label(name: str) -> str:
     """
     last = PurePosixPath(name.replace("\\", "/")).name
     return "".join(letter for letter in last if letter.isprintable())[:_MAX_LABEL] or "upload"
-
-
-def _full(why: str) -> Problem:
-    return Problem(
-        507,
-        "uploads-full",
-        f"uploads may take FORETOPIC_GATEWAY_MAX_UPLOADS_BYTES together; {why}; what is loaded goes once it is in the "
-        "log, and DELETE /api/v1/uploads/{upload_id} removes an upload",
-        headers={"Connection": "close"},  # the rest of a body is not read
-    )
 
 
 def _load_of(wish: Wish | None, done: Done) -> Load | None:

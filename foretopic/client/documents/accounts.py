@@ -51,6 +51,33 @@ class AuditPage(Document, frozen=True, kw_only=True):
     next: str | None = None
 
 
+class OrganisationQuotas(Document, frozen=True, kw_only=True):
+    """What an organisation may have at once; null: as the settings of the installation say."""
+
+    projects: int | None = None
+    upload_bytes: int | None = None
+    api_keys: int | None = None
+    members: int | None = None
+
+
+class OrganisationNumbers(Document, frozen=True, kw_only=True):
+    """A number of each thing that an organisation has; as a limit, 0 is none."""
+
+    projects: int
+    upload_bytes: int
+    api_keys: int
+    members: int
+
+
+class OrganisationQuotasInForce(Document, frozen=True, kw_only=True):
+    """What an organisation may have at once, and what it has."""
+
+    organisation_id: str
+    quotas: OrganisationQuotas
+    in_force: OrganisationNumbers
+    in_use: OrganisationNumbers
+
+
 class Invitation(Document, frozen=True, kw_only=True):
     """An invitation that has not been taken."""
 

@@ -18,6 +18,8 @@ class Quotas(Document, frozen=True, kw_only=True):
     requests_a_minute: int | None = None
     forecasts_a_day: int | None = None
     trainings_a_day: int | None = None
+    series: int | None = None
+    schedules: int | None = None
 
 
 class QuotasInForce(Document, frozen=True, kw_only=True):
@@ -26,6 +28,8 @@ class QuotasInForce(Document, frozen=True, kw_only=True):
     requests_a_minute: int
     forecasts_a_day: int
     trainings_a_day: int
+    series: int
+    schedules: int
 
 
 class UsedToday(Document, frozen=True, kw_only=True):
@@ -35,6 +39,13 @@ class UsedToday(Document, frozen=True, kw_only=True):
     trainings: int
 
 
+class InUse(Document, frozen=True, kw_only=True):
+    """What a project has now."""
+
+    series: int
+    schedules: int
+
+
 class ProjectQuotas(Document, frozen=True, kw_only=True):
     """What a project may use; of a public one what your organisation may."""
 
@@ -42,6 +53,7 @@ class ProjectQuotas(Document, frozen=True, kw_only=True):
     quotas: Quotas
     in_force: QuotasInForce
     used_today: UsedToday
+    in_use: InUse
     resets_at: datetime
 
 

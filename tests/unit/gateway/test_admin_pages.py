@@ -342,6 +342,13 @@ def test_members_projects_and_keys_are_changed_by_the_rules(two: Tenants, operat
     assert row is not None
     assert (row.quotas.forecasts_a_day, row.quotas.trainings_a_day) == (7, None)
 
+    organisation = f"/admin/organisations/{pears.organisation_id}"
+    assert send(operator, f"{organisation}/quotas", upload_bytes="-1").status_code == 400
+    send(operator, f"{organisation}/quotas", upload_bytes=str(5 * 2**40), projects="")
+    quotas = two.world.service.shares.quotas(pears.organisation_id)
+    assert (quotas.upload_bytes, quotas.projects) == (5 * 2**40, None)
+    assert f"of {5 * 2**40}" in operator.get(organisation).text
+
 
 def test_signing_keys_are_rotated(two: Tenants, operator: FlaskClient) -> None:
     before = two.world.service.keyring.signing().key_id

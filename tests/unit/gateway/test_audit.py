@@ -62,6 +62,7 @@ AUDITED = {
     "createProject": "project.created",
     "changeProject": "project.changed",
     "changeQuotas": "project.quotas",
+    "changeOrganisationQuotas": "organisation.quotas",
     "removeProject": "project.removed",
     "releaseQuarantined": "quarantine.released",
     "rejectQuarantined": "quarantine.rejected",

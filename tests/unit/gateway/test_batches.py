@@ -183,7 +183,7 @@ def test_a_batch_takes_its_places_at_the_door(tmp_path: Path) -> None:
     """Red when `Door.admits` counts a batch as one request."""
     with running(tmp_path, max_waiting_requests=4) as small:
         fill(small)
-        with small.service.door.admits(3):
+        with small.service.door.admits(3, ""):
             entries = [{"series_id": factories.SERIES, "horizon": 1}] * 20
             answer = ask(small, entries)
             assert (answer.status_code, answer.get_json()["type"]) == (503, "/problems/busy")
