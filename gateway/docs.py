@@ -14,6 +14,7 @@ from gateway.assets import PackageFile, send_package_file
 from gateway.content_security import add_headers, policy
 from gateway.guard import open_to_all, permissions
 from gateway.problems import not_found
+from gateway.same_site import csrf_token_of_page
 from schemas import asyncapi, jsonschema
 
 #: ReDoc's footer loads its logo from a host of its maker; an empty picture stands in for it.
@@ -40,7 +41,7 @@ blueprint.after_request(add_headers(policy(worker_src="blob:", script_src="'self
 @open_to_all
 def swagger_ui() -> str:
     """Return the page on which the API can be tried."""
-    return render_template("swagger.html")
+    return render_template("swagger.html", csrf_token=csrf_token_of_page())
 
 
 @blueprint.get("/redoc")

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from flask import Request, g, session
+from flask import Request, current_app, g, session
 
 from gateway.access import ANONYMOUS, LOCAL, Principal
 from gateway.accounts import keys
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.people import People, Person
 from gateway.accounts.tokens import NotGood, Tokens
-from gateway.guard import Authenticator, unauthenticated
+from gateway.guard import Authenticator, permission_of, unauthenticated
 from gateway.problems import FieldFault, Problem
 from gateway.same_site import SameSite, require_csrf_token
 from gateway.service import GatewayService
@@ -105,6 +105,9 @@ class AccountAuthenticator:
 
     def _principal(self, person: Person, login_id: str, kind: str, request: Request) -> Principal:
         if person.must_change_password and request.endpoint not in _BEFORE_PASSWORD:
+            if request.endpoint is None or permission_of(current_app, request.endpoint) is None:
+                # What everybody may see, such as the style of the page on which the password is changed.
+                return ANONYMOUS
             raise Problem(
                 403,
                 "password-change-required",

@@ -47,6 +47,8 @@ def _refused(problem: Problem) -> Response:
     if problem.status == _UNAUTHENTICATED:
         following = request.full_path.rstrip("?") if request.method == "GET" else url_for("admin.overview")
         return make_response(redirect(f"/login?{urlencode({'next': following})}", _SEE_OTHER))
+    if problem.code == "password-change-required":
+        return make_response(redirect(url_for("login.password"), _SEE_OTHER))
     title = problem.code.replace("-", " ").capitalize()
     # The menu is for those who may use it.
     parts = PARTS if principal().is_operator else ()

@@ -39,6 +39,7 @@ async function call(path, { method = "GET", body, headers = {} } = {}) {
     document = { title: `HTTP ${response.status}`, detail: "JSON was expected, the answer is something else." };
     if (response.ok) throw new Problem(response.status, document);
   }
+  if (document.type === "/problems/password-change-required") location.assign("/login/password");
   if (!response.ok) throw new Problem(response.status, document);
   return { status: response.status, document, location: response.headers.get("Location") };
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e import page_world
 from tests.e2e.test_page import FAINT_TEXT, Watched, browser, watching
@@ -15,7 +15,14 @@ from tests.unit.gateway.tenants import SETTINGS, Tenants, add_user, settle_tenan
 
 pytestmark = pytest.mark.chromium
 __all__ = ["browser"]
-EMAIL, PASSWORD = "ana@example.org", "four random words"
+EMAIL, NEW, PASSWORD = "ana@example.org", "new@example.org", "four random words"
+
+
+def sign_in(page: Page, url: str, email: str, following: str) -> None:
+    page.goto(f"{url}/login?next={following}")
+    page.locator("#email").fill(email)
+    page.locator("#password").fill(PASSWORD)
+    page.keyboard.press("Enter")
 
 
 @pytest.fixture
@@ -24,7 +31,9 @@ def closed(browser: Browser, tmp_path: Path) -> Iterator[tuple[Watched, Tenants]
     with page_world.page(tmp_path, **SETTINGS) as (world, url), watching(browser, world, url) as watched:
         found = settle_tenants(world)
         hashed = world.service.sign_in.passwords.hash(PASSWORD)
-        add_user(world, EMAIL, {found.apples.organisation_id: "editor"}, password_hash=hashed)
+        editor = {found.apples.organisation_id: "editor"}
+        add_user(world, EMAIL, editor, password_hash=hashed)
+        add_user(world, NEW, editor, password_hash=hashed, must_change_password=True)
         page_world.publish_market(world)
         yield watched, found
 
@@ -70,6 +79,53 @@ def test_an_invitation_is_taken_by_its_link(closed: tuple[Watched, Tenants]) -> 
 
     expect(page).to_have_url(f"{watched.url}/")
     assert page.request.get(f"{watched.url}/api/v1/me").json()["email"] == "rui@example.org"
+
+
+def test_a_one_time_password_is_exchanged_on_a_page_with_its_style(closed: tuple[Watched, Tenants]) -> None:
+    watched, _ = closed
+    page = watched.page
+    sign_in(page, watched.url, NEW, "/docs")
+    expect(page).to_have_url(f"{watched.url}/login/password")
+    # Goes red where somebody with a one-time password may not even see what everybody sees.
+    assert page.locator("main").evaluate("(main) => getComputedStyle(main).borderTopWidth") == "1px"
+    watched.require_clean()
+    page.goto(watched.url)
+    # Goes red without `password-change-required` in api.js.
+    expect(page).to_have_url(f"{watched.url}/login/password")
+
+    page.locator("#password").fill(PASSWORD)
+    page.locator("#new-password").fill("five quite random words")
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(f"{watched.url}/")
+    expect(page.locator("#last-value")).to_have_text(re.compile(r"\d"))
+
+
+def test_swagger_ui_asks_as_the_browser_that_has_signed_in_or_by_a_key(closed: tuple[Watched, Tenants]) -> None:
+    watched, found = closed
+    page = watched.page
+    operation = page.locator("#operations-forecasts-askForecast")
+
+    def status() -> str:
+        operation.get_by_role("button").first.click()
+        operation.get_by_role("button", name="Execute").click()
+        answered = operation.locator(".live-responses-table tbody .response-col_status").first
+        expect(answered).to_have_text(re.compile(r"\d"))
+        return answered.inner_text().split()[0]
+
+    page.goto(f"{watched.url}/docs")
+    assert status() == "401"
+    page.get_by_role("button", name="Authorize").first.click()
+    page.locator(".auth-container input").first.fill(found.apples.editor.key)
+    page.get_by_role("button", name="Apply credentials").first.click()
+    page.get_by_role("button", name="Close", exact=True).first.click()
+    operation.get_by_role("button", name="Clear").click()
+    operation.get_by_role("button").first.click()
+    assert status() == "200"
+
+    sign_in(page, watched.url, EMAIL, "/docs")
+    # Goes red without `requestInterceptor` in swagger.js.
+    assert status() == "200"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
