@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway import positions
+from gateway import event_stream, positions
 from gateway.event_stream import EventStream
 from gateway.events import Event
 from gateway.feed import Feed
@@ -187,9 +188,68 @@ def test_positions_come_back_and_are_short() -> None:
     text = positions.encode(known, places)
     assert positions.decode(text, places) == known
     assert len(text) < 150
-    for broken in (text[:-4], text + "AAAA", "!" + text, "Ag" + text[2:]):
-        with pytest.raises(ValueError, match=r"too|other|middle|base64|data"):
+    for broken in (text[:-4], text + "AAAA", "!" + text, "Ag" + text[2:], "\u00e9" + text):
+        with pytest.raises(ValueError, match=r"too|other|middle|base64|data|ASCII"):
             positions.decode(broken, places)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x01\x02\x05\x07", "other partitions"),
+        (b"\x01\x03\x05\x07", "too short"),
+        (b"\x01\x03\x05\x07\x09\x0b", "too long"),
+        (b"\x01\x03\x05\x07\xff", "middle"),
+        (b"\x01\x03\x05\x07\x09\x80", "middle"),
+        (b"\x01\x03\x05\x07" + b"\xff" * 9 + b"\x01", "too large"),
+    ],
+)
+def test_a_position_that_somebody_changed_is_refused(content: bytes, told: str) -> None:
+    """Red without the line of `gateway.positions` that says so."""
+    places = [[TopicPartition("one", number) for number in range(3)]]
+    assert positions.decode(_text(b"\x01\x03\x05\x07\x09"), places) == dict(zip(places[0], (5, 7, 9), strict=True))
+    with pytest.raises(ValueError, match=told):
+        positions.decode(_text(content), places)
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def test_what_comes_while_a_reader_begins_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when `EventStream` asks how far the log is before it listens: what comes in between would be lost."""
+    with closing(Reader(world, "types=forecast.issued")) as reader:
+        tell(world, "before")
+        reader.ids(1)
+    listen = world.service.feed.listen
+
+    def late(wish: Wish) -> Any:
+        tell(world, "between")
+        return listen(wish)
+
+    monkeypatch.setattr(world.service.feed, "listen", late)
+    with closing(Reader(world, "types=forecast.issued", after=reader.last_id)) as again:
+        tell(world, "after")
+        assert again.ids(2) == ["between", "after"]
+
+
+def test_a_reader_comes_again_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red without `LIFETIME_SECONDS` in `EventStream._live`: what it may see would never be looked at anew."""
+    stream = EventStream(world.service, Wish(types=frozenset({"forecast.issued"})), "")
+    take, turns = stream._listener.take, []
+
+    def once(_timeout_seconds: float) -> Any:
+        turns.append(1)
+        if len(turns) == 1:
+            monkeypatch.setattr(event_stream, "LIFETIME_SECONDS", -1.0)
+        if len(turns) > 5:
+            stream._listener.cut()
+        return take(0.0)
+
+    monkeypatch.setattr(stream._listener, "take", once)
+    list(stream.chunks())
+    stream.close()
+    assert len(turns) == 1
 
 
 def test_streams_of_one_caller_are_limited_and_counted_down(tmp_path: Path) -> None:

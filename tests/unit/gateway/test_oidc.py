@@ -150,7 +150,7 @@ def test_an_id_token_of_another_key_is_refused(two: Tenants, provider: OidcServe
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
 def test_an_id_token_by_another_algorithm_is_refused(two: Tenants, provider: OidcServer, algorithm: str) -> None:
-    """Red without `_ALGORITHMS` in `Provider._require_ours`: the provider says that it signs so, too."""
+    """The provider says that it signs so, too: refused by `_ALGORITHMS`, and by its published key, which is none of these."""
     provider.algorithm = algorithm
     browser, answer = sign_in(two, provider, **NEW)
 
