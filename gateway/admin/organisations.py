@@ -131,7 +131,11 @@ def _list(service: GatewayService) -> Response:
     id_ = ORGANISATIONS.c.organisation_id
     members = select(func.count()).where(MEMBERSHIPS.c.organisation_id == id_).scalar_subquery()
     projects = select(func.count()).where(PROJECTS.c.organisation_id == id_).scalar_subquery()
-    query = select(ORGANISATIONS, members.label("member_count"), projects.label("project_count")).order_by(id_).limit(LIMIT + 1)
+    query = (
+        select(ORGANISATIONS, members.label("member_count"), projects.label("project_count"))
+        .order_by(id_)
+        .limit(LIMIT + 1)
+    )
     if (behind := given("after")) is not None:
         query = query.where(id_ > behind)
     with service.accounts.read() as connection:
