@@ -75,7 +75,7 @@ def up(detach: bool, without_first_run: bool) -> None:
             stack.note_first_run(is_ready=_first_run(found, stack, reporter))
         if not stack.is_stopping:
             _say_who_may_sign_in(found, reporter)
-            reporter.line(f"Foretopic: {found.gateway_url}   MLflow: {found.mlflow_url}   Ctrl-C stops everything.")
+            _say_what_next(found, reporter)
 
     stack.run(when_up)
 
@@ -96,6 +96,14 @@ def _first_run(found: StackSettings, stack: Stack, reporter: Reporter) -> bool:
             reporter.line(f"No forecast yet: {error}")
         return False
     return True
+
+
+def _say_what_next(found: StackSettings, reporter: Reporter) -> None:
+    """Say where everything is, what to try, and how it ends: in the foreground and beside it alike."""
+    url = found.gateway_url
+    reporter.line(f"Foretopic: {url}   API: {url}/docs   MLflow: {found.mlflow_url}")
+    reporter.line("Next: `foretopic status`, `foretopic forecast SERIES_ID`, `foretopic ingest --help` for your own data.")
+    reporter.line("`foretopic down` stops everything, and so does Ctrl-C in the foreground.")
 
 
 def _say_who_may_sign_in(found: StackSettings, reporter: Reporter) -> None:

@@ -66,7 +66,7 @@ def dead_letters_list(as_json: bool) -> None:
     if as_json:
         print_json([_as_document(one) for one in kept.values()])
         return
-    table = new_table("Dead letters", ["message", "state", "service", "attempts", "bytes", "reason"])
+    table = new_table("Dead letters", ["message", "state", "service", "attempts", "bytes", "reason"], prose=["reason"])
     for one in kept.values():
         letter = one.letter
         size = str(len(letter.value or b""))

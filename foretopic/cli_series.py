@@ -81,7 +81,7 @@ def show(
     columns = found["observations"]["columns"]
     origins = ("received_at", "kind", "reason") if versions else ()
     point = known_at or (f"offset {known_at_offset}" if known_at_offset is not None else "now")
-    table = new_table(f"{found['series_id']}, as known at {point}", ["time", *columns, *origins])
+    table = new_table(f"{found['series_id']}, as known at {point}", ["time", *columns, *origins], prose=["reason"])
     times = found["observations"]["time"]
     # The newest rows were asked for; a reader expects them in the order of time.
     for row in reversed(range(len(times))):
@@ -104,7 +104,8 @@ def restatements(*, series_id: str, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = new_table(f"{series_id}: restatements", ["received", "time", "column", "from", "to", "offset", "reason"])
+    heads = ["received", "time", "column", "from", "to", "offset", "reason"]
+    table = new_table(f"{series_id}: restatements", heads, prose=["reason"])
     for line in found["restatements"]:
         for name, change in line["columns"].items():
             table.add_row(*_change(line, name, change))

@@ -45,7 +45,7 @@ def list_sources(*, as_json: bool) -> None:
         print_json(found)
         return
     columns = ["series", "state", "schedule", "next run", "last ingest", "newest", "late", "last error"]
-    table = new_table("Sources", columns, numbers_from=len(columns))
+    table = new_table("Sources", columns, numbers_from=len(columns), prose=["last error"])
     for source in found:
         last, error = source["last_ingest"], source["last_error"]
         table.add_row(
@@ -104,7 +104,7 @@ def set_source(
     SOURCES are yahoo, file and so on; several with commas are tried in order. SYMBOL is what they call the series.
     --retrain trains a model again after so many new observations, or by a cron expression.
 
-    Example: foretopic sources set market/MSFT@1d yahoo,sample MSFT --after-close 30 --retrain market/MSFT-1d=20
+    Example: foretopic sources set market/MSFT@1d yahoo MSFT --after-close 30 --retrain market/MSFT-1d=20
 
     Example: foretopic sources set shop/berlin@1d file sales.csv --cron "15 6 * * 1-5" --timezone Europe/Berlin
     """

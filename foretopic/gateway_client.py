@@ -208,8 +208,4 @@ def _query(asked: Mapping[str, object]) -> str:
 
 
 def _told(problem: Problem) -> str:
-    """Return the sentence of a problem document, and its fields where the sentence leaves them out."""
-    if not problem.is_described:
-        return f"the gateway answered {problem.status}: {problem.detail}"
-    faults = (f"  {one.field or 'body'}: {one.expected} expected, found {one.found}" for one in problem.errors)
-    return "\n".join([problem.detail, *faults])
+    return problem.told if problem.is_described else f"the gateway answered {problem.status}: {problem.detail}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -21,11 +21,20 @@ _STEP = re.compile(r"^(.+)-step-([0-9]+)$")
 Document = Mapping[str, Any]
 
 
-def new_table(title: str, columns: Sequence[str], *, numbers_from: int = 1) -> Table:
-    """Return an empty table; columns from ``numbers_from`` on are aligned to the right."""
+def new_table(title: str, columns: Sequence[str], *, numbers_from: int = 1, prose: Collection[str] = ()) -> Table:
+    """Return an empty table.
+
+    Args:
+        title: Stands above it.
+        columns: Their names.
+        numbers_from: Columns from this one on are aligned to the right.
+        prose: Columns of sentences: where there is no room they go on in further lines, and the others stay whole.
+    """
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if index >= numbers_from else "left", no_wrap=True)
+        is_prose = name in prose
+        is_number = index >= numbers_from and not is_prose
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=not is_prose)
     return table
 
 

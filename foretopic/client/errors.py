@@ -47,6 +47,7 @@ class Problem(ClientError):
         request_id: Under which the log of the gateway has it.
         headers: Of the answer.
         is_described: Whether a problem document came; otherwise ``detail`` is the beginning of what did.
+        told: The sentence, and a line for each field at fault that it leaves out.
     """
 
     def __init__(self, status: int, document: bytes, headers: Mapping[str, str]) -> None:
@@ -62,10 +63,10 @@ class Problem(ClientError):
         self.errors = read.errors
         self.request_id = read.x_request_id
         self.headers = headers
-        faults = "".join(
-            f"\n  {one.field or 'body'}: {one.expected} expected, found {one.found}" for one in self.errors
-        )
-        super().__init__(f"{status} {self.code}: {self.detail}{faults}")
+        left_out = (fault for fault in self.errors if fault.expected not in self.detail)
+        lines = (f"  {fault.field or 'body'}: {fault.expected} expected, found {fault.found}" for fault in left_out)
+        self.told = "\n".join([self.detail, *lines])
+        super().__init__(f"{status} {self.code}: {self.told}")
 
 
 class Unreachable(ClientError):

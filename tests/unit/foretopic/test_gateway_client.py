@@ -88,6 +88,20 @@ def test_problem_is_told_with_its_fields(gateway, client):
     assert caught.value.status == 422
 
 
+def test_a_field_that_the_sentence_has_is_not_told_twice(gateway, client):
+    faults = [
+        {"field": "series", "expected": "a known series", "found": "market/NONE@1d"},
+        {"field": "levels", "expected": "at most 20", "found": "21"},
+    ]
+    gateway.answer(422, {"detail": "a known series was expected, found 'market/NONE@1d'", "errors": faults})
+    with pytest.raises(GatewayError) as caught:
+        client.forecast({})
+    assert str(caught.value).splitlines() == [
+        "a known series was expected, found 'market/NONE@1d'",
+        "  levels: at most 20 expected, found 21",
+    ]
+
+
 def test_error_that_is_no_document_is_told(gateway, client):
     gateway.answers.append((502, b"<html>bad gateway</html>"))
     with pytest.raises(GatewayError, match="answered 502: <html>bad gateway"):

@@ -10,6 +10,7 @@ from foretopic.tables import (
     forecast_table,
     leaderboard_table,
     metrics_table,
+    new_table,
     number,
     p_text,
     parts_table,
@@ -66,6 +67,16 @@ def test_forecast_shows_bands_from_the_narrowest_and_the_last_value():
         "195.00 … 208.00",
         "201.08",
     ]
+
+
+def test_a_long_sentence_takes_no_room_from_other_columns():
+    table = new_table("Sources", ["series", "newest", "last error"], prose=["last error"])
+    table.add_row("market/AAPL@1d", "2013-03-01 00:00", "unreachable " * 20)
+    first = next(line for line in shown(table).splitlines() if "AAPL" in line)
+    # Goes red where the sentence is not allowed to wrap.
+    assert "market/AAPL@1d" in first
+    assert "2013-03-01 00:00" in first
+    assert shown(table).count("unreachable") == 20
 
 
 def test_time_of_day_is_shown_where_there_is_one():
