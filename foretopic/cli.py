@@ -102,7 +102,7 @@ def _say_what_next(found: StackSettings, reporter: Reporter) -> None:
     """Say where everything is, what to try, and how it ends: in the foreground and beside it alike."""
     url = found.gateway_url
     reporter.line(f"Foretopic: {url}   API: {url}/docs   MLflow: {found.mlflow_url}")
-    reporter.line("Next: `foretopic status`, `foretopic forecast SERIES_ID`, `foretopic ingest --help` for your own data.")
+    reporter.line("Next: `foretopic status`, `foretopic forecast SERIES_ID`, `foretopic ingest --help` for own data.")
     reporter.line("`foretopic down` stops everything, and so does Ctrl-C in the foreground.")
 
 
