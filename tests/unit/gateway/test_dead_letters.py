@@ -176,6 +176,14 @@ def test_what_has_no_topic_to_go_to_is_only_dropped(desk: World, topic: str) -> 
     assert desk.client.post(f"{URL}/{letter_id}/drop", json={}).json["state"] == "dropped"
 
 
+def test_what_its_topic_does_not_take_is_only_dropped(desk: World) -> None:
+    """Red without `require_size` in gateway.dead_letters: the broker would refuse it each time."""
+    too_large = b"x" * topics.TRAINING_REQUESTS.max_message_bytes
+    letter_id = die(desk, topic="training-requests", value=too_large)
+    assert_problem(desk.client.post(f"{URL}/{letter_id}/replay", json={}), 409, "not-replayable")
+    assert all(one.value != too_large for one in messages(desk, "training-requests"))
+
+
 def test_junk_among_the_dead_letters_is_buried_by_nobody(desk: World) -> None:
     """Red with DEAD_LETTERS in gateway.projection.OWNED: each letter would make another one."""
     before = len(messages(desk, "dead-letters"))

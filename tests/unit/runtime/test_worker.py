@@ -276,6 +276,25 @@ def test_while_it_backs_off_it_stays_a_member_and_reads_nothing(
     assert committed(impatient) == 1
 
 
+def test_what_comes_while_it_backs_off_is_read_again(
+    broker: MemoryBroker, handler: Refuser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without the seek in `_wait_as_member`: a client that gives messages of a paused partition would lose them."""
+    worker = make_worker(broker, handler)
+    ask(broker, "a")
+    handler.raises = [TransientError("away")]
+    steps = worker.steps()
+    effects_until(steps, "after-poll")
+    assert worker.consumer is not None
+    monkeypatch.setattr(worker.consumer, "pause", lambda _partitions: None)
+    ask(broker, "b")
+    list(steps)
+    list(worker.steps())
+
+    assert answered(broker) == ["a", "b"]
+    assert committed(broker) == 2
+
+
 def test_junk_becomes_a_dead_letter_with_its_original_bytes(broker: MemoryBroker, worker: Worker) -> None:
     ask(broker, "a")
     junk(broker)
