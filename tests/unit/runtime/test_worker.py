@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -286,7 +286,14 @@ def test_what_comes_while_it_backs_off_is_read_again(
     steps = worker.steps()
     effects_until(steps, "after-poll")
     assert worker.consumer is not None
-    monkeypatch.setattr(worker.consumer, "pause", lambda _partitions: None)
+    pause, asked = worker.consumer.pause, []
+
+    def late(partitions: Collection[TopicPartition]) -> None:
+        asked.append(partitions)
+        if len(asked) > 1:
+            pause(partitions)
+
+    monkeypatch.setattr(worker.consumer, "pause", late)
     ask(broker, "b")
     list(steps)
     list(worker.steps())
