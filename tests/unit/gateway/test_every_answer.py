@@ -201,7 +201,7 @@ def test_not_every_page_may_do_everything() -> None:
 def test_every_line_of_a_request_has_its_id(people: Tenants) -> None:
     headers = {"X-Request-ID": "first", "Authorization": "Bearer forged.to.ken"}
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
-        people.world.client.get("/api/v1/me", headers=headers)
+        people.world.client.get("/api/v1/me?code=planted", headers=headers)
         structlog.get_logger("gateway").info("afterwards")
 
     # Red without `bind_contextvars` in `every_answer`, and without `clear_contextvars` in its `teardown`.
@@ -211,6 +211,7 @@ def test_every_line_of_a_request_has_its_id(people: Tenants) -> None:
         ("afterwards", None),
     ]
     assert "forged" not in str(lines)
+    assert "planted" not in str(lines)  # red with the query in the line: a provider sends its codes there
 
 
 @pytest.mark.parametrize("sent", ["a b", "<script>", "x" * 129, '{"a":1}', "\u00e9"])
