@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from flask import g
+from sqlalchemy import Connection, func, insert, select
 from werkzeug.test import TestResponse
 
+from gateway.access import Principal
 from gateway.accounts.logins import MOST_LOGINS, MOST_USED_TOKENS, exchange, new_refresh_token, start_login
-from gateway.accounts.tables import LOGINS, REFRESH_TOKENS
+from gateway.accounts.tables import LOGINS, PROJECTS, REFRESH_TOKENS
 from gateway.problems import Problem
 from gateway.uploads.child_processes import Readers
 from gateway.uploads.rooms import Owner, Rooms, draft_name
@@ -116,22 +118,31 @@ def test_a_key_that_is_revoked_counts_for_the_day(shared: Tenants) -> None:
 
 
 def test_two_requests_at_once_do_not_get_past_a_limit_together(shared: Tenants) -> None:
-    """Red without the `update` of the owner in `Shares.require`: each counts before the other has added."""
-    tenant, world, number = shared.pears, shared.world, 4
-    in_use = quotas(shared, tenant)["in_use"]["projects"]
-    raise_quotas(shared, tenant, projects=in_use + 1)
-    together = threading.Barrier(number)
+    """Red without the `update` of the owner in `Shares.require`: the second would count before the first has added."""
+    tenant, world = shared.pears, shared.world
+    raise_quotas(shared, tenant, projects=quotas(shared, tenant)["in_use"]["projects"] + 1)
+    principal = Principal(name="user/racing", organisation_id=tenant.organisation_id)
 
-    def create(_: int) -> int:
-        together.wait(10)
-        made = world.app.test_client().post("/api/v1/projects", json={"name": "raced"}, headers=tenant.admin.headers)
-        return made.status_code
+    @contextmanager
+    def let_in() -> Iterator[Connection]:
+        with world.app.test_request_context(), world.accounts.change() as connection:
+            g.principal = principal
+            world.service.shares.require(connection, "projects", tenant.organisation_id)
+            yield connection
 
-    with ThreadPoolExecutor(number) as pool:
-        statuses = sorted(pool.map(create, range(number)))
+    def second() -> None:
+        with let_in():
+            pass
 
-    assert statuses == [201, 409, 409, 409]
-    assert quotas(shared, tenant)["in_use"]["projects"] == in_use + 1
+    row = {"project_id": "raced", "name": "", "description": "", "created_by": "", "created_us": 0}
+    with ThreadPoolExecutor(1) as pool:
+        with let_in() as connection:
+            waits = pool.submit(second)
+            with pytest.raises(TimeoutError):
+                waits.result(0.3)
+            connection.execute(insert(PROJECTS), {**row, "organisation_id": tenant.organisation_id})
+        with pytest.raises(Problem, match="projects of an organisation"):
+            waits.result(20)
 
 
 def test_a_user_makes_so_many_organisations(shared: Tenants) -> None:
