@@ -1,13 +1,13 @@
 """Source `upload`: the series of a file that somebody sent to the gateway.
 
-The gateway has a process of its own read what others wrote, and leaves a NumPy archive a series: nothing is parsed
-here, so no further process is needed. The symbol is checked by its form; only files that the gateway made are read.
+The gateway has a process of its own read what others wrote, and leaves NumPy arrays, a file a series: nothing is
+parsed here, so no further process is needed. The symbol is checked by its form; only files that the gateway made are
+read.
 """
 
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,13 @@ class UploadSource:
             size = path.stat().st_size
             if size > self.max_bytes:
                 raise BadSourceData(NAME, f"a series must have at most {self.max_bytes} bytes, has {size}")
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
-                names, values, time = stored["names"], stored["values"], stored["time"]
+            with path.open("rb") as raw:
+                names, time, values = (np.lib.format.read_array(raw, allow_pickle=False) for _ in range(3))
         except FileNotFoundError as error:
             raise UnknownSymbol(
                 NAME, f"there is no series {wanted.symbol}; its upload may have been removed"
             ) from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise BadSourceData(NAME, f"{wanted.symbol} is not whole: {error}; upload the file again") from error
         columns = {str(name): values[index] for index, name in enumerate(names)}
         return within_days(SourceFrame(source=NAME, unit="", time=time, columns=columns), wanted)
@@ -62,4 +62,4 @@ class UploadSource:
         found = _SYMBOL.fullmatch(symbol)
         if found is None:
             raise UnknownSymbol(NAME, f"the symbol of an upload is made by the gateway, was {symbol[:100]!r}")
-        return self.directory / "uploads" / found[1] / "series" / f"{found[2]}.npz"
+        return self.directory / "uploads" / found[1] / "series" / f"{found[2]}.npy"

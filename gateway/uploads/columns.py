@@ -17,6 +17,7 @@ _MISSING = ("", "null", "nan", "na", "n/a", "none", "-")
 _FORMULA = re.compile(r"[=@+\-\t\r]")
 _MONTH_LENGTH = len("1949-01")
 _HEAD_ROWS = 1_000
+_TEXT = pa.dictionary(pa.int32(), pa.string())
 DAY = 86_400
 
 FloatArray = npt.NDArray[np.float64]
@@ -60,7 +61,7 @@ def missing_of(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return where a column has no value."""
     if not is_text(column):
         return pc.is_null(column, nan_is_null=pa.types.is_floating(column.type))
-    encoded = _encoded(column.cast(pa.string()))
+    encoded = _encoded(column)
     return pc.fill_null(pc.take(_is_missing(encoded.dictionary), encoded.indices), fill_value=True)
 
 
@@ -70,6 +71,8 @@ def _is_missing(cells: pa.StringArray) -> pa.BooleanArray:
 
 def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Return the different cells of a column, and which of them each row has: work on text is done once a cell."""
+    if is_text(column):
+        column = column.cast(_TEXT if pa.types.is_dictionary(column.type) else pa.string())
     encoded = pc.dictionary_encode(column.combine_chunks())
     return encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
 
@@ -95,7 +98,7 @@ def numbers_of(column: pa.ChunkedArray) -> Numbers:
         values = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64, copy=False)
         return Numbers(values=values, has_number=not bool(np.isnan(values).all()), is_boolean=is_boolean)
     if is_text(column):
-        return _numbers_of_text(column.cast(pa.string()))
+        return _numbers_of_text(column)
     return Numbers(values=np.full(len(column), math.nan), has_number=False, fault=(0, f"a cell of type {type_}"))
 
 
@@ -131,6 +134,7 @@ def _numbers_of_text(column: pa.ChunkedArray) -> Numbers:
 
 def _floats(column: pa.ChunkedArray) -> FloatArray | None:
     """Return text as numbers; ``None`` where a cell is none."""
+    column = column.cast(pa.string())
     try:
         values = pc.cast(_with_null(column, missing_of(column)), pa.float64()).to_numpy()
     except pa.ArrowInvalid:
@@ -147,6 +151,14 @@ def _number(cell: str) -> float | None:
         return None if "_" in cell else float(cell)
     except ValueError:
         return None
+
+
+def order_of(codes: CodeArray, moments: IntArray) -> npt.NDArray[np.intp] | None:
+    """Return the rows by series and time; ``None`` where they stand so already, each once."""
+    series_steps = np.diff(codes)
+    if ((series_steps > 0) | ((series_steps == 0) & (np.diff(moments) > 0))).all():
+        return None
+    return np.lexsort((moments, codes))
 
 
 def times_of(column: pa.ChunkedArray) -> Times:

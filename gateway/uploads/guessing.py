@@ -47,6 +47,7 @@ _BAR_NAMES = {"open", "high", "low", "close"}
 _PREVIEW_ROWS = 5
 _SHOWN_SERIES = 10
 _SHOWN_TEXT_COLUMNS = 20
+_HEAD_ROWS = 10_000
 #: Typical seconds between rows, at least and at most -> freq.
 _FREQS = (
     (DAY, 3 * DAY, "1d"),
@@ -214,7 +215,7 @@ def _series_candidates(sheet: Sheet, time: str, times: Times) -> list[str]:
         can_name = cells.is_text(column) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
         if name == time or not can_name:
             continue
-        if _is_measured(sheet, name):
+        if _is_measured(sheet, name) or _is_too_diverse(sheet, name):
             continue
         if most <= sheet.distinct(name) <= sheet.limits.series:
             codes, _ = sheet.codes(name)
@@ -227,11 +228,22 @@ def _series_candidates(sheet: Sheet, time: str, times: Times) -> list[str]:
 def _is_measured(sheet: Sheet, name: str) -> bool:
     """Tell whether a column holds numbers with fractions: no names of series."""
     values = sheet.numbers(name).values
-    return sheet.is_number(name) and bool((values % 1 != 0)[~np.isnan(values)].any())
+    # What has fractions has them soon, mostly.
+    return sheet.is_number(name) and any(
+        bool(((some != np.floor(some)) & ~np.isnan(some)).any()) for some in (values[:_HEAD_ROWS], values)
+    )
+
+
+def _is_too_diverse(sheet: Sheet, name: str) -> bool:
+    """Tell whether the first rows alone have more different numbers than a file may have series."""
+    most = sheet.limits.series
+    return sheet.is_number(name) and len(np.unique(sheet.numbers(name).values[: 2 * most])) > most
 
 
 def _is_once(codes: CodeArray, moments: IntArray) -> bool:
-    order = np.lexsort((moments, codes))
+    order = cells.order_of(codes, moments)
+    if order is None:
+        return True
     return not bool(((np.diff(codes[order]) == 0) & (np.diff(moments[order]) == 0)).any())
 
 
@@ -290,8 +302,8 @@ def _ranked_targets(sheet: Sheet, numeric: list[str]) -> list[str]:
     ranks = {name: rank for rank, name in enumerate(_TARGET_NAMES)}
 
     def rank(name: str) -> tuple[int, bool, int]:
-        values = sheet.numbers(name).values
-        is_flag = len(np.unique(values[~np.isnan(values)][:10_000])) <= 2  # noqa: PLR2004  # constants and yes or no
+        values = sheet.numbers(name).values[:_HEAD_ROWS]
+        is_flag = len(np.unique(values[~np.isnan(values)])) <= 2  # noqa: PLR2004  # constants and yes or no
         return ranks.get(column_name(name), 99), is_flag, numeric.index(name)
 
     return sorted(numeric, key=rank)
@@ -308,8 +320,10 @@ def _guess_known_future(sheet: Sheet, times: Times, target: str, numeric: list[s
 
 def _guess_freq(times: Times, codes: CodeArray, *, is_daily: bool) -> str:
     ours = times.of(is_daily=is_daily)
-    order = np.lexsort((ours, codes))
-    steps = np.diff(ours[order])[np.diff(codes[order]) == 0]
+    order = cells.order_of(codes, ours)
+    if order is not None:
+        ours, codes = ours[order], codes[order]
+    steps = np.diff(ours)[np.diff(codes) == 0]
     steps = steps[steps > 0]
     if not len(steps):
         return "1d"

@@ -74,7 +74,11 @@ def _parquet(raw: IO[bytes], limits: Limits) -> pa.Table:
     try:
         file = open_parquet(raw, footer)
         wanted = _flat_columns(file)
-        table = file.read(columns=wanted, use_threads=False)
+        # Text stays as it mostly is in the file, each different cell once.
+        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        file = parquet.ParquetFile(raw, metadata=file.metadata, read_dictionary=texts)
+        # One after another: together, what they are decoded from would be in memory for all of them.
+        table = pa.table({name: file.read(columns=[name], use_threads=False)[name].combine_chunks() for name in wanted})
     except pa.ArrowMemoryError:
         raise
     except ParquetFault as fault:

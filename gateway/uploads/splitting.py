@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gateway.uploads.columns import order_of
 from gateway.uploads.guessing import Sheet, require_number
 from gateway.uploads.jobs import ColumnMapping, Inspection, SplitSeries, UploadFault, column_name, series_name
 
@@ -21,8 +22,8 @@ def size_of(inspection: Inspection) -> int:
 def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: str) -> list[SplitSeries]:
     """Write a file for each series into ``directory``; return them, in the order of their names.
 
-    Each is a NumPy archive without pickles: `time` (seconds, int64, shape (n,)), `names`, `values` (float64,
-    shape (columns, n)).
+    Each is three NumPy arrays one after another (format npy, no pickles): names of the columns, times (seconds, int64,
+    shape (n,)), values (float64, shape (columns, n)).
 
     Raises:
         UploadFault: The mapping does not fit the table.
@@ -40,15 +41,17 @@ def split(sheet: Sheet, mapping: ColumnMapping, directory: Path, single_name: st
     values = [sheet.numbers(name).values for name in mapping.columns]
     columns = np.array([column_name(name) for name in mapping.columns])
     sheet.let_go_of_all_but(mapping.columns)
-    order = np.lexsort((times, codes))
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    order = order_of(codes, times)
+    bounds = np.searchsorted(codes if order is None else codes[order], np.arange(len(names) + 1))
     directory.mkdir()
     found = []
     for number, code in enumerate(sorted(range(len(names)), key=lambda code: ours[code])):
-        rows = order[bounds[code] : bounds[code + 1]]
-        with (directory / f"{number:05}.npz").open("wb") as file:
-            np.savez(file, time=times[rows], names=columns, values=np.stack([column[rows] for column in values]))
-        found.append(SplitSeries(number=number, name=ours[code], rows=len(rows)))
+        place = slice(bounds[code], bounds[code + 1])
+        rows = place if order is None else order[place]
+        with (directory / f"{number:05}.npy").open("wb") as file:
+            for array in (columns, times[rows], np.stack([column[rows] for column in values])):
+                np.lib.format.write_array(file, array, allow_pickle=False)
+        found.append(SplitSeries(number=number, name=ours[code], rows=int(place.stop - place.start)))
     return found
 
 

@@ -67,7 +67,7 @@ def fat_dictionary() -> bytes:
 
 def pages_beyond_their_footer() -> bytes:
     """Return pages of 1.5 GB that pack 1000:1, below a footer that tells of 300 bytes."""
-    texts = pa.array(["x" * 1000] * 500_000)
+    texts = pa.array(["x" * 993 + f"{number:07}" for number in range(500_000)])
     table = pa.table({"date": np.zeros(500_000, "datetime64[s]"), "a": texts, "b": texts, "c": texts})
     content = parquet_of(table, compression="zstd", use_dictionary=False, store_schema=False, write_statistics=False)
 

@@ -68,7 +68,7 @@ def files(tmp_path: Path, upload_id: str = UPLOAD) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-WHOLE = ["series/00000.npz", "series/00001.npz", "upload.json"]
+WHOLE = ["series/00000.npy", "series/00001.npy", "upload.json"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_tidying_that_was_cut_off_is_done_again(shelf, tidy, tmp_path, monkeypat
 
     def crash(path: Path, *rest: object) -> None:
         if cut == "_remove":
-            (path / "00000.npz").unlink()  # half of it is done
+            (path / "00000.npy").unlink()  # half of it is done
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shelves, cut, crash)
@@ -136,7 +136,7 @@ def test_disk_is_free_again_once_all_is_in_the_log(tmp_path: Path, monkeypatch: 
     """The room on the shelf is that of one upload: the second fits when the first has arrived, and not before."""
     monkeypatch.setattr(tidying, "PAUSE_SECONDS", 0.02)
     content = shops()
-    with uploading(tmp_path, max_uploads_bytes=5000) as world:
+    with uploading(tmp_path, max_uploads_bytes=3700) as world:
         world.settle()
         upload = send(world, content, "shops.csv", "?load=true").get_json()
         path = f"/api/v1/uploads/{upload['upload_id']}"

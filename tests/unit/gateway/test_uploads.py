@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -211,8 +212,15 @@ def test_ingestor_reads_no_other_files(tmp_path: Path, symbol: str) -> None:
 def test_ingestor_refuses_a_series_that_is_not_whole(tmp_path: Path) -> None:
     folder = tmp_path / "uploads" / ("a" * 32) / "series"
     folder.mkdir(parents=True)
-    (folder / "00000.npz").write_bytes(b"PK\x03\x04 half")
-    with pytest.raises(BadSourceData, match="not whole"):
-        UploadSource(directory=tmp_path, max_bytes=1000).fetch(wanted(symbol=f"{'a' * 32}/00000"))
+    source = UploadSource(directory=tmp_path, max_bytes=1000)
+    with (folder / "00000.npy").open("wb") as file:
+        for array in (np.array(["sales"]), np.arange(3) * 86_400, np.ones((1, 3))):
+            np.lib.format.write_array(file, array)
+    whole = (folder / "00000.npy").read_bytes()
+    assert len(source.fetch(wanted(symbol=f"{'a' * 32}/00000"))) == 3
+    for content in (b"", b"PK\x03\x04 half", whole[:200], whole[:-8]):
+        (folder / "00000.npy").write_bytes(content)
+        with pytest.raises(BadSourceData, match="not whole"):
+            source.fetch(wanted(symbol=f"{'a' * 32}/00000"))
     with pytest.raises(UnknownSymbol, match="no series"):
-        UploadSource(directory=tmp_path, max_bytes=1000).fetch(wanted(symbol=f"{'a' * 32}/00001"))
+        source.fetch(wanted(symbol=f"{'a' * 32}/00001"))
