@@ -89,7 +89,7 @@ BODY_REFERENCES = {
     "user_id": "user_id",
 }
 #: Fields that only look as if they did.
-PLAIN_FIELDS: set[str] = set()
+PLAIN_FIELDS = {"projects"}
 LOOKS_LIKE_A_NAME = re.compile(r"(_ids?|^models?|^projects?|^series_ids?)$")
 #: What is new in every answer.
 _HEADERS_THAT_DIFFER = re.compile(
