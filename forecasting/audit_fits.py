@@ -10,9 +10,10 @@ import numpy as np
 
 from forecasting.artefact import Recipe, recipe_to_json
 from forecasting.audit import PRODUCT, Arrays, Audit, Code, Place
-from forecasting.evaluation import calibrated, evaluate, joined, residuals_of
+from forecasting.evaluation import evaluate
 from forecasting.folds import Plan
 from forecasting.panel import Observations
+from forecasting.residuals import calibrated, joined, residuals_of
 from forecasting.selection import Choice
 from forecasting.serving import LoadedModel
 from forecasting.training import plan_of

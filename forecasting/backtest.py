@@ -6,7 +6,7 @@ cutoffs lie is said by `forecasting.folds`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ import numpy as np
 from forecasting import losses
 from forecasting.intervals import quantile_pair
 from forecasting.panel import FloatArray, IntArray
-from forecasting.serving import ForecastNumbers
 
 #: Levels whose quantiles, 0.05 to 0.95 with the median, make the CRPS and the calibration curve.
 SCORED_LEVELS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
@@ -42,18 +41,7 @@ class FoldForecasts:
     last: FloatArray | None = None
     rises: FloatArray | None = None
 
-    def step(self, index: int) -> FoldForecasts:
-        """Return one step alone, the first one for 0."""
-        return FoldForecasts(
-            cutoffs=self.cutoffs,
-            y=self.y[:, [index]],
-            median=self.median[:, [index]],
-            quantiles={p: values[:, [index]] for p, values in self.quantiles.items()},
-            last=self.last,
-            rises=None if self.rises is None else self.rises[:, [index]],
-        )
-
-    def direction_hits(self) -> tuple[FloatArray, FloatArray] | None:
+    def direction_hits(self, steps: slice = slice(None)) -> tuple[FloatArray, FloatArray] | None:
         """Return where the direction was right, and whether there was one, 1 or 0 each; ``None`` without directions.
 
         The direction is up where a rise is likelier than not; even odds are right by half. A target that ends at its
@@ -61,33 +49,26 @@ class FoldForecasts:
         """
         if self.last is None or self.rises is None:
             return None
-        last = self.last[:, None]
-        right = np.where(self.y > last, self.rises > _EVEN, self.rises < _EVEN) + 0.5 * (self.rises == _EVEN)
-        moved = (self.y != last).astype(np.float64)
+        y, rises, last = self.y[:, steps], self.rises[:, steps], self.last[:, None]
+        right = np.where(y > last, rises > _EVEN, rises < _EVEN) + 0.5 * (rises == _EVEN)
+        moved = (y != last).astype(np.float64)
         return right * moved, moved
+
+    def part(self, folds: slice) -> FoldForecasts:
+        """Return a copy of some of the folds."""
+        return FoldForecasts(
+            cutoffs=self.cutoffs[folds].copy(),
+            y=self.y[folds].copy(),
+            median=self.median[folds].copy(),
+            quantiles={probability: values[folds].copy() for probability, values in self.quantiles.items()},
+            last=None if self.last is None else self.last[folds].copy(),
+            rises=None if self.rises is None else self.rises[folds].copy(),
+        )
 
 
 def outcomes(target: FloatArray, cutoffs: IntArray, horizon: int) -> FloatArray:
     """Return what followed each cutoff, shape (folds, horizon)."""
     return np.asarray(target[cutoffs[:, None] + np.arange(1, horizon + 1)], dtype=np.float64)
-
-
-def gather(
-    cutoffs: IntArray, y: FloatArray, forecasts: Sequence[ForecastNumbers], *, last: FloatArray | None = None
-) -> FoldForecasts:
-    """Return single forecasts as arrays over folds, ``last`` being the values at the cutoffs."""
-    rises = [one.direction_probability for one in forecasts if one.direction_probability is not None]
-    return FoldForecasts(
-        cutoffs=cutoffs,
-        y=y,
-        median=np.array([forecast.median for forecast in forecasts]),
-        quantiles={
-            probability: np.array([forecast.quantiles[probability] for forecast in forecasts])
-            for probability in forecasts[0].quantiles
-        },
-        last=last,
-        rises=np.array(rises) if len(rises) == len(forecasts) else None,
-    )
 
 
 def score(folds: FoldForecasts, levels: Sequence[float], scale: float) -> dict[str, float]:
@@ -98,44 +79,57 @@ def score(folds: FoldForecasts, levels: Sequence[float], scale: float) -> dict[s
         levels: Central levels whose coverage, width and score are told, in percent.
         scale: `losses.seasonal_scale` of what the fit saw.
     """
+    found = _losses(folds, levels, scale, lambda values: values.reshape(-1))
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def score_by_step(folds: FoldForecasts, levels: Sequence[float], scale: float) -> dict[str, FloatArray]:
+    """Return every loss of `score` for each step alone, shape (horizon,); not finite where it is not defined."""
+    return _losses(folds, levels, scale, lambda values: np.ascontiguousarray(values.T))
+
+
+def _losses(
+    folds: FoldForecasts, levels: Sequence[float], scale: float, rows: Callable[[FloatArray], FloatArray]
+) -> dict[str, FloatArray]:
+    """Return every loss over the last axis of what ``rows`` makes of arrays of shape (folds, horizon)."""
+    y, median = rows(folds.y), rows(folds.median)
+    quantiles = {p: rows(values) for p, values in folds.quantiles.items()}
     found = {
-        "mae": losses.mean_absolute_error(folds.y, folds.median),
-        "rmse": losses.root_mean_squared_error(folds.y, folds.median),
-        "mape": losses.mean_absolute_percentage_error(folds.y, folds.median),
-        "smape": losses.symmetric_mean_absolute_percentage_error(folds.y, folds.median),
-        "mase": losses.mean_absolute_scaled_error(folds.y, folds.median, scale),
-        "r2": losses.r_squared(folds.y, folds.median),
+        "mae": losses.mean_absolute_error(y, median),
+        "rmse": losses.root_mean_squared_error(y, median),
+        "mape": losses.mean_absolute_percentage_error(y, median),
+        "smape": losses.symmetric_mean_absolute_percentage_error(y, median),
+        "mase": losses.mean_absolute_scaled_error(y, median, scale),
+        "r2": losses.r_squared(y, median),
     }
-    scored = {p: folds.quantiles[p] for level in SCORED_LEVELS for p in quantile_pair(level) if p in folds.quantiles}
+    scored = {p: quantiles[p] for level in SCORED_LEVELS for p in quantile_pair(level) if p in quantiles}
     if scored:
-        scored[0.5] = folds.median
-        found["crps"] = losses.continuous_ranked_probability_score(folds.y, scored)
-    asked = {p: folds.quantiles[p] for level in levels for p in quantile_pair(level)} | {0.5: folds.median}
-    found["pinball"] = float(np.mean([losses.pinball(folds.y, values, p) for p, values in asked.items()]))
+        found["crps"] = losses.continuous_ranked_probability_score(y, scored | {0.5: median})
+    asked = {p: quantiles[p] for level in levels for p in quantile_pair(level)} | {0.5: median}
+    found["pinball"] = np.mean([losses.pinball(y, values, p) for p, values in asked.items()], axis=0)
     for level in levels:
-        lower, upper = (folds.quantiles[p] for p in quantile_pair(level))
-        found[f"coverage-{level:g}"] = losses.coverage(folds.y, lower, upper)
+        lower, upper = (quantiles[p] for p in quantile_pair(level))
+        found[f"coverage-{level:g}"] = losses.coverage(y, lower, upper)
         found[f"width-{level:g}"] = losses.mean_width(lower, upper)
-        found[f"interval-score-{level:g}"] = losses.interval_score(folds.y, lower, upper, level)
-    found |= _direction_scores(folds)
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+        found[f"interval-score-{level:g}"] = losses.interval_score(y, lower, upper, level)
+    return found | _direction_losses(folds, rows)
 
 
-def score_by_step(folds: FoldForecasts, levels: Sequence[float], scale: float) -> list[dict[str, float]]:
-    """Return `score` for each step alone, the first step first."""
-    return [score(folds.step(index), levels, scale) for index in range(folds.y.shape[1])]
+def _direction_losses(folds: FoldForecasts, rows: Callable[[FloatArray], FloatArray]) -> dict[str, FloatArray]:
+    """Return how often the direction was right, beside how often the target rose, and two scores of its probability.
 
-
-def _direction_scores(folds: FoldForecasts) -> dict[str, float]:
-    """Return how often the direction was right, beside how often the target rose, and two scores of its probability."""
+    Where no target moved there is no direction, and all of them are NaN.
+    """
     hits = folds.direction_hits()
-    if hits is None or folds.rises is None or folds.last is None or not hits[1].any():
+    if hits is None or folds.rises is None or folds.last is None:
         return {}
-    right, moved = hits
-    rose = (folds.y > folds.last[:, None])[moved > 0].astype(np.float64)
+    right, moved = map(rows, hits)
+    rose, rises = rows((folds.y > folds.last[:, None]).astype(np.float64)), rows(folds.rises)
+    count = np.asarray(moved.sum(axis=-1))
+    count = np.where(count > 0, count, np.nan)
     return {
-        "direction-accuracy": float(100 * right.sum() / moved.sum()),
-        "rise-share": float(100 * np.mean(rose)),
-        "brier": losses.brier_score(rose, folds.rises[moved > 0]),
-        "log-loss": losses.log_loss(rose, folds.rises[moved > 0]),
+        "direction-accuracy": 100 * right.sum(axis=-1) / count,
+        "rise-share": 100 * rose.sum(axis=-1) / count,
+        "brier": (moved * losses.brier_scores(rose, rises)).sum(axis=-1) / count,
+        "log-loss": (moved * losses.log_losses(rose, rises)).sum(axis=-1) / count,
     }

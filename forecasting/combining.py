@@ -28,8 +28,8 @@ from forecasting.training_panel import Panel
 from forecasting.training_spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from forecasting.evaluation import Residuals
     from forecasting.fits import Draft
+    from forecasting.residuals import Residuals
 
 #: Half of this band is what members' spreads are compared by.
 _SPREAD_LEVEL = 80.0

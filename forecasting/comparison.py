@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,69 +17,68 @@ MODEL = "model"
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The test folds of one series.
+    """The test folds of all series together.
 
     Attributes:
         folds: Method (`model` and each baseline) -> its forecasts of the same folds.
-        time: UTC seconds of all rows of the series.
-        scale: Of MASE; NaN where there is none.
+        series: Index of the series of each fold, shape (folds,).
+        starts: UTC seconds of the cutoffs, shape (folds,).
+        ends: UTC seconds of the outcomes, shape (folds, horizon).
+        scale: Of MASE, of the series of each fold; NaN where there is none, shape (folds,).
     """
 
-    folds: dict[str, FoldForecasts]
-    time: IntArray
-    scale: float
+    folds: Mapping[str, FoldForecasts]
+    series: IntArray
+    starts: IntArray
+    ends: IntArray
+    scale: FloatArray
 
-    def values(self, values: FloatArray, steps: int, kept: FloatArray | None = None) -> FoldValues:
-        """Return a number for each fold with its times, its last outcome ``steps`` after the cutoff."""
-        cutoffs = self.folds[MODEL].cutoffs
-        is_kept = np.ones(len(values), dtype=bool) if kept is None else kept > 0
-        return FoldValues(values[is_kept], self.time[cutoffs][is_kept], self.time[cutoffs + steps][is_kept])
+    def values(self, values: FloatArray, step: int | None, kept: FloatArray | None = None) -> FoldValues:
+        """Return a number for each fold with its times, its last outcome that of a step, or of the last one."""
+        chosen = slice(None) if kept is None else kept > 0
+        ends = self.ends[:, -1 if step is None else step - 1]
+        return FoldValues(values[chosen], self.starts[chosen], ends[chosen], self.series[chosen])
 
 
-def compare(judged: Sequence[Judged], step: int | None = None) -> dict[str, dict[str, float]]:
+def compare(judged: Judged, step: int | None = None) -> dict[str, dict[str, float]]:
     """Return metrics by method: the tests against each baseline under `model`, and the ends of direction accuracy.
 
     Args:
         judged: The folds of every series.
         step: One step alone, counted from 1; ``None`` takes all together.
     """
-    found: dict[str, dict[str, float]] = {method: _direction(judged, method, step) for method in judged[0].folds}
-    has_scale = all(np.isfinite(one.scale) and one.scale > 0 for one in judged)
+    found = {method: _direction(judged, folds, step) for method, folds in judged.folds.items()}
     for name in BASELINES:
-        if name not in judged[0].folds:
+        if name not in judged.folds:
             continue
-        tested = diebold_mariano([_gains(one, name, step, one.scale if has_scale else 1.0) for one in judged])
+        tested = diebold_mariano(judged.values(_gains(judged, name, step), step))
         if tested is not None:
             found[MODEL] |= {f"dm-statistic-{name}": tested.statistic, f"dm-p-value-{name}": tested.p_value}
     return found
 
 
-def _gains(one: Judged, baseline: str, step: int | None, scale: float) -> FoldValues:
-    """Return by how much the absolute error of each fold is below that of a baseline."""
-    model, other = one.folds[MODEL], one.folds[baseline]
-    gains = (np.abs(other.y - other.median) - np.abs(model.y - model.median)) / scale
-    horizon = gains.shape[1]
-    if step is None:
-        return one.values(np.asarray(gains.mean(axis=1)), horizon)
-    return one.values(gains[:, step - 1], step)
+def _steps(step: int | None) -> slice:
+    return slice(None) if step is None else slice(step - 1, step)
 
 
-def _direction(judged: Sequence[Judged], method: str, step: int | None) -> dict[str, float]:
+def _gains(judged: Judged, baseline: str, step: int | None) -> FloatArray:
+    """Return by how much the absolute error of each fold is below that of a baseline, in units of the scale."""
+    model, other = (
+        np.abs(folds.y[:, _steps(step)] - folds.median[:, _steps(step)])
+        for folds in (judged.folds[MODEL], judged.folds[baseline])
+    )
+    has_scale = bool((np.isfinite(judged.scale) & (judged.scale > 0)).all())
+    gains = (other - model) / (judged.scale[:, None] if has_scale else 1.0)
+    return np.asarray(gains.mean(axis=1))
+
+
+def _direction(judged: Judged, folds: FoldForecasts, step: int | None) -> dict[str, float]:
     """Return the ends of the 95 % confidence interval of direction accuracy, in percent."""
-    found = []
-    for one in judged:
-        folds = one.folds[method]
-        hits = (folds if step is None else folds.step(step - 1)).direction_hits()
-        if hits is None:
-            return {}
-        right, moved = (part.sum(axis=1) for part in hits)
-        if moved.any():
-            share = right / np.maximum(moved, 1)
-            found.append(one.values(share, folds.y.shape[1] if step is None else step, moved))
-    share_found = share_of(found) if found else None
-    if share_found is None:
+    hits = folds.direction_hits(_steps(step))
+    if hits is None:
         return {}
-    return {
-        "direction-accuracy-lower": 100 * share_found.lower,
-        "direction-accuracy-upper": 100 * share_found.upper,
-    }
+    right, moved = (part.sum(axis=1) for part in hits)
+    share = share_of(judged.values(right / np.maximum(moved, 1), step, moved)) if moved.any() else None
+    if share is None:
+        return {}
+    return {"direction-accuracy-lower": 100 * share.lower, "direction-accuracy-upper": 100 * share.upper}

@@ -9,12 +9,24 @@ folds; see `forecasting.combining`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from forecasting.artefact import Recipe
 from forecasting.errors import InvalidArtefact
-from forecasting.forecasters import Forecaster, GraphForecaster, Middle, Question, forecaster_of, session_of, try_out
-from forecasting.panel import FloatArray, Window
+from forecasting.features_history import History
+from forecasting.forecasters import (
+    Forecaster,
+    GraphForecaster,
+    Middle,
+    Question,
+    answers,
+    forecaster_of,
+    session_of,
+    try_out,
+)
+from forecasting.panel import FloatArray, IntArray, Window
 
 
 def member_prefix(member: int) -> str:
@@ -39,6 +51,7 @@ class EnsembleForecaster:
 
     def __init__(self, recipe: Recipe, graph: bytes | None) -> None:
         self._recipe = recipe
+        self._target = recipe.columns.index(recipe.target)
         self._session = None if graph is None else session_of(graph)
         outputs = [] if self._session is None else [part.name for part in self._session.get_outputs()]
         self._graphs: dict[int, GraphForecaster] = {}
@@ -66,35 +79,41 @@ class EnsembleForecaster:
             member.check(window.last(recipe.window_size), horizon)
 
     def middle(self, window: Window) -> Middle:
-        recipe, middles = self._recipe, self.member_middles(window)
-        target = window.values[-1:, recipe.columns.index(recipe.target)]
-        last = self._working(target)
-        medians = np.stack([self._working(one.anchor) + one.change for one in middles])
-        spreads = np.stack([one.spread for one in middles]) * np.array(recipe.member_spreads)
-        return Middle(
-            anchor=np.full(recipe.horizon, target[0]),
-            change=combine(medians, recipe.weights) - last,
-            spread=combine(spreads, recipe.weights),
-            rise=np.zeros(recipe.horizon),
-        )
-
-    def member_middles(self, window: Window) -> list[Middle]:
-        """Return the middle of each member, all graphs in one run."""
         parts = [window.last(member.window_size) for member in self._recipe.members]
         found = {index: member.middle(parts[index]) for index, member in self._others.items()}
-        if self._session is not None:
-            questions = {index: graph.ask(parts[index]) for index, graph in self._graphs.items()}
-            found |= self._answers(questions)
-        return [found[index] for index in range(len(parts))]
+        found |= self._answers({index: graph.ask(parts[index]) for index, graph in self._graphs.items()})
+        return self._combined(found, window.values[-1, self._target])
+
+    def middles(self, history: History, cutoffs: IntArray) -> Middle:
+        found = {index: member.middles(history, cutoffs) for index, member in self._others.items()}
+        found |= self._answers({index: graph.ask_of_many(history, cutoffs) for index, graph in self._graphs.items()})
+        return self._combined(found, history.values[cutoffs, self._target])
 
     def _answers(self, questions: dict[int, Question]) -> dict[int, Middle]:
-        assert self._session is not None  # there is no question without one
+        """Return what the graphs say, all of them in one run a window."""
+        if self._session is None:
+            return {}
         feed = {name: given for question in questions.values() for name, given in question.feed.items()}
-        answers = self._session.run([self._graphs[index].output for index in questions], feed)
+        found = answers(self._session, [self._graphs[index].output for index in questions], feed)
         return {
             index: self._graphs[index].answer(question, answer)
-            for (index, question), answer in zip(questions.items(), answers, strict=True)
+            for (index, question), answer in zip(questions.items(), found, strict=True)
         }
+
+    def _combined(self, found: Mapping[int, Middle], last: FloatArray) -> Middle:
+        """Return the combination of members, by their numbers, after a value of the target or after many."""
+        recipe = self._recipe
+        members = tuple(found[index] for index in range(len(found)))
+        anchor = np.repeat(np.asarray(last)[..., np.newaxis], recipe.horizon, axis=-1)
+        medians = np.stack([self._working(one.anchor) + one.change for one in members])
+        widths = [one.spread * np.array(width) for one, width in zip(members, recipe.member_spreads, strict=True)]
+        return Middle(
+            anchor=anchor,
+            change=combine(medians, recipe.weights) - self._working(anchor),
+            spread=combine(np.stack(widths), recipe.weights),
+            rise=np.zeros(anchor.shape),
+            members=members,
+        )
 
     def _working(self, values: FloatArray) -> FloatArray:
         return np.log(values) if self._recipe.transform == "log-return" else values

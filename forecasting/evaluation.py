@@ -1,10 +1,10 @@
-"""Forecast folds that a fit did not see, calibrate on them, and score later ones beside the baselines."""
+"""Score a calibrated model on folds that nothing of it has seen, beside the baselines on the same folds."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,27 +13,14 @@ import numpy as np
 
 from forecasting import losses
 from forecasting.artefact import Recipe
-from forecasting.backtest import (
-    SCORED_LEVELS,
-    FoldForecasts,
-    gather,
-    outcomes,
-    score,
-    score_by_step,
-)
+from forecasting.backtest import SCORED_LEVELS, FoldForecasts, outcomes, score, score_by_step
 from forecasting.comparison import MODEL, Judged, compare
 from forecasting.folds import Part
-from forecasting.forecasters import Middle
-from forecasting.intervals import calibrate, quantile_pair
+from forecasting.intervals import quantile_pair
 from forecasting.models.baselines import BASELINES
-from forecasting.panel import FloatArray, IntArray
+from forecasting.residuals import calibrated, histories_of, residuals_of, series_of
 from forecasting.serving import LoadedModel
-from forecasting.significance import FoldValues, mean_of
 from forecasting.training_panel import Panel
-
-_WEIGHTS = np.linspace(0.0, 1.0, 21)
-#: A gain that is not this many of its standard errors is not believed.
-DOUBT = 2.0
 
 #: Cutoffs of the fit or validation part that are forecast again to say how well it was learnt, over all series.
 _SEEN_FOLDS = 500
@@ -41,54 +28,6 @@ _SEEN_FOLDS = 500
 _OF_PART = ("mae", "rmse", "mape", "r2")
 _OF_FIRST_STEP = ("mape", "rmse", "r2")
 _BY_STEP = ("mae", "coverage-", "direction-accuracy", "dm-p-value-")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Residuals:
-    """What a model forecast for folds and what happened, in the working unit, shape (folds, horizon) each.
-
-    Attributes:
-        change: The median's change from the anchor, with the whole weight of the graph.
-        outcome: The change from the anchor that happened.
-        spread: What a score of 1 stands for.
-        series: Index of the series of each fold, shape (folds,).
-        starts: UTC seconds of the cutoff, shape (folds,).
-        ends: UTC seconds of the last outcome, shape (folds,).
-        members: The same of each member of an ensemble.
-    """
-
-    change: FloatArray
-    outcome: FloatArray
-    spread: FloatArray
-    series: IntArray
-    starts: IntArray
-    ends: IntArray
-    members: tuple[Residuals, ...] = ()
-
-    def scores(self, weight: float) -> FloatArray:
-        """Return the conformal scores when the graph's median has this weight."""
-        return (self.outcome - weight * self.change) / self.spread
-
-    def best_weight(self) -> float:
-        """Return how much of the graph's median to believe; the rest is the anchor.
-
-        The weight with the least absolute error, shrunk by the part of its gain that chance could be: 1 - (2 standard
-        errors / gain)^2, and 0 where that is negative (the positive-part estimator of James and Stein, "Estimation
-        with quadratic loss", 1961). Folds too few to tell the error of the gain leave the weight as it is.
-        """
-        by_weight = [np.abs(self.outcome - weight * self.change).mean(axis=1) for weight in _WEIGHTS]
-        best = int(np.argmin([np.mean(one) for one in by_weight]))
-        weight, gains = float(_WEIGHTS[best]), by_weight[0] - by_weight[best]
-        gain = mean_of(
-            [FoldValues(gains[own], self.starts[own], self.ends[own]) for own in map(self._of, np.unique(self.series))]
-        )
-        if gain is None or weight == 0:
-            return round(weight, 2)
-        share = 1 - (DOUBT * gain.error / gain.value) ** 2 if gain.value > 0 else 0.0
-        return round(weight * max(share, 0.0), 2)
-
-    def _of(self, series: int) -> IntArray:
-        return np.flatnonzero(self.series == series)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,66 +70,6 @@ class Evaluation:
         }
 
 
-def residuals_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Residuals:
-    """Return what a model whose median has the weight 1 forecasts for folds."""
-    windows = [panel.window(model.recipe, series, int(cutoff)) for series, cutoffs in parts for cutoff in cutoffs]
-    found = _residuals(model, panel, parts, model.middles(windows))
-    if not model.recipe.members:
-        return found
-    by_member = zip(*(model.member_middles(window) for window in windows), strict=True)
-    members = tuple(_residuals(model, panel, parts, middles) for middles in by_member)
-    return dataclasses.replace(found, members=members)
-
-
-def _residuals(model: LoadedModel, panel: Panel, parts: Sequence[Part], middles: Sequence[Middle]) -> Residuals:
-    recipe = model.recipe
-    target = recipe.columns.index(recipe.target)
-    times = [panel.series[series].time for series, _ in parts]
-    y = [outcomes(panel.values[series][:, target], cutoffs, recipe.horizon) for series, cutoffs in parts]
-    return Residuals(
-        change=np.array([middle.change for middle in middles]),
-        outcome=model.working(np.concatenate(y)) - model.working(np.array([middle.anchor for middle in middles])),
-        spread=np.array([middle.spread for middle in middles]),
-        series=np.concatenate([np.full(len(cutoffs), series) for series, cutoffs in parts]),
-        starts=np.concatenate([time[cutoffs] for time, (_, cutoffs) in zip(times, parts, strict=True)]),
-        ends=np.concatenate([time[cutoffs + recipe.horizon] for time, (_, cutoffs) in zip(times, parts, strict=True)]),
-    )
-
-
-def joined(residuals: Sequence[Residuals]) -> Residuals:
-    """Return the folds of several blocks together."""
-    return Residuals(
-        change=np.concatenate([part.change for part in residuals]),
-        outcome=np.concatenate([part.outcome for part in residuals]),
-        spread=np.concatenate([part.spread for part in residuals]),
-        series=np.concatenate([part.series for part in residuals]),
-        starts=np.concatenate([part.starts for part in residuals]),
-        ends=np.concatenate([part.ends for part in residuals]),
-        members=tuple(joined(parts) for parts in zip(*(part.members for part in residuals), strict=True)),
-    )
-
-
-def calibrated(recipe: Recipe, residuals: Residuals, levels: Sequence[float]) -> Recipe:
-    """Return a recipe with the median's weight and the bands that folds of the backtest support."""
-    if recipe.members:
-        from forecasting.combining import calibrated_ensemble  # noqa: PLC0415  # only an ensemble pays for onnx
-
-        return _adapting(calibrated_ensemble(recipe, residuals.members, levels), recipe, residuals)
-    weight = residuals.best_weight() if recipe.quantiles else 1.0
-    intervals = calibrate(residuals.scores(weight), (*levels, *SCORED_LEVELS))
-    return _adapting(msgspec.structs.replace(recipe, median_weight=weight, intervals=intervals), recipe, residuals)
-
-
-def _adapting(found: Recipe, draft: Recipe, residuals: Residuals) -> Recipe:
-    """Return a calibrated recipe whose bands adapt, from its last fold on, where its draft says so."""
-    adaptation = draft.intervals.adaptation
-    if adaptation is None or found.intervals.few_folds:
-        return found
-    # The fits that were calibrated know no later row than the last outcome of these folds.
-    following = msgspec.structs.replace(adaptation, known_until=int(residuals.ends.max()))
-    return msgspec.structs.replace(found, intervals=msgspec.structs.replace(found.intervals, adaptation=following))
-
-
 def baseline_recipe(recipe: Recipe, name: str) -> Recipe:
     """Return the recipe of a baseline on the same series, with a window that holds a season."""
     return msgspec.structs.replace(
@@ -217,6 +96,7 @@ def evaluate(
     test: Sequence[Part],
     levels: Sequence[float],
     seen: Mapping[str, Sequence[Part]] = MappingProxyType({}),
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Evaluation:
     """Return how a calibrated model did on the test part, beside baselines that are calibrated on the same folds.
 
@@ -229,37 +109,32 @@ def evaluate(
         test: The folds that it is judged by.
         levels: Central levels whose bands are told, in percent.
         seen: Name (`train`, `validation`) -> cutoffs that the fit has seen, whose metrics stand apart from the test.
+        progress: Told what part of it is done, in [0, 1]; what it raises ends it.
     """
-    asked = sorted({*levels, *SCORED_LEVELS})
-    methods = {MODEL: model}
-    for name in BASELINES:
-        recipe = baseline_recipe(model.recipe, name)
-        residuals = residuals_of(LoadedModel.load(recipe, None), panel, calibration)
-        methods[name] = LoadedModel.load(calibrated(recipe, residuals, levels), None)
-    folds = {method: [_fold_forecasts(one, panel, part, asked) for part in test] for method, one in methods.items()}
-    scales = [_scale(model.recipe, panel, part) for part in test]
-    metrics, by_step = {}, {}
-    for method, parts in folds.items():
-        pairs = list(zip(parts, scales, strict=True))
-        metrics[method] = _mean([score(one, levels, scale) for one, scale in pairs])
-        steps = zip(*(score_by_step(one, levels, scale) for one, scale in pairs), strict=True)
-        by_step[method] = [_mean(step) for step in steps]
-    judged = [
-        Judged(
-            folds={method: parts[index] for method, parts in folds.items()},
-            time=panel.series[part.series].time,
-            scale=scale,
-        )
-        for index, (part, scale) in enumerate(zip(test, scales, strict=True))
-    ]
-    for method, found in compare(judged).items():
-        metrics[method] |= found
+    tested = _TestPart(panel, test, levels, model.recipe)
+    folds, first = {}, {}
+    metrics: dict[str, dict[str, float]] = {}
+    by_step: dict[str, list[dict[str, float]]] = {}
+    curve: dict[float, float] = {}
+    for done, name in enumerate((MODEL, *BASELINES)):
+        progress(done / (2 + len(BASELINES)))
+        method = model if name == MODEL else _baseline(model.recipe, name, panel, calibration, levels)
+        found = tested.forecasts(method)
+        metrics[name], by_step[name] = tested.scores(found), tested.scores_by_step(found)
+        curve = curve or tested.calibration_curve(found)
+        first[name] = found.part(slice(len(test[0].cutoffs)))
+        # A comparison needs no quantiles, and those of hundreds of series are a hundred megabytes a method.
+        folds[name] = dataclasses.replace(found, quantiles={})
+    progress((1 + len(BASELINES)) / (2 + len(BASELINES)))
+    judged = tested.judged(folds)
+    for each, told in compare(judged).items():
+        metrics[each] |= told
     for step in range(1, model.horizon + 1):
-        for method, found in compare(judged, step).items():
-            by_step[method][step - 1] |= found
+        for each, told in compare(judged, step).items():
+            by_step[each][step - 1] |= told
     known = {name: _seen_folds(model, panel, parts) for name, parts in seen.items()}
-    for name, of_part in known.items():
-        metrics[MODEL] |= {f"{name}-{loss}": value for loss, value in _part_metrics(of_part).items()}
+    for part, of_part in known.items():
+        metrics[MODEL] |= {f"{part}-{loss}": value for loss, value in _part_metrics(of_part).items()}
     return Evaluation(
         metrics=metrics,
         metrics_by_step=by_step,
@@ -267,11 +142,95 @@ def evaluate(
         skill_by_step={
             name: [_skill(*pair) for pair in zip(by_step[MODEL], by_step[name], strict=True)] for name in BASELINES
         },
-        calibration_curve={level: _coverage(folds[MODEL], level) for level in asked},
-        folds={method: parts[0] for method, parts in folds.items()},
-        fold_count=sum(len(one.cutoffs) for one in folds[MODEL]),
+        calibration_curve=curve,
+        folds=first,
+        fold_count=len(folds[MODEL].cutoffs),
         parts={name: of_part[0] for name, of_part in known.items() if of_part},
     )
+
+
+def _baseline(
+    recipe: Recipe, name: str, panel: Panel, calibration: Sequence[Part], levels: Sequence[float]
+) -> LoadedModel:
+    """Return a baseline that is calibrated on folds."""
+    draft = baseline_recipe(recipe, name)
+    residuals = residuals_of(LoadedModel.load(draft, None), panel, calibration)
+    return LoadedModel.load(calibrated(draft, residuals, levels), None)
+
+
+class _TestPart:
+    """Folds that a model and the baselines are judged by.
+
+    Args:
+        panel: The series.
+        parts: The folds.
+        levels: Central levels whose bands are told, in percent.
+        recipe: Of the model.
+    """
+
+    def __init__(self, panel: Panel, parts: Sequence[Part], levels: Sequence[float], recipe: Recipe) -> None:
+        self._panel = panel
+        self._parts = parts
+        self._levels = levels
+        self._asked = sorted({*levels, *SCORED_LEVELS})
+        self._scales = [_scale(recipe, panel, part) for part in parts]
+
+    def forecasts(self, model: LoadedModel) -> FoldForecasts:
+        """Return what a model forecasts, with all quantiles that are scored."""
+        return _forecasts(model, self._panel, self._parts, self._asked)
+
+    def scores(self, folds: FoldForecasts) -> dict[str, float]:
+        """Return every loss over all steps, the mean over the series."""
+        pairs = zip(_by_series(folds, self._parts), self._scales, strict=True)
+        return _mean([score(one, self._levels, scale) for one, scale in pairs])
+
+    def scores_by_step(self, folds: FoldForecasts) -> list[dict[str, float]]:
+        """Return every loss of each step, the mean over the series, where it is defined for each of them."""
+        pairs = zip(_by_series(folds, self._parts), self._scales, strict=True)
+        found = [score_by_step(one, self._levels, scale) for one, scale in pairs]
+        means = {name: np.mean(np.stack([one[name] for one in found], axis=-1), axis=-1) for name in found[0]}
+        steps = range(folds.y.shape[1])
+        return [{name: float(mean[i]) for name, mean in means.items() if np.isfinite(mean[i])} for i in steps]
+
+    def calibration_curve(self, folds: FoldForecasts) -> dict[float, float]:
+        """Return the share of outcomes within each band, the mean over the series."""
+        found = [[_coverage(one, level) for level in self._asked] for one in _by_series(folds, self._parts)]
+        return dict(zip(self._asked, np.mean(found, axis=0).tolist(), strict=True))
+
+    def judged(self, folds: Mapping[str, FoldForecasts]) -> Judged:
+        """Return the forecasts of all methods for a comparison."""
+        steps = np.arange(1, folds[MODEL].y.shape[1] + 1)
+        times = [(self._panel.series[series].time, cutoffs) for series, cutoffs in self._parts]
+        return Judged(
+            folds=folds,
+            series=series_of(self._parts),
+            starts=np.concatenate([time[cutoffs] for time, cutoffs in times]),
+            ends=np.concatenate([time[cutoffs[:, None] + steps] for time, cutoffs in times]),
+            scale=np.repeat(self._scales, [len(part.cutoffs) for part in self._parts]),
+        )
+
+
+def _forecasts(model: LoadedModel, panel: Panel, parts: Sequence[Part], levels: Sequence[float]) -> FoldForecasts:
+    """Return the forecasts of folds, of all series together, by a model that was fitted before the first of them."""
+    recipe = model.recipe
+    target = recipe.columns.index(recipe.target)
+    known = [(panel.values[series][:, target], cutoffs) for series, cutoffs in parts]
+    found = model.backtest(histories_of(model, panel, parts), levels)
+    return FoldForecasts(
+        cutoffs=np.concatenate([cutoffs for _, cutoffs in known]),
+        y=np.concatenate([outcomes(values, cutoffs, recipe.horizon) for values, cutoffs in known]),
+        median=found.median,
+        quantiles=found.quantiles,
+        last=np.concatenate([values[cutoffs] for values, cutoffs in known]),
+        rises=found.direction_probability,
+    )
+
+
+def _by_series(folds: FoldForecasts, parts: Sequence[Part]) -> Iterator[FoldForecasts]:
+    """Yield the folds of each part apart."""
+    end = 0
+    for part in parts:
+        yield folds.part(slice(end, end := end + len(part.cutoffs)))
 
 
 def _seen_folds(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> list[FoldForecasts]:
@@ -279,11 +238,8 @@ def _seen_folds(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> list
     whole = [Part(series, cutoffs[cutoffs >= model.window_size - 1]) for series, cutoffs in parts]
     count = sum(len(part.cutoffs) for part in whole)
     stride = max(math.ceil(count / _SEEN_FOLDS), 1)
-    return [
-        _fold_forecasts(model, panel, Part(series, cutoffs[::-1][::stride][::-1]), ())
-        for series, cutoffs in whole
-        if len(cutoffs)
-    ]
+    kept = [Part(series, cutoffs[::-1][::stride][::-1]) for series, cutoffs in whole if len(cutoffs)]
+    return list(_by_series(_forecasts(model, panel, kept, ()), kept)) if kept else []
 
 
 def _part_metrics(folds: Sequence[FoldForecasts]) -> dict[str, float]:
@@ -291,17 +247,6 @@ def _part_metrics(folds: Sequence[FoldForecasts]) -> dict[str, float]:
         return {}
     found = _mean([score(one, (), float("nan")) for one in folds])
     return {name: found[name] for name in _OF_PART if name in found}
-
-
-def _fold_forecasts(model: LoadedModel, panel: Panel, part: Part, levels: Sequence[float]) -> FoldForecasts:
-    """Return the forecasts of folds by a model that was fitted before the first of them."""
-    recipe = model.recipe
-    rows = recipe.history_rows
-    windows = [panel.window(recipe, part.series, int(cutoff), rows) for cutoff in part.cutoffs]
-    target = panel.values[part.series][:, recipe.columns.index(recipe.target)]
-    forecasts = model.forecast(windows, recipe.horizon, levels)
-    y = outcomes(target, part.cutoffs, recipe.horizon)
-    return gather(part.cutoffs, y, forecasts, last=target[part.cutoffs])
 
 
 def _scale(recipe: Recipe, panel: Panel, part: Part) -> float:
@@ -321,6 +266,6 @@ def _skill(metrics: dict[str, float], baseline: dict[str, float]) -> float:
     return losses.skill(metrics[name], baseline[name])
 
 
-def _coverage(folds: Sequence[FoldForecasts], level: float) -> float:
-    lower, upper = quantile_pair(level)
-    return float(np.mean([losses.coverage(one.y, one.quantiles[lower], one.quantiles[upper]) for one in folds]))
+def _coverage(folds: FoldForecasts, level: float) -> float:
+    y, lower, upper = (values.ravel() for values in (folds.y, *(folds.quantiles[p] for p in quantile_pair(level))))
+    return float(losses.coverage(y, lower, upper))

@@ -7,15 +7,16 @@ rows stand before it (`Feature`). Step features are made for many cutoffs at onc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from forecasting.artefact import TIME_COLUMN, FeatureRecipe, Recipe, StepFeatureRecipe
+from forecasting.artefact import TIME_COLUMN, Recipe
 from forecasting.features import feature_of
-from forecasting.inputs import FloatInput, InputBuilder, Inputs, Scale, require_defined, scaled
-from forecasting.panel import FloatArray, IntArray
+from forecasting.inputs import FloatInput, InputBuilder, Inputs, Scale, Volatility, require_defined, scaled
+from forecasting.panel import FloatArray, Future, IntArray, Window
 from forecasting.step_features import StepContext, contexts_of, step_feature_of
 
 #: Numbers held at once.
@@ -35,39 +36,41 @@ class History(NamedTuple):
     time: IntArray
     step_time: IntArray | None = None
 
+    def window(self, recipe: Recipe, cutoff: int, rows: int | None = None) -> Window:
+        """Return the window that ends at the row ``cutoff`` as the served model would see it.
 
-class _Scales(NamedTuple):
-    """What the windows are measured from and by, shape (n, 1) each, `anchor` (n, horizon); see `Scale`."""
-
-    recent: FloatArray
-    base: FloatArray
-    anchor: FloatArray
-    unit: FloatArray
-
-    @classmethod
-    def of(cls, scales: Sequence[Scale]) -> _Scales:
-        return cls(
-            _column(scale.volatility.recent for scale in scales),
-            _column(scale.base for scale in scales),
-            np.array([scale.anchor for scale in scales]),
-            _column(float(scale.unit[0]) for scale in scales),
+        Args:
+            recipe: Window size and future columns.
+            cutoff: The row of the last value.
+            rows: More or fewer rows than the window size; those that there are.
+        """
+        start = max(cutoff - (recipe.window_size if rows is None else rows) + 1, 0)
+        steps = slice(cutoff + 1, cutoff + 1 + recipe.horizon)
+        future: Future | None = None
+        if recipe.future_columns:
+            chosen = [recipe.columns.index(name) for name in recipe.future_columns]
+            future = Future(self.time[steps], self.values[steps][:, chosen])
+        elif self.step_time is not None:
+            future = Future(self.step_time[cutoff], np.empty((recipe.horizon, 0)))
+        return Window(
+            self.values[start : cutoff + 1].copy(),
+            datetime.fromtimestamp(int(self.time[cutoff]), UTC),
+            self.time[start : cutoff + 1],
+            future,
         )
 
-    def part(self, chosen: slice) -> _Scales:
-        return _Scales(*(each[chosen] for each in self))
 
-    def applied(self, values: FloatArray, part: FeatureRecipe | StepFeatureRecipe) -> FloatArray:
-        return scaled(values, part, recent=self.recent, base=self.base, anchor=self.anchor, unit=self.unit)
-
-
-def _column(values: Iterator[float]) -> FloatArray:
-    return np.array(list(values), dtype=np.float64)[:, np.newaxis]
+def _joined(scales: Sequence[Scale]) -> Scale:
+    """Return the scales of several groups of windows together."""
+    anchor, unit, base = (np.concatenate(each) for each in zip(*(scale[:3] for scale in scales), strict=True))
+    recent, regime = (np.concatenate(each) for each in zip(*(scale.volatility for scale in scales), strict=True))
+    return Scale(anchor, unit, base, Volatility(recent, regime))
 
 
 def _chunks(count: int, width: int) -> Iterator[slice]:
-    """Yield what parts a count of rows that are so wide, such that each part can be held."""
+    """Yield what parts a count of rows that are so wide, such that each part can be held; one part at least."""
     size = max(_CHUNK // width, 1)
-    return (slice(start, start + size) for start in range(0, count, size))
+    return (slice(start, start + size) for start in range(0, max(count, 1), size))
 
 
 class HistoryBuilder:
@@ -86,14 +89,39 @@ class HistoryBuilder:
         self._features = [(part, feature_of(part)) for part in recipe.features]
         self._step_features = [(part, step_feature_of(part, recipe)) for part in recipe.step_features]
 
-    def build(self, history: History, cutoffs: IntArray, scales: Sequence[Scale]) -> Inputs:
+    def check(self, history: History, cutoffs: IntArray) -> None:
+        """Refuse a window that `InputBuilder.check` refuses, of those that end at some rows.
+
+        Raises:
+            InvalidWindow: See there.
+        """
+        recipe = self._recipe
+        first, last = int(cutoffs.min()) - recipe.window_size + 1, int(cutoffs.max())
+        end = last + 1 + (recipe.horizon if recipe.future_columns else 0)
+        if first >= 0 and end <= len(history.values):
+            target = history.values[first : last + 1, recipe.columns.index(recipe.target)]
+            is_positive = recipe.transform != "log-return" or bool((target > 0).all())
+            if is_positive and np.isfinite(history.values[first:end]).all():
+                return
+        for cutoff in cutoffs:
+            self._alone.check(history.window(recipe, int(cutoff)))
+
+    def scale(self, history: History, cutoffs: IntArray) -> Scale:
+        """Return what the windows that end at some rows are measured from and by: `InputBuilder.scale` of each."""
+        rows = self._recipe.window_size
+        target = history.values[:, self._recipe.columns.index(self._recipe.target)]
+        windows = sliding_window_view(self._alone.working(np.ascontiguousarray(target)), rows)
+        parts = [self._alone.scale_of(windows[cutoffs[each] - rows + 1]) for each in _chunks(len(cutoffs), rows)]
+        return _joined(parts) if len(parts) > 1 else parts[0]
+
+    def build(self, history: History, cutoffs: IntArray, scale: Scale) -> Inputs:
         """Return what the graph takes for the windows that end at some rows.
 
         Args:
             history: The series.
             cutoffs: Row numbers, shape (n,); a window lies before each, and the horizon after it where the steps are
                 read from the rows (no `step_time`, or known-future columns).
-            scales: Of each window, as `InputBuilder.scale` gives them.
+            scale: Of the windows, see `scale`.
 
         Returns:
             Shapes (n, rows, features) and (n, horizon, step features).
@@ -104,16 +132,15 @@ class HistoryBuilder:
         inputs = np.empty((len(cutoffs), *self._alone.shape), dtype=np.float32)
         future = np.empty((len(cutoffs), *self._alone.future_shape), dtype=np.float32)
         if len(cutoffs):
-            measured = _Scales.of(scales)
             names = enumerate(self._recipe.columns)
             columns = {name: np.ascontiguousarray(history.values[:, index]) for index, name in names}
-            self._rows(columns | {TIME_COLUMN: history.time.astype(np.float64)}, cutoffs, measured, inputs)
+            self._rows(columns | {TIME_COLUMN: history.time.astype(np.float64)}, cutoffs, scale, inputs)
             if self._recipe.has_volatility_input:
-                inputs[:, :, -1] = _column(scale.volatility.regime for scale in scales)
-            self._steps(history, columns, cutoffs, measured, future)
+                inputs[:, :, -1] = scale.volatility.regime[:, np.newaxis]
+            self._steps(history, columns, cutoffs, scale, future)
         return Inputs(inputs, future)
 
-    def _rows(self, columns: dict[str, FloatArray], cutoffs: IntArray, measured: _Scales, inputs: FloatInput) -> None:
+    def _rows(self, columns: dict[str, FloatArray], cutoffs: IntArray, scale: Scale, inputs: FloatInput) -> None:
         first, rows = int(cutoffs.min()) - self._recipe.window_size + 1, inputs.shape[1]
         known = {name: values[first : int(cutoffs.max()) + 1] for name, values in columns.items()}
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,14 +149,14 @@ class HistoryBuilder:
                 for chosen in _chunks(len(cutoffs), rows):
                     values = windows[cutoffs[chosen] - first - rows + 1]
                     require_defined(values, part)
-                    inputs[chosen, :, index] = measured.part(chosen).applied(values, part)
+                    inputs[chosen, :, index] = scaled(values, part, scale.part(chosen))
 
     def _steps(
         self,
         history: History,
         columns: dict[str, FloatArray],
         cutoffs: IntArray,
-        measured: _Scales,
+        scale: Scale,
         future: FloatInput,
     ) -> None:
         if not self._step_features:
@@ -150,4 +177,4 @@ class HistoryBuilder:
             times = None if history.step_time is None else history.step_time[rows]
             context = contexts_of(whole, rows, recipe.window_size, times)
             for index, (part, feature) in enumerate(self._step_features):
-                future[chosen, :, index] = measured.part(chosen).applied(feature.compute(context), part)
+                future[chosen, :, index] = scaled(feature.compute(context), part, scale.part(chosen))

@@ -26,31 +26,39 @@ _CLIP = 20.0
 
 
 class Volatility(NamedTuple):
-    """How much the target moves in one step in its working unit.
+    """How much the target moves in one step in its working unit; one number a window.
 
     Attributes:
         recent: The estimate from the window; positive.
         regime: log(recent / long-run), held within +-5; 0 for a series that never moved.
     """
 
-    recent: float
-    regime: float
+    recent: FloatArray
+    regime: FloatArray
 
 
 class Scale(NamedTuple):
     """What the change of a window is measured from and by, in the working unit of the target.
 
+    Every array may have one more axis in front, for many windows at once.
+
     Attributes:
         anchor: What the change comes on top of, shape (horizon,).
         unit: The change that counts as 1, positive, shape (horizon,).
-        base: What is subtracted from a level of the target: the last value, or the mean of the window for that anchor.
-        volatility: Of one-step changes.
+        base: What is subtracted from a level of the target: the last value, or the mean of the window for that anchor;
+            shape ().
+        volatility: Of one-step changes, shape () each.
     """
 
     anchor: FloatArray
     unit: FloatArray
-    base: float
+    base: FloatArray
     volatility: Volatility
+
+    def part(self, windows: slice) -> Scale:
+        """Return what some of many windows are measured by."""
+        volatility = Volatility(*(each[windows] for each in self.volatility))
+        return Scale(self.anchor[windows], self.unit[windows], self.base[windows], volatility)
 
 
 class Inputs(NamedTuple):
@@ -160,34 +168,49 @@ class InputBuilder:
 
     def volatility(self, window: FloatArray) -> Volatility:
         """Return the recent volatility of a checked window."""
+        return self.volatility_of(self.working(self.target(window)))
+
+    def volatility_of(self, target: FloatArray) -> Volatility:
+        """Return the recent volatility of windows, of which the target is given in the working unit.
+
+        Args:
+            target: Shape (rows,), or (n, rows) for many windows, each with the bits that it has alone.
+        """
         part = self._recipe.volatility
-        changes = np.diff(self.working(self.target(window)))
+        changes = np.diff(target, axis=-1)
         long_run = part.long_run**2
-        square = part.shrinkage * long_run + (1 - part.shrinkage) * float(self._weights @ (changes * changes))
-        recent = max(float(np.sqrt(square)), _LEAST_VOLATILITY)
-        regime = float(np.clip(np.log(recent / part.long_run), -5, 5)) if part.long_run > 0 else 0.0
-        return Volatility(recent, regime)
+        square = part.shrinkage * long_run + (1 - part.shrinkage) * np.vecdot(changes * changes, self._weights)
+        recent = np.asarray(np.maximum(np.sqrt(square), _LEAST_VOLATILITY))
+        regime = np.clip(np.log(recent / part.long_run), -5, 5) if part.long_run > 0 else np.zeros(recent.shape)
+        return Volatility(recent, np.asarray(regime))
 
     def scale(self, window: FloatArray) -> Scale:
         """Return what the change after a checked window is measured from and by."""
-        recipe = self._recipe
-        volatility = self.volatility(window)
-        target = self.working(self.target(window))
-        last = float(target[-1])
+        return self.scale_of(self.working(self.target(window)))
+
+    def scale_of(self, target: FloatArray) -> Scale:
+        """Return the scale of windows, of which the target is given in the working unit.
+
+        Args:
+            target: Shape (rows,), or (n, rows) for many windows, each with the bits that it has alone.
+        """
+        recipe, volatility = self._recipe, self.volatility_of(target)
+        recent, shape = volatility.recent[..., np.newaxis], (*target.shape[:-1], recipe.horizon)
+        last = np.asarray(target[..., -1])
         if recipe.anchor == "last":
-            return Scale(np.full(recipe.horizon, last), volatility.recent * self._root, last, volatility)
+            return Scale(_spread(last, shape), recent * self._root, last, volatility)
         if recipe.anchor == "mean":
-            mean = float(np.mean(target))
-            moves, anchor, base = target - mean, np.full(recipe.horizon, mean), mean
+            mean = np.asarray(np.mean(target, axis=-1))
+            moves, anchor, base = target - mean[..., np.newaxis], _spread(mean, shape), mean
         else:
             season = recipe.season_length
-            behind = len(target) - season + np.arange(recipe.horizon) % season
-            moves, anchor, base = target[season:] - target[:-season], target[behind], last
+            behind = target.shape[-1] - season + np.arange(recipe.horizon) % season
+            moves, anchor, base = target[..., season:] - target[..., :-season], target[..., behind], last
         share = recipe.volatility.shrinkage
         square = share * volatility.recent**2
-        if len(moves):
-            square += (1 - share) * float(np.mean(moves * moves))
-        return Scale(anchor, np.full(recipe.horizon, np.sqrt(square)), base, volatility)
+        if moves.shape[-1]:
+            square = square + (1 - share) * np.mean(moves * moves, axis=-1)
+        return Scale(anchor, _spread(np.asarray(np.sqrt(square)), shape), base, volatility)
 
     def build(self, given: Window, scale: Scale) -> Inputs:
         """Return what the graph takes for one checked window.
@@ -210,7 +233,7 @@ class InputBuilder:
             for index, (part, feature) in enumerate(self._features):
                 values = feature.compute(columns)[self._lookback - feature.lookback :]
                 require_defined(values, part)
-                inputs[:, index] = _scaled_by(scale, values, part)
+                inputs[:, index] = scaled(values, part, scale)
         if recipe.has_volatility_input:
             inputs[:, -1] = scale.volatility.regime
         return Inputs(inputs, self._future(given, columns, scale))
@@ -231,7 +254,7 @@ class InputBuilder:
             season_length=recipe.season_length,
         )
         for index, (part, feature) in enumerate(self._step_features):
-            inputs[:, index] = _scaled_by(scale, feature.compute(context), part)
+            inputs[:, index] = scaled(feature.compute(context), part, scale)
         return inputs
 
     def _invalid(self, what: str, expected: str, window: FloatArray, row: int, column: int) -> InvalidWindow:
@@ -264,41 +287,31 @@ def decay_weights(count: int, decay: float) -> FloatArray:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def scaled(
-    values: FloatArray,
-    part: FeatureRecipe | StepFeatureRecipe,
-    *,
-    recent: float | FloatArray,
-    base: float | FloatArray,
-    anchor: FloatArray,
-    unit: float | FloatArray,
-) -> FloatArray:
+def scaled(values: FloatArray, part: FeatureRecipe | StepFeatureRecipe, scale: Scale) -> FloatArray:
     """Return the values of a feature as the graph takes them.
 
     Args:
         values: As the feature gives them, of one window or of many.
         part: How they are scaled.
-        recent: Recent volatility of the window.
-        base: Of the window, see `Scale`.
-        anchor: Of each step, see `Scale`; only step features are measured from it.
-        unit: Of the first step.
+        scale: Of the window or of the windows; only step features are measured from its anchor.
     """
     if part.scaling == "none":
         return values
+    unit = scale.unit[..., :1]
     if part.scaling == "volatility":
-        found = values / recent
+        found = values / scale.volatility.recent[..., np.newaxis]
     elif part.scaling == "window":
-        found = (values - base) / unit
+        found = (values - scale.base[..., np.newaxis]) / unit
     elif part.scaling == "anchor":
-        found = (values - anchor) / unit
+        found = (values - scale.anchor) / unit
     else:
         found = (values - part.mean) / part.scale
     return np.clip(found, -_CLIP, _CLIP)
 
 
-def _scaled_by(scale: Scale, values: FloatArray, part: FeatureRecipe | StepFeatureRecipe) -> FloatArray:
-    unit = float(scale.unit[0])
-    return scaled(values, part, recent=scale.volatility.recent, base=scale.base, anchor=scale.anchor, unit=unit)
+def _spread(values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Return one number a window at each of its steps."""
+    return np.broadcast_to(values[..., np.newaxis], shape).copy()
 
 
 def _check_future(recipe: Recipe, given: Window, horizon: int) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 
 from forecasting import losses
 from forecasting.backtest import outcomes
-from forecasting.evaluation import DOUBT, Residuals
 from forecasting.folds import Part
 from forecasting.panel import FloatArray, IntArray
+from forecasting.residuals import DOUBT, Residuals, histories_of
 from forecasting.serving import LoadedModel
 from forecasting.significance import FoldValues, mean_of
 from forecasting.stacking import stacked_weights
@@ -114,17 +114,8 @@ def folds_of(panel: Panel, target: int, parts: Sequence[Part], *, horizon: int, 
 
 def forecasts_of(model: LoadedModel, panel: Panel, parts: Sequence[Part]) -> Forecasts:
     """Return what a model whose median has the weight 1 forecasts for the folds of parts, in their order."""
-    recipe = model.recipe
-    middles = [
-        middle
-        for series, cutoffs in parts
-        for middle in model.middles([panel.window(recipe, series, int(cutoff)) for cutoff in cutoffs])
-    ]
-    return Forecasts(
-        anchor=model.working(np.array([middle.anchor for middle in middles])),
-        change=np.array([middle.change for middle in middles]),
-        has_weight=bool(recipe.quantiles),
-    )
+    middle = model.middles_at(histories_of(model, panel, parts))
+    return Forecasts(anchor=model.working(middle.anchor), change=middle.change, has_weight=bool(model.recipe.quantiles))
 
 
 def joined(forecasts: Sequence[Forecasts]) -> Forecasts:
@@ -203,13 +194,7 @@ def is_chance(better: FloatArray, simpler: FloatArray, folds: Folds) -> bool:
     scale = np.array([folds.scale[int(one)] for one in folds.series[chosen]])
     gains = np.mean(_errors(simpler, folds, chosen) - _errors(better, folds, chosen), axis=1)
     gains /= np.where(scale > 0, scale, 1.0)
-    series = folds.series[chosen]
-    gain = mean_of(
-        [
-            FoldValues(gains[series == one], folds.cutoff[chosen][series == one], folds.known_at[chosen][series == one])
-            for one in np.unique(series)
-        ]
-    )
+    gain = mean_of(FoldValues(gains, folds.cutoff[chosen], folds.known_at[chosen], folds.series[chosen]))
     return gain is not None and gain.value <= DOUBT * gain.error
 
 

@@ -170,13 +170,13 @@ def _scaled_steps(recipe: Recipe, panel: Panel, fit: Sequence[Part]) -> tuple[St
         for part in recipe.step_features
     )
     steps_alone = msgspec.structs.replace(recipe, features=(), step_features=plain)
-    builder, many = InputBuilder(steps_alone), HistoryBuilder(steps_alone)
+    many = HistoryBuilder(steps_alone)
     stride = max(sum(len(part.cutoffs) for part in fit) // _SCALER_WINDOWS, 1)
     found = []
     for series, cutoffs in fit:
         chosen = cutoffs[::-1][::stride][::-1]
-        scales = [builder.scale(panel.values[series][row - recipe.window_size + 1 : row + 1]) for row in chosen]
-        found.append(many.build(panel.history(recipe, series), chosen, scales).future)
+        history = panel.history(recipe, series)
+        found.append(many.build(history, chosen, many.scale(history, chosen)).future)
     values = np.concatenate(found).reshape(-1, len(plain)).astype(np.float64)
     means, deviations = np.mean(values, axis=0), np.std(values, axis=0)
     # A constant that float32 cannot hold deviates by its rounding.
@@ -236,13 +236,13 @@ def examples_of(recipe: Recipe, panel: Panel, part: Sequence[Part]) -> Examples:
     # An outcome beyond float32 becomes infinite, and the fit says that it diverged.
     with np.errstate(over="ignore"):
         for series, cutoffs in (one for one in part if len(one.cutoffs)):
-            values = panel.values[series]
-            scales = [builder.scale(values[cutoff - recipe.window_size + 1 : cutoff + 1]) for cutoff in cutoffs]
+            history = panel.history(recipe, series)
+            scale = many.scale(history, cutoffs)
             rows = slice(end, end := end + len(cutoffs))
-            inputs[rows], future[rows] = many.build(panel.history(recipe, series), cutoffs, scales)
-            units[rows] = [scale.unit for scale in scales]
-            outcomes = sliding_window_view(builder.working(values[:, target]), recipe.horizon)[cutoffs + 1]
-            targets[rows] = (outcomes - np.array([scale.anchor for scale in scales])) / units[rows]
+            inputs[rows], future[rows] = many.build(history, cutoffs, scale)
+            units[rows] = scale.unit
+            outcomes = sliding_window_view(builder.working(history.values[:, target]), recipe.horizon)[cutoffs + 1]
+            targets[rows] = (outcomes - scale.anchor) / units[rows]
     return Examples(inputs, future, targets, units)
 
 

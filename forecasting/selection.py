@@ -162,16 +162,21 @@ class _Selection:
         return best
 
     def _loss(self, spec: TrainingSpec, rung: Rung) -> float:
-        done = len(self._tried)
-        self._progress(Progress(stage="search", fraction=min(done / max(self._work, 1), 1.0)))
+        self._tell(0.0)
         return self._try(spec, rung).judgement.loss
 
     def _try(self, spec: TrainingSpec, rung: Rung) -> Tried:
         key = (spec.algorithm, tuple(sorted(spec.hyperparameters.items())), rung.share)
         if key not in self._tried:
             # Baselines cost next to nothing, and nothing is said without them.
-            self._tried[key] = self._tryout.try_out(spec, rung, is_limited=spec.algorithm not in BASELINES)
+            is_limited = spec.algorithm not in BASELINES
+            self._tried[key] = self._tryout.try_out(spec, rung, self._tell, is_limited=is_limited)
         return self._tried[key]
+
+    def _tell(self, share: float) -> None:
+        """Tell how far the comparison is when such a part of the next candidate is done."""
+        fraction = min((len(self._tried) + share) / max(self._work, 1), 1.0)
+        self._progress(Progress(stage="search", fraction=fraction))
 
     def _search(self, spec: TrainingSpec) -> list[Trial]:
         def judge(hyperparameters: Mapping[str, Setting], rung: Rung) -> float:

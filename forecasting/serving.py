@@ -14,25 +14,25 @@ import numpy as np
 
 from forecasting.adaptation import AdaptedIntervals
 from forecasting.artefact import Artefact, Recipe, recipe_from_json
-from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import HorizonTooLong, InvalidWindow
+from forecasting.features_history import History, HistoryBuilder
 from forecasting.forecasters import Forecaster, Middle, forecaster_of
 from forecasting.gaps import Gaps
 from forecasting.inputs import InputBuilder
 from forecasting.intervals import Intervals, probabilities_of, quantile_pair
 from forecasting.models.baselines import BASELINES, SEASONAL_NAIVE, centre_of
-from forecasting.panel import FloatArray, Observations, Window, window_of
+from forecasting.panel import FloatArray, IntArray, Observations, Window, window_of
 from forecasting.replay import Replay
 
 #: Natural logarithms beyond which a price overflows; the change of a forecast is held within.
 _MAX_LOG_CHANGE = 50.0
-#: Of a `Middle`.
-_PARTS = ("anchor", "change", "spread", "rise")
 
 
 @dataclass(frozen=True)
 class ForecastNumbers:
     """What a forecast says, in the unit of the target.
+
+    Every array may have one more axis in front, for many forecasts at once.
 
     Attributes:
         median: Shape (horizon,).
@@ -44,6 +44,12 @@ class ForecastNumbers:
     quantiles: dict[float, FloatArray]
     direction_probability: FloatArray | None
 
+    def __getitem__(self, index: int) -> ForecastNumbers:
+        """Return one of many forecasts."""
+        quantiles = {probability: values[index] for probability, values in self.quantiles.items()}
+        rises = self.direction_probability
+        return ForecastNumbers(self.median[index], quantiles, None if rises is None else rises[index])
+
 
 class LoadedModel:
     """A model version that forecasts. Made by `load`."""
@@ -53,6 +59,7 @@ class LoadedModel:
         self.recipe: Recipe = artefact.recipe
         self._forecaster = forecaster
         self._inputs = InputBuilder(self.recipe)
+        self._many = HistoryBuilder(self.recipe)
         self._intervals = Intervals(self.recipe.intervals)
         adaptation = self.recipe.intervals.adaptation
         self._replay = (
@@ -142,12 +149,34 @@ class LoadedModel:
         self._intervals.require(levels)
         given = [_window(window) for window in windows]
         middles = self.middles([self._newest(window) for window in given], horizon)
+        if self._replay is not None:
+            bands = [self._replayed(self._replay, window) for window in given]
+            return [self._numbers(*pair, horizon, levels) for pair in zip(middles, bands, strict=True)]
+        if not middles:
+            return []
+        found = self._numbers(Middle.gathered(middles, np.stack), self._intervals, horizon, levels)
+        return [found[index] for index in range(len(middles))]
+
+    def backtest(self, folds: Sequence[tuple[History, IntArray]], levels: Sequence[float]) -> ForecastNumbers:
+        """Return the forecasts of all steps from many cutoffs of series that are known whole, one after another.
+
+        They are those of `forecast` for the windows that end there, to the bit, without its cost for each window.
+
+        Args:
+            folds: Series and the rows of their cutoffs, one at least.
+            levels: As for `forecast`.
+
+        Raises:
+            ForecastingError: See `check`.
+        """
+        self._intervals.require(levels)
+        middle = self.middles_at(folds)
         if self._replay is None:
-            return self._numbers(middles, self._intervals, horizon, levels)
-        return [
-            self._numbers([middle], self._replayed(self._replay, window), horizon, levels)[0]
-            for middle, window in zip(middles, given, strict=True)
-        ]
+            return self._numbers(middle, self._intervals, self.horizon, levels)
+        rows = self.recipe.history_rows
+        windows = [history.window(self.recipe, int(row), rows) for history, cutoffs in folds for row in cutoffs]
+        bands = [self._replayed(self._replay, window) for window in windows]
+        return _stacked([self._numbers(middle[i], one, self.horizon, levels) for i, one in enumerate(bands)])
 
     def middles(self, windows: Sequence[Window | FloatArray], horizon: int | None = None) -> list[Middle]:
         """Return the middles of all steps for each window, before calibration.
@@ -164,9 +193,15 @@ class LoadedModel:
             self._inputs.check(window, horizon)
         return [self._forecaster.middle(window) for window in given]
 
-    def member_middles(self, window: Window) -> list[Middle]:
-        """Return the middle of each member of an ensemble, which any other model has none of."""
-        return self._forecaster.member_middles(window) if isinstance(self._forecaster, EnsembleForecaster) else []
+    def middles_at(self, folds: Sequence[tuple[History, IntArray]]) -> Middle:
+        """Return `middles` of the windows that end at some rows of series, one after another, to the bit.
+
+        Raises:
+            InvalidWindow: See `check`.
+        """
+        for history, cutoffs in folds:
+            self._many.check(history, cutoffs)
+        return Middle.gathered([self._forecaster.middles(*one) for one in folds], np.concatenate)
 
     def working(self, values: FloatArray) -> FloatArray:
         """Return values of the target in the working unit of the recipe: logarithms, or the values themselves."""
@@ -217,38 +252,40 @@ class LoadedModel:
         return replay.intervals(window.last(self.recipe.history_rows), self._intervals)
 
     def _numbers(
-        self, middles: Sequence[Middle], bands: Intervals | AdaptedIntervals, horizon: int, levels: Sequence[float]
-    ) -> list[ForecastNumbers]:
-        """Return what middles with the same bands say: together, as a backtest asks for tens of thousands."""
-        if not middles:
-            return []
-        anchor, change, spread, rise = (
-            np.stack([getattr(middle, name)[:horizon] for middle in middles]) for name in _PARTS
-        )
+        self, middle: Middle, bands: Intervals | AdaptedIntervals, horizon: int, levels: Sequence[float]
+    ) -> ForecastNumbers:
+        """Return what middles with the same bands say, together: a backtest asks for tens of thousands."""
+        anchor, change, spread = (part[..., :horizon] for part in (middle.anchor, middle.change, middle.spread))
         found: dict[float, FloatArray] = {}
         for level in levels:
             lower, upper = bands.bounds(level)
             first, second = quantile_pair(level)
             found[first] = self._level(anchor, change + lower[:horizon] * spread)
             found[second] = self._level(anchor, change + upper[:horizon] * spread)
-        medians, above = self._level(anchor, change), bands.probability_above((rise - change) / spread)
-        probabilities = probabilities_of(levels)
-        return [
-            ForecastNumbers(
-                median=medians[index],
-                quantiles={probability: found[probability][index] for probability in probabilities},
-                direction_probability=above[index]
-                if middle.direction_probability is None
-                else middle.direction_probability[:horizon],
-            )
-            for index, middle in enumerate(middles)
-        ]
+        rises = middle.direction_probability
+        return ForecastNumbers(
+            median=self._level(anchor, change),
+            quantiles={probability: found[probability] for probability in probabilities_of(levels)},
+            direction_probability=bands.probability_above((middle.rise[..., :horizon] - change) / spread)
+            if rises is None
+            else rises[..., :horizon],
+        )
 
     def _level(self, anchor: FloatArray, change: FloatArray) -> FloatArray:
         """Return observed values plus a change in the working unit, in the unit of the target."""
         if self.recipe.transform == "difference":
             return anchor + change
         return np.asarray(anchor * np.exp(np.clip(change, -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE)), dtype=np.float64)
+
+
+def _stacked(numbers: Sequence[ForecastNumbers]) -> ForecastNumbers:
+    """Return single forecasts as many at once."""
+    rises = [one.direction_probability for one in numbers if one.direction_probability is not None]
+    return ForecastNumbers(
+        median=np.stack([one.median for one in numbers]),
+        quantiles={name: np.stack([one.quantiles[name] for one in numbers]) for name in numbers[0].quantiles},
+        direction_probability=np.stack(rises) if len(rises) == len(numbers) else None,
+    )
 
 
 def _window(given: Window | FloatArray) -> Window:

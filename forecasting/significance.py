@@ -19,7 +19,6 @@ Needs scipy, which serving does not have: nothing that serves imports this.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,17 +38,19 @@ _MOST_STATISTIC = 1e6
 
 
 class FoldValues(NamedTuple):
-    """A number for each fold of one series.
+    """A number for each fold, of one series or of several, shape (folds,) each.
 
     Attributes:
-        values: Shape (folds,).
-        starts: Times of the cutoffs, UTC seconds, ascending, shape (folds,).
-        ends: Times of the last outcome that entered the number, shape (folds,).
+        values: The numbers.
+        starts: Times of the cutoffs, UTC seconds.
+        ends: Times of the last outcome that entered the number.
+        series: A number for the series of each fold.
     """
 
     values: FloatArray
     starts: IntArray
     ends: IntArray
+    series: IntArray
 
 
 class Mean(NamedTuple):
@@ -88,27 +89,28 @@ class Share(NamedTuple):
     upper: float
 
 
-def mean_of(series: Sequence[FoldValues]) -> Mean | None:
+def mean_of(folds: FoldValues) -> Mean | None:
     """Return the mean over the folds of all series, ``None`` where its error cannot be told.
 
     Its error comes from the variation over time; where the folds hardly reach beyond one overlap, from that between
     at least ten series, which are then taken to be independent of each other.
     """
-    counts = [len(one.values) for one in series]
-    value = float(np.mean([np.mean(one.values) for one in series]))
-    starts, position = np.unique(np.concatenate([one.starts for one in series]), return_inverse=True)
-    ends = np.concatenate([one.ends for one in series])
+    _, own = np.unique(folds.series, return_inverse=True)
+    counts = np.bincount(own)
+    means = np.bincount(own, weights=folds.values) / counts
+    value = float(np.mean(means))
+    starts, position = np.unique(folds.starts, return_inverse=True)
     # A fold shares outcomes with those whose cutoff lies before its last outcome.
-    overlap = max(int(np.max(np.searchsorted(starts, ends) - position)), 1)
+    overlap = max(int(np.max(np.searchsorted(starts, folds.ends) - position)), 1)
     times, blocks = len(starts), max(len(starts) // overlap, 1)
     if times >= max(2 * overlap, _MIN_TIMES):
-        weighted = [(one.values - value) / (len(series) * len(one.values)) for one in series]
-        sums = np.bincount(position, weights=np.concatenate(weighted), minlength=times).astype(np.float64)
+        weighted = (folds.values - value) / (len(means) * counts[own])
+        sums = np.bincount(position, weights=weighted, minlength=times).astype(np.float64)
         cosines = max(min(int(_COSINES * times**_COSINE_POWER), times // overlap), _MIN_COSINES)
         return Mean(value, float(np.sqrt(times * _long_run_variance(sums, cosines))), cosines, blocks)
-    if len(series) >= _MIN_SERIES:
-        means = np.array([np.mean(one.values) for one in series])
-        return Mean(value, float(np.std(means, ddof=1) / np.sqrt(len(means))), len(means) - 1, min(counts))
+    if len(means) >= _MIN_SERIES:
+        error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
+        return Mean(value, error, len(means) - 1, int(counts.min()))
     return None
 
 
@@ -120,15 +122,15 @@ def _long_run_variance(values: FloatArray, cosines: int) -> float:
     return float(np.mean(projections**2))
 
 
-def diebold_mariano(differentials: Sequence[FoldValues]) -> Comparison | None:
+def diebold_mariano(differentials: FoldValues) -> Comparison | None:
     """Return the test of equal accuracy, ``None`` where the folds are too few.
 
     Diebold and Mariano, "Comparing predictive accuracy", Journal of Business and Economic Statistics 1995: the mean of
     the loss differential over its standard error.
 
     Args:
-        differentials: Loss of the baseline minus loss of the model for each fold, by series, in a unit that compares
-            between them.
+        differentials: Loss of the baseline minus loss of the model for each fold, in a unit that compares between
+            series.
     """
     mean = mean_of(differentials)
     if mean is None:
@@ -142,7 +144,7 @@ def diebold_mariano(differentials: Sequence[FoldValues]) -> Comparison | None:
     return Comparison(statistic, float(2 * stdtr(mean.degrees, -abs(statistic))))
 
 
-def share_of(hits: Sequence[FoldValues], level: float = 95.0) -> Share | None:
+def share_of(hits: FoldValues, level: float = 95.0) -> Share | None:
     """Return a mean of hits with its confidence interval, ``None`` where the folds are too few.
 
     Wilson's interval (Journal of the American Statistical Association 1927) with the effective sample size
@@ -151,13 +153,13 @@ def share_of(hits: Sequence[FoldValues], level: float = 95.0) -> Share | None:
     stretches that share no outcome.
 
     Args:
-        hits: Share of hits in each fold, in [0, 1], by series.
+        hits: Share of hits in each fold, in [0, 1].
         level: Of the interval, in percent.
     """
     mean = mean_of(hits)
     if mean is None:
         return None
-    share, count = mean.value, sum(len(one.values) for one in hits)
+    share, count = mean.value, len(hits.values)
     variance = share * (1 - share)
     effective = float(mean.blocks)
     if variance > 0:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.artefact import Recipe
+from forecasting.features_history import History
 from forecasting.forecasters import Middle
 from forecasting.inputs import InputBuilder
 from forecasting.models.statistical_centre import centre_of, require_start
 from forecasting.models.statistical_recipe import StatisticalRecipe
-from forecasting.panel import Window
+from forecasting.panel import IntArray, Window
 
 
 class StatisticalForecaster:
@@ -45,3 +46,7 @@ class StatisticalForecaster:
         )
         spread = centre.growth * self._inputs.volatility(window.values).recent
         return Middle(centre.anchor, centre.change, spread, np.zeros(self._recipe.horizon))
+
+    def middles(self, history: History, cutoffs: IntArray) -> Middle:
+        windows = [history.window(self._recipe, int(cutoff)) for cutoff in cutoffs]
+        return Middle.gathered([self.middle(window) for window in windows], np.stack)

@@ -11,12 +11,13 @@ import numpy as np
 
 from forecasting.artefact import Artefact, Recipe, Setting
 from forecasting.errors import DivergedTraining, TooLittleHistory
-from forecasting.evaluation import Evaluation, Residuals, calibrated, evaluate, joined, residuals_of
+from forecasting.evaluation import Evaluation, evaluate
 from forecasting.fallback import Settled, settled, simpler
 from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
 from forecasting.folds import Plan
 from forecasting.models.fitting import Epoch, Fitted
 from forecasting.panel import IntArray, Observations
+from forecasting.residuals import Residuals, calibrated, joined, residuals_of
 from forecasting.search import Trial
 from forecasting.selection import Choice, choose, is_choice
 from forecasting.serving import LoadedModel
@@ -28,6 +29,8 @@ __all__ = ["Diagnostics", "Progress", "TrainedModel", "TrainingSpec", "fit_cut",
 
 #: Share of the work that a comparison is, where there is one.
 _COMPARED = 0.5
+#: Share of the work that is done when the folds are forecast, and when the test part is scored.
+_FORECAST, _SCORED = 0.93, 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +136,29 @@ def train(
     fits = Fits(spec, panel, progress, fits=len(cuts) + 1)
     release = fits.fit(plan.release, "fitting")
     blocks = [fits.fit(cut, "backtest") for cut in cuts]
-    residuals = [
-        residuals_of(LoadedModel.load(draft.recipe, draft.graph), panel, cut.folds)
-        for draft, cut in zip(blocks, cuts, strict=True)
-    ]
+    residuals = []
+    for done, (draft, cut) in enumerate(zip(blocks, cuts, strict=True)):
+        progress(Progress(stage="calibration", fraction=FITTED + (_FORECAST - FITTED) * done / len(cuts)))
+        residuals.append(residuals_of(LoadedModel.load(draft.recipe, draft.graph), panel, cut.folds))
     unseen = joined(residuals)
     _require_finite(unseen)
     calibration, test = residuals[: len(plan.blocks) - 1], len(plan.blocks) - 1
-    progress(Progress(stage="calibration", fraction=FITTED))
+    progress(Progress(stage="calibration", fraction=_FORECAST))
     draft = blocks[test]
     tested = LoadedModel.load(calibrated(draft.recipe, joined(calibration), spec.levels), draft.graph)
     seen = {"train": plan.blocks[-1].fit, "validation": plan.blocks[-1].validation}
-    evaluation = evaluate(tested, panel, calibration=plan.calibration, test=plan.test, levels=spec.levels, seen=seen)
-    progress(Progress(stage="export", fraction=0.98))
+    evaluation = evaluate(
+        tested,
+        panel,
+        calibration=plan.calibration,
+        test=plan.test,
+        levels=spec.levels,
+        seen=seen,
+        progress=lambda share: progress(
+            Progress(stage="calibration", fraction=_FORECAST + (_SCORED - _FORECAST) * share)
+        ),
+    )
+    progress(Progress(stage="export", fraction=_SCORED))
     released = LoadedModel.load(calibrated(release.recipe, unseen, spec.levels), release.graph)
     progress(Progress(stage="export", fraction=1.0))
     return TrainedModel(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +16,7 @@ from forecasting.gaps import BoolArray, Gaps, cutoffs_of, filled
 from forecasting.grid import step_times
 from forecasting.models.registry import ENSEMBLE
 from forecasting.models.statistical_settings import is_statistical
-from forecasting.panel import FloatArray, Future, IntArray, Observations, Window, complete_rows
+from forecasting.panel import FloatArray, IntArray, Observations, Window, complete_rows
 from forecasting.training_spec import TrainingSpec
 
 
@@ -44,33 +43,11 @@ class Panel:
         return {}
 
     def window(self, recipe: Recipe, series: int, cutoff: int, rows: int | None = None) -> Window:
-        """Return the window that ends at the row ``cutoff`` as the served model would see it.
-
-        Args:
-            recipe: Window size and future columns.
-            series: Which one.
-            cutoff: The row of the last value.
-            rows: More or fewer rows than the window size; those that there are.
-        """
-        size = recipe.window_size if rows is None else rows
-        start = max(cutoff - size + 1, 0)
-        time = self.series[series].time
-        steps = slice(cutoff + 1, cutoff + 1 + recipe.horizon)
-        future: Future | None = None
-        if recipe.future_columns:
-            chosen = [recipe.columns.index(name) for name in recipe.future_columns]
-            future = Future(time[steps], self.values[series][steps][:, chosen])
-        elif recipe.step_features:
-            future = Future(self._calendar_steps(recipe, series)[cutoff], np.empty((recipe.horizon, 0)))
-        return Window(
-            self.values[series][start : cutoff + 1].copy(),
-            datetime.fromtimestamp(int(time[cutoff]), UTC),
-            time[start : cutoff + 1],
-            future,
-        )
+        """Return a window of a series; see `History.window`."""
+        return self.history(recipe, series).window(recipe, cutoff, rows)
 
     def history(self, recipe: Recipe, series: int) -> History:
-        """Return a series as `window` cuts it, whole."""
+        """Return a series, whole, as a recipe reads it."""
         is_by_calendar = bool(recipe.step_features) and not recipe.future_columns
         step_time = self._calendar_steps(recipe, series) if is_by_calendar else None
         return History(self.values[series], self.series[series].time, step_time)

@@ -16,7 +16,7 @@ import numpy as np
 
 from forecasting.artefact import Recipe
 from forecasting.errors import ForecastingError, InvalidTraining, TooLittleHistory
-from forecasting.fits import Fits, plan_of, season_of, size_of
+from forecasting.fits import Fits, Progress, plan_of, season_of, size_of
 from forecasting.folds import Cut, Part, PlanSize, plan_folds
 from forecasting.halving import BudgetSpent, Rung
 from forecasting.judging import Folds, Judgement, folds_of, forecasts_of, joined, judged, served
@@ -97,12 +97,20 @@ class Tryout:
             self._folds[count] = folds_of(self._panel, target, parts, horizon=spec.horizon, season=self._season)
         return self._folds[count]
 
-    def try_out(self, spec: TrainingSpec, rung: Rung, *, is_limited: bool = True) -> Tried:
+    def try_out(
+        self,
+        spec: TrainingSpec,
+        rung: Rung,
+        progress: Callable[[float], None] = lambda _: None,
+        *,
+        is_limited: bool = True,
+    ) -> Tried:
         """Return what a candidate forecasts with the share of the work of a rung.
 
         Args:
             spec: Of the candidate.
             rung: Its share is that of all fits and examples.
+            progress: Told what part of it is done, in [0, 1], never falling.
             is_limited: Whether the time that is left counts.
 
         Raises:
@@ -112,17 +120,21 @@ class Tryout:
         blocks = self._blocks[-self._count(rung) :]
         rows = rung.share * len(self._blocks) / len(blocks)
 
-        def watch(_: object) -> None:
+        def require_time() -> None:
             if is_limited and self._remaining() <= 0:
                 raise BudgetSpent
 
-        watch(None)
+        def watch(told: Progress) -> None:
+            require_time()
+            progress(told.fraction)
+
+        require_time()
         fits = Fits(spec, self._panel, watch, fits=len(blocks))
         found = []
         for block in blocks:
             draft = fits.fit(_share(block, rows, needs_examples=algorithm(spec.algorithm) is not None), "search")
             _require_values(draft.recipe)
-            watch(None)
+            require_time()
             found.append(forecasts_of(LoadedModel.load(draft.recipe, draft.graph), self._panel, block.folds))
         folds = self.folds(spec, rung)
         medians = served(joined(found), folds)

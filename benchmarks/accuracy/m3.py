@@ -180,8 +180,8 @@ def _losses(question: Question) -> dict[str, Figures]:
     y = question.followed
     return {
         name: Figures(
-            losses.symmetric_mean_absolute_percentage_error(y, forecast),
-            losses.mean_absolute_scaled_error(y, forecast, scale),
+            float(losses.symmetric_mean_absolute_percentage_error(y, forecast)),
+            float(losses.mean_absolute_scaled_error(y, forecast, scale)),
         )
         for name, forecast in forecasts_of(question.known).items()
     }

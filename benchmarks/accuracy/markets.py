@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from benchmarks.accuracy.table import Row, at_least, within
-from forecasting.backtest import FoldForecasts, gather, outcomes, score
+from forecasting.backtest import FoldForecasts, outcomes, score
 from forecasting.losses import mean_absolute_error, mean_absolute_percentage_error, seasonal_scale, skill
 from forecasting.panel import FloatArray, IntArray, Observations
 from forecasting.serving import LoadedModel
@@ -62,19 +62,21 @@ class Tested:
     @property
     def skill(self) -> float:
         """Skill against the last value by MASE, in percent."""
-        loss = mean_absolute_error(self.folds.y, self.folds.median) / self.scale
-        return 100 * skill(loss, mean_absolute_error(self.folds.y, self.naive) / self.scale)
+        y = self.folds.y.ravel()
+        losses = [float(mean_absolute_error(y, one.ravel())) / self.scale for one in (self.folds.median, self.naive)]
+        return 100 * skill(*losses)
 
     def gains(self) -> FoldValues:
         """Return how much less MASE each fold has than the last value."""
         naive, model = (np.abs(self.folds.y - one).mean(axis=1) for one in (self.naive, self.folds.median))
-        return FoldValues((naive - model) / self.scale, self.starts, self.ends)
+        return FoldValues((naive - model) / self.scale, self.starts, self.ends, np.zeros(len(naive), dtype=np.int64))
 
     def hits(self) -> FoldValues:
         """Return the share of steps in each fold whose direction was forecast; steps that did not move are left out."""
         moved = self.folds.y != self.naive
         right = ((self.rises > 0.5) == (self.folds.y > self.naive)) & moved  # noqa: PLR2004  # even odds
-        return FoldValues(right.sum(axis=1) / np.maximum(moved.sum(axis=1), 1), self.starts, self.ends)
+        share = right.sum(axis=1) / np.maximum(moved.sum(axis=1), 1)
+        return FoldValues(share, self.starts, self.ends, np.zeros(len(share), dtype=np.int64))
 
 
 def assess(spec: TrainingSpec, series: Observations, *, test_rows: int, stride: int = 1) -> tuple[TrainedModel, Tested]:
@@ -93,20 +95,29 @@ def assess(spec: TrainingSpec, series: Observations, *, test_rows: int, stride: 
     trained = train(spec, [rows.slice(0, known)])
     model = LoadedModel.load(trained.recipe, trained.graph)
     cutoffs = np.arange(known - 1, len(rows) - spec.horizon, stride)
-    windows = [panel.window(model.recipe, 0, int(row), model.recipe.history_rows) for row in cutoffs]
-    forecasts = model.forecast(windows, spec.horizon, LEVELS)
+    found = model.backtest([(panel.history(model.recipe, 0), cutoffs)], LEVELS)
     target = panel.values[0][:, spec.all_columns.index(spec.target)]
-    rises = [one.direction_probability for one in forecasts if one.direction_probability is not None]
     return trained, Tested(
         name=series.series_id.partition("/")[2],
-        folds=gather(cutoffs, outcomes(target, cutoffs, spec.horizon), forecasts),
+        folds=FoldForecasts(
+            cutoffs=cutoffs,
+            y=outcomes(target, cutoffs, spec.horizon),
+            median=found.median,
+            quantiles=found.quantiles,
+        ),
         last=target[cutoffs],
         starts=rows.time[cutoffs],
         ends=rows.time[cutoffs + spec.horizon],
         scale=seasonal_scale(target[:known], trained.recipe.season_length),
-        rises=np.array(rises),
+        rises=np.empty(0) if found.direction_probability is None else found.direction_probability,
         seconds=time.perf_counter() - started,
     )
+
+
+def _together(series: Sequence[FoldValues]) -> FoldValues:
+    """Return the folds of several series as those of all."""
+    values, starts, ends, _ = (np.concatenate(each) for each in zip(*series, strict=True))
+    return FoldValues(values, starts, ends, np.repeat(np.arange(len(series)), [len(one.values) for one in series]))
 
 
 def rows_of(dataset: str, model: str, found: Sequence[Tested], notes: Mapping[str, str]) -> list[Row]:
@@ -119,7 +130,7 @@ def rows_of(dataset: str, model: str, found: Sequence[Tested], notes: Mapping[st
         notes: Series -> what was chosen before the test part.
     """
     rows = [_series_row(dataset, model, one, notes[one.name]) for one in found]
-    comparison = diebold_mariano([one.gains() for one in found])
+    comparison = diebold_mariano(_together([one.gains() for one in found]))
     told = "" if comparison is None else f"Diebold-Mariano p {comparison.p_value:.2f}"
     mean = f"{model}, mean of {len(found)}"
     seconds = sum(one.seconds for one in found)
@@ -166,7 +177,7 @@ def rows_of(dataset: str, model: str, found: Sequence[Tested], notes: Mapping[st
 
 
 def _series_row(dataset: str, model: str, one: Tested, note: str) -> Row:
-    comparison = diebold_mariano([one.gains()])
+    comparison = diebold_mariano(one.gains())
     told = [note] if note else []
     if comparison is not None:
         told.append(f"Diebold-Mariano p {comparison.p_value:.2f}")
@@ -190,7 +201,7 @@ def direction_rows(dataset: str, model: str, found: Sequence[Tested]) -> list[Ro
     for one in found:
         if not len(one.rises):
             continue
-        share = share_of([one.hits()])
+        share = share_of(one.hits())
         ups = 100 * float(np.mean(one.folds.y > one.naive))
         told = "" if share is None else f"95 % interval {100 * share.lower:.1f} to {100 * share.upper:.1f} %"
         rows.append(

@@ -37,7 +37,7 @@ def _peer_rows(tests: Sequence[Tested], series: Mapping[str, Observations], repo
     report(f"N-HiTS of neuralforecast with its defaults: fitted before the same {TEST_DAYS} days ({seconds:.1f} s)")
     pairs = [(test, forecasts[name]) for name, test in zip(series, tests, strict=True)]
     skills = [
-        100 * skill(mean_absolute_error(test.folds.y, found), mean_absolute_error(test.folds.y, test.naive))
+        100 * skill(*(float(mean_absolute_error(test.folds.y.ravel(), one.ravel())) for one in (found, test.naive)))
         for test, found in pairs
     ]
     first = [mean_absolute_percentage_error(test.folds.y[:, 0], found[:, 0]) for test, found in pairs]

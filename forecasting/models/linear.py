@@ -8,10 +8,11 @@ recent volatility is then the spread of the forecast. `quantile` fits linear qua
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
+from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, QuantileRegressor, Ridge
 
@@ -102,24 +103,59 @@ def _some(task: FitTask) -> Examples:
 def _fit_ridge(task: FitTask, inputs: FloatArray) -> tuple[LinearRegression, tuple[Epoch, ...], dict[str, Setting]]:
     given = task.number("penalty")
     penalties = _PENALTIES if given < 0 else (given,)
-    best: tuple[float, float, Ridge | LinearRegression] | None = None
+    parts = ((inputs, task.fit.targets), (_flat(task.validation).astype(np.float64), task.validation.targets))
+    best: tuple[float, float, LinearRegression] | None = None
     done = []
-    for number, penalty in enumerate(penalties, start=1):
-        model = Ridge(alpha=penalty * len(inputs)) if penalty > 0 else LinearRegression()
-        ridge = model.fit(inputs, task.fit.targets.astype(np.float64))
-        epoch = _epoch(number, len(penalties), ridge, task)
+    models = ridges(inputs, task.fit.targets.astype(np.float64), penalties)
+    for number, (penalty, model) in enumerate(zip(penalties, models, strict=True), start=1):
+        epoch = _epoch(number, len(penalties), model, parts)
         done.append(epoch)
         task.on_epoch(epoch)
         if best is None or epoch.validation_loss < best[0]:
-            best = (epoch.validation_loss, penalty, ridge)
+            best = (epoch.validation_loss, penalty, model)
     assert best is not None  # there is always one penalty
-    return _linear(best[2].coef_, best[2].intercept_), tuple(done), {"penalty": best[1]}
+    return best[2], tuple(done), {"penalty": best[1]}
 
 
-def _epoch(number: int, count: int, model: Ridge | LinearRegression, task: FitTask) -> Epoch:
+def ridges(inputs: FloatArray, targets: FloatArray, penalties: Sequence[float]) -> Iterator[LinearRegression]:
+    """Yield the ridge regression of each penalty, relative to the number of examples; 0 is plain least squares.
+
+    With more examples than inputs they are what scikit-learn's `Ridge` finds by the normal equations, which cost most
+    of a fit and are the same for all penalties: here they are made once.
+
+    Args:
+        inputs: Shape (examples, inputs).
+        targets: Shape (examples, outputs).
+        penalties: One at least, none below 0.
+    """
+    count, width = inputs.shape
+    if count <= width or min(penalties) == 0:
+        yield from (_ridge(inputs, targets, penalty * count) for penalty in penalties)
+        return
+    offset, level = inputs.mean(axis=0), targets.mean(axis=0)
+    centred = inputs - offset
+    squares, products = centred.T @ centred, centred.T @ (targets - level)
+    del centred
+    for penalty in penalties:
+        penalised = squares.copy()
+        penalised.flat[:: width + 1] += penalty * count
+        try:
+            coefficients = linalg.solve(penalised, products, assume_a="pos", overwrite_a=True)
+        except linalg.LinAlgError:  # inputs of very different sizes: scikit-learn has another way for them
+            yield _ridge(inputs, targets, penalty * count)
+        else:
+            yield _linear(coefficients.T, level - offset @ coefficients)
+
+
+def _ridge(inputs: FloatArray, targets: FloatArray, penalty: float) -> LinearRegression:
+    found = (Ridge(alpha=penalty) if penalty > 0 else LinearRegression()).fit(inputs, targets)
+    return _linear(found.coef_, found.intercept_)
+
+
+def _epoch(number: int, count: int, model: LinearRegression, parts: Iterable[tuple[FloatArray, FloatInput]]) -> Epoch:
     losses = []
-    for examples in (task.fit, task.validation):
-        errors = examples.targets - model.predict(_flat(examples).astype(np.float64)).reshape(examples.targets.shape)
+    for inputs, targets in parts:
+        errors = targets - model.predict(inputs).reshape(targets.shape)
         losses.append(float(np.mean(errors**2)))
     if not np.isfinite(losses).all():
         raise DivergedTraining(

@@ -11,6 +11,7 @@ import pytest
 
 from forecasting.artefact import Artefact, Setting, recipe_to_json
 from forecasting.errors import HorizonTooLong, InvalidObservations, InvalidWindow, LevelNotCalibrated, TooLittleHistory
+from forecasting.features_history import History
 from forecasting.panel import Observations
 from forecasting.serving import LoadedModel
 from forecasting.training import Progress, TrainedModel, TrainingSpec, train
@@ -38,6 +39,7 @@ def check_forecaster(algorithm: str, hyperparameters: Mapping[str, Setting]) -> 
         model = LoadedModel.load(recipe_to_json(trained.recipe), trained.graph)
         _check_forecasts(model, observations)
         _check_batches(model, observations)
+        _check_backtest(model, observations)
         _check_bad_input(model, observations)
     _check_constant(algorithm, hyperparameters)
     _check_not_positive(algorithm, hyperparameters)
@@ -107,6 +109,22 @@ def _check_batches(model: LoadedModel, observations: Observations) -> None:
             for probability, quantile in window.quantiles.items():
                 np.testing.assert_array_equal(quantile, found.quantiles[probability])
     assert model.forecast([], 1, LEVELS) == []
+
+
+def _check_backtest(model: LoadedModel, observations: Observations) -> None:
+    """What is forecast for many cutoffs of a series at once must be what is served from each of them, to the bit."""
+    history = History(observations.matrix(model.columns), observations.time)
+    cutoffs = np.arange(model.window_size + 60, len(observations) - model.horizon, 7)
+    windows = [history.window(model.recipe, int(row), model.recipe.history_rows) for row in cutoffs]
+
+    found = model.backtest([(history, cutoffs[:5]), (history, cutoffs[5:])], LEVELS)
+    for index, alone in enumerate(model.forecast(windows, model.horizon, LEVELS)):
+        np.testing.assert_array_equal(found.median[index], alone.median)
+        np.testing.assert_array_equal(found.direction_probability[index], alone.direction_probability)
+        for probability, quantile in alone.quantiles.items():
+            np.testing.assert_array_equal(found.quantiles[probability][index], quantile)
+    with pytest.raises(InvalidWindow, match=f"{model.window_size} rows x {len(model.columns)} columns"):
+        model.backtest([(history, np.array([model.window_size - 2]))], LEVELS)
 
 
 def _check_bad_input(model: LoadedModel, observations: Observations) -> None:

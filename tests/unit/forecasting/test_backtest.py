@@ -5,37 +5,107 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecasting.backtest import gather, score, score_by_step
+from forecasting.backtest import SCORED_LEVELS, FoldForecasts, score, score_by_step
 from forecasting.errors import TooLittleHistory
 from forecasting.folds import MIN_FIT, MIN_TEST, MIN_VALIDATION, Plan, PlanSize, min_calibration_of, plan_folds
-from forecasting.intervals import probabilities_of
-from forecasting.serving import ForecastNumbers
+from forecasting.intervals import probabilities_of, quantile_pair
 from tests.unit.forecasting.series import DAY
 
 
-def flat(history: np.ndarray, horizon: int) -> ForecastNumbers:
-    median = np.full(horizon, history[-1, 0])
-    return ForecastNumbers(median, {p: median + (p - 0.5) for p in probabilities_of([80])}, None)
+def folds_of(y: np.ndarray, median: np.ndarray, **changes: object) -> FoldForecasts:
+    quantiles = {p: median + (p - 0.5) for p in probabilities_of([80])}
+    return FoldForecasts(cutoffs=np.arange(len(y)), y=y, median=median, quantiles=quantiles, **changes)
 
 
 def test_scores_stand_for_all_steps_and_for_each_alone() -> None:
-    folds = gather(
-        np.array([0, 1]), np.array([[1.0, 2.0], [2.0, 3.0]]), [flat(np.full((1, 1), x), 2) for x in (1.0, 2.0)]
-    )
+    folds = folds_of(np.array([[1.0, 2.0], [2.0, 3.0]]), np.array([[1.0, 1.0], [2.0, 2.0]]))
 
     whole, steps = score(folds, [80], 1.0), score_by_step(folds, [80], 1.0)
 
     assert whole["mae"] == 0.5
-    assert [step["mae"] for step in steps] == [0.0, 1.0]
+    assert steps["mae"].tolist() == [0.0, 1.0]
     assert whole["coverage-80"] == 50
     assert whole["width-80"] == pytest.approx(0.8)
     assert whole["mase"] == 0.5
 
 
 def test_loss_that_is_not_defined_is_left_out() -> None:
-    folds = gather(np.array([0]), np.zeros((1, 2)), [flat(np.ones((1, 1)), 2)])
+    folds = folds_of(np.zeros((1, 2)), np.ones((1, 2)))
 
     assert {"mape", "mase", "r2"}.isdisjoint(score(folds, [80], float("nan")))
+
+
+def slowly(folds: FoldForecasts, step: int, scale: float) -> dict[str, float]:
+    """The scores of one step, fold by fold, as their definitions stand in the books."""
+    y, median = folds.y[:, step].tolist(), folds.median[:, step].tolist()
+    bands = {p: values[:, step].tolist() for p, values in folds.quantiles.items()} | {0.5: median}
+    errors = [a - b for a, b in zip(y, median, strict=True)]
+    count, squares, level = len(y), sum(e * e for e in errors), sum(y) / len(y)
+    deviations = sum((a - level) ** 2 for a in y)
+
+    def pinball(p: float) -> float:
+        return sum(max(p * (a - b), (p - 1) * (a - b)) for a, b in zip(y, bands[p], strict=True)) / count
+
+    lower, upper = bands[0.1], bands[0.9]
+    ends = list(zip(lower, upper, strict=True))
+    misses = [max(low - a, 0) + max(a - high, 0) for a, (low, high) in zip(y, ends, strict=True)]
+    scored = sorted({p for one in SCORED_LEVELS for p in quantile_pair(one) if p in bands} | {0.5})
+    found = {
+        "mae": sum(map(abs, errors)) / count,
+        "rmse": (squares / count) ** 0.5,
+        "mape": 100 * sum(abs(e / a) for e, a in zip(errors, y, strict=True)) / count if all(y) else np.nan,
+        "smape": 200 * sum(abs(a - b) / (abs(a) + abs(b) or 1) for a, b in zip(y, median, strict=True)) / count,
+        "mase": sum(map(abs, errors)) / count / scale,
+        "r2": 1 - squares / deviations if deviations else np.nan,
+        "crps": 2 * sum(map(pinball, scored)) / len(scored),
+        "pinball": sum(map(pinball, (0.1, 0.9, 0.5))) / 3,
+        "coverage-80": 100 * sum(low <= a <= high for a, (low, high) in zip(y, ends, strict=True)) / count,
+        "width-80": sum(high - low for low, high in ends) / count,
+        "interval-score-80": sum(high - low + 10 * miss for (low, high), miss in zip(ends, misses, strict=True))
+        / count,
+    }
+    starts, rises = folds.last.tolist(), folds.rises[:, step].tolist()
+    moved = [(a > start, rise) for a, start, rise in zip(y, starts, rises, strict=True) if a != start]
+    if not moved:
+        return found
+    right = [0.5 if rise == 0.5 else float((rise > 0.5) == rose) for rose, rise in moved]
+    return found | {
+        "direction-accuracy": 100 * sum(right) / len(moved),
+        "rise-share": 100 * sum(rose for rose, _ in moved) / len(moved),
+        "brier": sum((rise - rose) ** 2 for rose, rise in moved) / len(moved),
+        "log-loss": -sum(np.log(rise if rose else 1 - rise) for rose, rise in moved) / len(moved),
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 150])
+def test_all_steps_at_once_have_the_scores_of_each_alone(count: int) -> None:
+    """The scores of a backtest are those of its definitions, step by step; with zeros, no moves and even odds."""
+    rng, horizon = np.random.default_rng(count), 5
+    y = rng.normal(10.0, 5.0, size=(count, horizon)).round(1)
+    y[rng.random(y.shape) < 0.02] = 0.0
+    last = y[:, 0] + rng.choice([0.0, 0.7], size=count)
+    y[:, 1] = last
+    y[:, 2] = 0.0
+    rises = rng.choice([0.2, 0.5, 0.7], size=y.shape)
+    folds = folds_of(y, y + rng.normal(size=y.shape), last=last, rises=rises)
+
+    found = score_by_step(folds, [80], 1.7)
+
+    for step in range(horizon):
+        expected = {name: value for name, value in slowly(folds, step, 1.7).items() if np.isfinite(value)}
+        assert {name: values[step] for name, values in found.items() if np.isfinite(values[step])} == pytest.approx(
+            expected, rel=1e-12, abs=1e-12
+        )
+    flat = FoldForecasts(
+        cutoffs=np.arange(y.size),
+        y=y.reshape(-1, 1),
+        median=folds.median.reshape(-1, 1),
+        quantiles={p: values.reshape(-1, 1) for p, values in folds.quantiles.items()},
+        last=np.repeat(last, horizon),
+        rises=rises.reshape(-1, 1),
+    )
+    whole = {name: value for name, value in slowly(flat, 0, 1.7).items() if np.isfinite(value)}
+    assert score(folds, [80], 1.7) == pytest.approx(whole, rel=1e-12, abs=1e-12)
 
 
 def times(rows: int, start: int = 0) -> np.ndarray:

@@ -10,9 +10,9 @@ import pytest
 
 from forecasting import fits, training
 from forecasting.errors import DivergedTraining, ForecastingError, InvalidObservations
-from forecasting.evaluation import Residuals
 from forecasting.models import registry
 from forecasting.panel import Observations
+from forecasting.residuals import Residuals
 from forecasting.training import TrainingSpec, train
 from tests.unit.forecasting.series import BAR_COLUMNS, DAY, bars, observations_of, prices
 

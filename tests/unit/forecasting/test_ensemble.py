@@ -64,7 +64,7 @@ def test_the_medians_of_members_are_averaged_in_the_working_unit(
 
     found = model.forecast([window], 3, LEVELS)[0]
 
-    members = model.member_middles(window)
+    members = model.middles([window])[0].members
     medians = [np.log(one.anchor) + one.change for one in members]
     np.testing.assert_allclose(np.log(found.median), np.mean(medians, axis=0), rtol=1e-12)
     assert trained.recipe.weights == pytest.approx((1 / 3,) * 3)
@@ -73,7 +73,7 @@ def test_the_medians_of_members_are_averaged_in_the_working_unit(
 def test_a_member_forecasts_the_same_bits_within_and_alone(trained: TrainedModel, observations: Observations) -> None:
     model = LoadedModel.load(trained.recipe, trained.graph)
     window = window_of(model, observations)
-    linear, _, theta = model.member_middles(window)
+    linear, _, theta = model.middles([window])[0].members
     assert trained.graph is not None
     whole = onnx.load_from_string(trained.graph)
     part = onnx.utils.Extractor(whole).extract_model(
@@ -100,7 +100,7 @@ def test_the_median_of_members_has_no_weights(observations: Observations) -> Non
     model = LoadedModel.load(trained.recipe, trained.graph)
     window = window_of(model, observations)
 
-    medians = [np.log(one.anchor) + one.change for one in model.member_middles(window)]
+    medians = [np.log(one.anchor) + one.change for one in model.middles([window])[0].members]
     found = model.forecast([window], 3, LEVELS)[0]
 
     assert trained.recipe.weights == ()

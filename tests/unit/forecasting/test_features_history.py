@@ -92,9 +92,8 @@ def alone(chosen: Recipe, history: History) -> Inputs:
 
 
 def together(chosen: Recipe, history: History) -> Inputs:
-    builder = InputBuilder(chosen)
-    scales = [builder.scale(history.values[cutoff - WINDOW + 1 : cutoff + 1]) for cutoff in CUTOFFS]
-    return HistoryBuilder(chosen).build(history, CUTOFFS, scales)
+    many = HistoryBuilder(chosen)
+    return many.build(history, CUTOFFS, many.scale(history, CUTOFFS))
 
 
 @pytest.mark.parametrize("transform", ["log-return", "difference"])
@@ -111,6 +110,13 @@ def test_many_windows_at_once_have_the_bits_of_each_alone(
     np.testing.assert_array_equal(found.future, expected.future)
     assert np.isfinite(found.window).all()
     assert len(np.unique(found.future[:, :, -1])) > 1
+
+    builder, scale = InputBuilder(chosen), HistoryBuilder(chosen).scale(history, CUTOFFS)
+    for index, cutoff in enumerate(CUTOFFS):
+        one = builder.scale(history.values[cutoff - WINDOW + 1 : cutoff + 1])
+        for each, many in zip(one[:3], scale[:3], strict=True):
+            np.testing.assert_array_equal(many[index], each)
+        assert [each[index] for each in scale.volatility] == list(one.volatility)
 
 
 def test_a_value_measured_from_the_anchor_of_its_own_step() -> None:
@@ -163,13 +169,15 @@ def test_a_window_in_which_a_feature_has_no_value_is_refused_and_others_are_not(
 
     with pytest.raises(InvalidWindow, match="volume-momentum of volume is defined"):
         together(chosen, History(negative, TIME))
-    scale = InputBuilder(chosen).scale(negative[-WINDOW - HORIZON : -HORIZON])
-    assert HistoryBuilder(chosen).build(History(negative, TIME), CUTOFFS[-1:], [scale]).window.shape == (1, 95, 2)
+    many, history = HistoryBuilder(chosen), History(negative, TIME)
+    scale = many.scale(history, CUTOFFS[-1:])
+    assert many.build(history, CUTOFFS[-1:], scale).window.shape == (1, 95, 2)
 
 
 def test_no_cutoffs_have_no_inputs() -> None:
     step = StepFeatureRecipe(name="step")
     chosen = msgspec.structs.replace(recipe(), step_features=(step,))
-    found = HistoryBuilder(chosen).build(History(values(), TIME), np.array([], dtype=np.int64), [])
+    many, history, none = HistoryBuilder(chosen), History(values(), TIME), np.array([], dtype=np.int64)
+    found = many.build(history, none, many.scale(history, none))
 
     assert (found.window.shape[0], found.future.shape) == (0, (0, HORIZON, 1))

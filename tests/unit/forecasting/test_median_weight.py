@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecasting.evaluation import Residuals
+from forecasting.residuals import Residuals
 
 DAY = 86_400
 

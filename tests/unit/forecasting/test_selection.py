@@ -153,6 +153,23 @@ def test_a_budget_that_ends_within_a_fit_ends_it() -> None:
     assert by_name(choice.leaderboard)["lstm"].state == "not-reached"
 
 
+def test_a_comparison_tells_of_the_fits_of_each_candidate_and_a_cancellation_ends_it() -> None:
+    # Red where a candidate is told of when it begins alone: of many series each of them takes a minute.
+    told: list[float] = []
+    asked = spec(candidates=("lstm",), hyperparameters={"lstm.epochs": 5, "lstm.layers": "4"})
+    choose(asked, [observations_of({"close": seasonal()})], lambda one: told.append(one.fraction), lambda: math.inf)
+
+    assert told == sorted(told)
+    assert len({one for one in told if 0 < one < 1}) >= 8
+
+    def cancel(one: Progress) -> None:
+        if one.fraction > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        choose(asked, [observations_of({"close": seasonal()})], cancel, lambda: math.inf)
+
+
 def test_candidates_that_are_not_possible_say_why_and_the_others_go_on() -> None:
     choice = chosen(spec(candidates=("theta", "direction-logistic", "linear")), seasonal(seed=1), seasonal(seed=2))
 

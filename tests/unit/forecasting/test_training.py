@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from forecasting.artefact import Artefact, FeatureRecipe
 from forecasting.errors import (
@@ -18,6 +19,7 @@ from forecasting.folds import Part
 from forecasting.inputs import InputBuilder
 from forecasting.models.fitting import require_parity
 from forecasting.models.hyperparameters import layer_sizes
+from forecasting.models.linear import ridges
 from forecasting.models.recurrent import Lstm
 from forecasting.models.registry import algorithm, hyperparameters_of
 from forecasting.panel import Observations
@@ -88,6 +90,26 @@ def test_our_adam_is_torchs_adam() -> None:
     np.testing.assert_allclose(
         run(lambda parts: Adam(parts, 0.05)), run(lambda parts: torch.optim.Adam(parts, lr=0.05)), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("width", [6, 60])
+def test_ridges_of_several_penalties_are_those_of_scikit_learn(width: int) -> None:
+    rng, penalties = np.random.default_rng(0), (0.001, 0.1, 10.0)
+    inputs, targets = rng.normal(3.0, 2.0, size=(50, width)), rng.normal(size=(50, 4))
+
+    for penalty, found in zip(penalties, ridges(inputs, targets, penalties), strict=True):
+        expected = Ridge(alpha=penalty * 50).fit(inputs, targets)
+        np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-12)
+        np.testing.assert_allclose(found.intercept_, expected.intercept_, rtol=1e-12)
+
+
+def test_inputs_that_repeat_each_other_beyond_the_normal_equations_still_have_a_ridge() -> None:
+    # Red without the other way for a matrix that is not positive definite.
+    inputs = np.random.default_rng(0).normal(size=(50, 1)) * np.array([1e9, 1e9, 1.0])
+
+    (found,) = ridges(inputs, inputs[:, :1], (1e-12,))
+
+    assert np.isfinite(found.coef_).all()
 
 
 def test_forecasts_of_the_test_part_do_not_know_what_comes_after_their_cutoff(trained: TrainedModel) -> None:
