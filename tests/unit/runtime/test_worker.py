@@ -25,6 +25,8 @@ from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, FORECAST_REQUESTS, FORECAS
 from tests.factories import deployment, forecast_refused, forecast_request, outgoing_message
 from tests.fakes import ManualClock
 
+#: Without what is tested here, some of them go on for ever.
+pytestmark = pytest.mark.timeout(60)
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 
 
