@@ -58,7 +58,12 @@ function showHeadline() {
   stepFigure("end", forecast?.steps.length > 1 ? forecast.steps.at(-1) : null, "Last step");
 }
 
-const target = () => state.forecast?.target || state.model?.versions?.[0]?.target || "close";
+/** The column that is shown: that of the forecast or the model, else the close, else the first. */
+function target() {
+  const known = Object.keys(state.history?.columns || {});
+  const wanted = [state.forecast?.target, state.model?.versions?.[0]?.target, "close", known[0]];
+  return wanted.find((name) => name && (known.length === 0 || known.includes(name))) || "close";
+}
 
 function figure(name, label, value, note) {
   say(`${name}-label`, label);
@@ -76,7 +81,7 @@ function stepFigure(name, step, emptyLabel) {
 }
 
 function values(history) {
-  return history.columns[target()] || Object.values(history.columns)[0] || [];
+  return history.columns[target()] || [];
 }
 
 function lastValue(history) {
@@ -150,6 +155,7 @@ function showAll() {
   showChart();
   showSteps();
   showSkill();
+  training.offerTargets(state.seriesId, Object.keys(state.history?.columns || {}), target());
 }
 
 async function loadSeries() {
@@ -187,12 +193,16 @@ async function loadForecast() {
   state.forecast = latest;
 }
 
+/** Whether the champion has learnt from the series, as the one model of all series of a project has. */
+const isOf = (seriesId) => ({ champion, versions }) =>
+  versions.some((one) => one.version === champion && one.series_ids.includes(seriesId));
+
 async function loadModel() {
   const { seriesId } = state;
   const known = await api.models();
   if (seriesId !== state.seriesId) return;
   const name = state.seriesId.replace("@", "-").replaceAll(":", "-");
-  state.model = known.find((model) => model.model === name) || null;
+  state.model = known.find((model) => model.model === name) || known.find(isOf(seriesId)) || null;
 }
 
 async function loadStatus() {
@@ -280,7 +290,8 @@ async function ask(submitted) {
   say("ask-state", "Asking…");
   const started = performance.now();
   try {
-    const forecast = await awaitForecast({ series_id: state.seriesId, horizon: element("horizon").valueAsNumber, levels });
+    const body = { series_id: state.seriesId, horizon: element("horizon").valueAsNumber, levels };
+    const forecast = await awaitForecast(state.model ? { ...body, model: state.model.model } : body);
     Object.assign(state, { forecast, asked: forecast.request_id });
     showAll();
     say("ask-state", `Answered in ${count(Math.round(performance.now() - started))} ms.`);

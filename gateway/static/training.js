@@ -95,6 +95,15 @@ async function guarded(button, work) {
   }
 }
 
+/** Offer the columns of the shown series as targets; what somebody chose stays chosen. */
+export function offerTargets(seriesId, columns, shown) {
+  const select = element("target");
+  const offered = JSON.stringify([seriesId, columns]);
+  if (select.dataset.offered === offered) return;
+  select.dataset.offered = offered;
+  select.replaceChildren(...columns.map((name) => new Option(name, name, name === shown, name === shown)));
+}
+
 /** Wire the form; `seriesId()` says what is trained on, `ended(event)` hears of the end of a training. */
 export function start(seriesId, ended) {
   onEnd = ended;
@@ -105,6 +114,7 @@ export function start(seriesId, ended) {
       const body = {
         series_id: seriesId(),
         algorithm: element("algorithm").value,
+        target: element("target").value,
         window_size: element("window-size").valueAsNumber,
         horizon: element("horizon").valueAsNumber,
       };

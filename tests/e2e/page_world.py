@@ -99,7 +99,7 @@ def answer(request: ForecastRequested) -> ForecastIssued:
     return factories.forecast_issued(
         request.request_id,
         horizon=horizon,
-        series_id=SERIES,
+        series_id=request.series_id,
         cutoff=batch.time[-1],
         unit="USD",
         steps=tuple(steps),

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from schemas.models import LeaderboardEntry
 from schemas.topics import (
+    DEPLOYMENTS,
     INGEST_EVENTS,
     INGEST_REQUESTS,
     INGEST_SCHEDULES,
@@ -321,6 +322,32 @@ def test_training_is_started_and_cancelled(full: Watched) -> None:
     expect(page.locator("#training-detail")).to_have_text("Cancellation asked for.")
     assert full.world.client.get(f"/api/v1/trainings/{training['training_id']}").json["is_cancel_requested"]
     full.require_clean()
+
+
+def test_series_of_a_project_has_the_model_of_all_and_its_own_target(empty: Watched) -> None:
+    series_ids = ("shop/1@1d", "shop/2@1d")
+    rows = {"customers": tuple(range(500, 530)), "sales": tuple(range(4000, 4030))}
+    for series_id in series_ids:
+        empty.world.publish(OBSERVATIONS, factories.observation_batch(series_id=series_id, columns=rows))
+    empty.world.publish(
+        MODELS, factories.model_release(model="shop/sales", version=SECOND, series_ids=series_ids, target="sales")
+    )
+    empty.world.publish(DEPLOYMENTS, factories.deployment(model="shop/sales", version=SECOND))
+    empty.world.settle()
+    page = empty.open("/?series_id=shop/2@1d")
+
+    # `close`, which the series lacks, unless the page takes the target of the model.
+    expect(page.get_by_label("Target")).to_have_value("sales")
+    expect(page.locator("#last-value")).to_contain_text("4,029")
+    with page.expect_request(lambda asked: asked.method == "POST" and asked.url.endswith("/forecasts")) as forecast:
+        page.get_by_role("button", name="Forecast", exact=True).click()
+    # The model that is named after the series, and does not exist, unless the page names the one that learnt from it.
+    assert forecast.value.post_data_json["model"] == "shop/sales"
+    page.get_by_label("Algorithm").select_option("auto")
+    with page.expect_request(lambda asked: asked.method == "POST" and asked.url.endswith("/trainings")) as training:
+        page.get_by_role("button", name="Start a training").click()
+    assert training.value.post_data_json["target"] == "sales"
+    expect(page.locator("#training-state")).to_contain_text("waiting for the trainer")
 
 
 def test_another_version_is_made_champion(full: Watched) -> None:

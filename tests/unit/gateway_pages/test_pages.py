@@ -8,6 +8,7 @@ import pytest
 from flask import Flask, g
 from flask.testing import FlaskClient
 
+from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE
 from gateway import docs, pages
 from gateway.access import ANONYMOUS
 from gateway.assets import PackageFile
@@ -37,6 +38,12 @@ def test_page_has_no_script_and_no_address_of_another_host(client: FlaskClient, 
     assert re.findall(r"<script(?![^>]* src=)", html) == []
     assert re.findall(r"\son\w+=|javascript:", html) == []
     assert re.findall(r"(?:src|href)=\"(?:https?:)?//", html) == []
+
+
+def test_page_offers_every_algorithm(client: FlaskClient) -> None:
+    select = re.search(r'<select id="algorithm".*?</select>', client.get("/").text, re.DOTALL)
+    assert select
+    assert sorted(re.findall(r'<option value="([^"]+)"', select[0])) == sorted((*ALGORITHMS, AUTO, ENSEMBLE))
 
 
 @pytest.mark.parametrize("path", PAGES)
