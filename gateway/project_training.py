@@ -27,9 +27,11 @@ _BY_UNIT = {"min": (60, 240), "h": (48, 168), "d": (42, 90), "w": (13, 52), "mo"
 _UNIT = re.compile(r"[a-z]+$")
 #: A horizon takes at most this part of the rows, and a window that one: the rest is for folds.
 _HORIZON_PART, _WINDOW_PART = 8, 6
-#: What `auto` compares where one model is for many series, and how long it may take: minutes, not hours.
+#: What `auto` compares where one model is for many series.
 _CANDIDATES_OF_MANY = ("lightgbm", "linear")
-_BUDGET_SECONDS = 120.0
+#: How long it may compare. Of many series the first candidate alone takes most of a minute where nothing else runs, and
+#: a budget that ends before it leaves a baseline.
+_BUDGET_SECONDS, _BUDGET_SECONDS_OF_MANY = 120.0, 600.0
 _BAR_TARGET = "close"
 
 
@@ -60,7 +62,7 @@ class ProjectTrainingBody(Body, frozen=True, kw_only=True):
     hyperparameters: dict[str, Hyperparameter] = {}
     #: What `auto` compares; null: what suits one series, or many.
     candidates: tuple[str, ...] | None = None
-    #: Seconds that `auto` may compare; null: 120.
+    #: Seconds that `auto` may compare; null: 120, of several series 600.
     budget_seconds: Annotated[float, Meta(ge=0, le=86_400)] | None = None
     search_trials: Annotated[int, Meta(ge=0, le=10_000)] = 0
     season_length: Annotated[int, Meta(ge=0, le=10_000)] = 0
@@ -178,7 +180,8 @@ def _training(  # noqa: PLR0917  # what a training is made of
         candidates = _CANDIDATES_OF_MANY
     budget = body.budget_seconds
     if budget is None:
-        budget = _BUDGET_SECONDS if is_auto else 0.0
+        most = _BUDGET_SECONDS_OF_MANY if is_of_many else _BUDGET_SECONDS
+        budget = most if is_auto else 0.0
     return TrainingBody(
         series_ids=tuple(series_ids),
         model=model,

@@ -56,7 +56,7 @@ _TRAINED: JsonObject = {
     "horizon": 42,
     "window_size": 90,
     "covariates": {"promo": "known-future"},
-    "budget_seconds": 120.0,
+    "budget_seconds": 600.0,
     "intervals": "split",
 }
 _PREDICTION: JsonObject = {
@@ -185,9 +185,9 @@ PROJECTS = (
         summary="Train on the series of a project, with defaults from its data",
         description=(
             "One model learns from all series unless `per_series`. Of several series `auto` compares `lightgbm` and "
-            "`linear` with the baselines, of one the algorithms that suit one, for 120 seconds; the training of the "
-            "winner comes on top. The answer says what was taken; `GET /api/v1/trainings/{training_id}/events` tells "
-            "how it goes."
+            "`linear` with the baselines, for 600 seconds at most, of one the algorithms that suit one, for 120; the "
+            "training of the winner comes on top. The answer says what was taken; "
+            "`GET /api/v1/trainings/{training_id}/events` tells how it goes."
         ),
         parameters=("project_id", "IdempotencyKey"),
         body=ProjectTrainingBody,

@@ -201,6 +201,7 @@ def test_training_takes_its_defaults_from_the_file(world: World, shop: dict[str,
     assert (told["target"], told["algorithm"], told["candidates"]) == ("sales", "auto", ["lightgbm", "linear"])
     assert (told["covariates"], told["series_count"]) == ({"promo": "known-future"}, 2)
     assert (told["horizon"], told["window_size"], told["intervals"]) == (3, 5, "split")  # of 30 rows
+    assert told["budget_seconds"] == 600.0
     (training,) = told["trainings"]
     assert training["model"] == f"{shop['project_id']}/sales"
     assert answer.headers["Location"] == f"/api/v1/trainings/{training['training_id']}"
