@@ -30,7 +30,7 @@ def rebuild_command(url: str | None) -> None:
     with open_broker(found) as broker, reporter.work("Rebuilding") as work:
 
         def show(done: int, total: int) -> None:
-            work.update(done / total if total else 1.0, f"{done} of {total} messages")
+            work.update(done / total if total else 0.0, f"{done} of {total} messages")
 
         try:
             store = rebuild(into, broker=broker, clock=CLOCK, topic_prefix=found.topic_prefix, on_progress=show)

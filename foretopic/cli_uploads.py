@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ _SHOWN_FAILURES = 10
 def upload(file: Path, *, yes: bool, no_wait: bool, as_json: bool, **options: Any) -> None:
     """Upload a CSV or Parquet file and load its series.
 
-    What the columns seem to be is shown first; options say what is to be otherwise.
+    What the columns are taken for is shown first; options say what is to be otherwise.
 
     Example: foretopic upload stores.parquet --project shops --known-future Promo --yes
     """
@@ -49,8 +50,8 @@ def upload(file: Path, *, yes: bool, no_wait: bool, as_json: bool, **options: An
     with gateway_client(settings()) as client:
         found = client.upload(file)
         if not as_json:
-            _show(found)
-        if not yes and (as_json or not click.confirm("Load it so, with the options given?")):
+            _show(found, found["mapping"] | body)
+        if not yes and (as_json or not click.confirm("Load it so?")):
             _tell(found, "Not loaded.", as_json=as_json)
             return
         loaded = client.load_upload(found["upload_id"], body)
@@ -64,23 +65,36 @@ def upload(file: Path, *, yes: bool, no_wait: bool, as_json: bool, **options: An
     if failed:
         told = "\n".join(f"  {ingest['series_id']}: {ingest['reason']}" for ingest in failed[:_SHOWN_FAILURES])
         raise ForetopicError(f"{len(failed)} of {len(loaded['series'])} series were not loaded:\n{told}")
+    if not as_json:
+        first = loaded["series"][0]["ingest"]["series_id"]
+        click.echo(f"Next: `foretopic series show {first}`, then `foretopic train {first} --target COLUMN`.")
 
 
-def _show(found: dict[str, Any]) -> None:
-    inspection, mapping = found["inspection"], found["mapping"]
-    names = [column["name"] for column in inspection["columns"]]
-    table = new_table(f"{found['filename']}: {inspection['rows']} rows, the first", names)
-    for row in inspection["preview"]:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+def _show(found: dict[str, Any], mapping: Mapping[str, Any]) -> None:
+    inspection = found["inspection"]
+    title = f"{found['filename']}: {inspection['rows']} rows, {inspection['series_count']} series"
+    table = new_table(title, ["column", "holds", "missing", "is", "first values"], prose=["first values"])
+    for index, column in enumerate(inspection["columns"]):
+        cells = ("-" if row[index] is None else str(row[index]) for row in inspection["preview"])
+        part = _part_of(column["name"], mapping)
+        table.add_row(column["name"], column["kind"], str(column["missing"]), part, ", ".join(cells))
     Reporter(console()).show(table)
-    click.echo(f"time    {mapping['time']}: {inspection['first_time']} to {inspection['last_time']}")
-    click.echo(f"series  {mapping['series'] or 'one'}: {inspection['series_count']}")
-    click.echo(f"target  {mapping['target']} (others: {', '.join(inspection['target_candidates'][1:]) or 'none'})")
-    click.echo(f"columns {', '.join(mapping['columns'])}")
-    click.echo(f"known in the future: {', '.join(mapping['known_future']) or 'none'}")
+    click.echo(f"from    {inspection['first_time']} to {inspection['last_time']}")
+    others = [name for name in inspection["target_candidates"] if name != mapping["target"]]
+    click.echo(f"target  {mapping['target']} (others: {', '.join(others) or 'none'})")
     click.echo(f"freq    {mapping['freq']}, calendar {mapping['calendar']}")
     for note in inspection["notes"]:
         click.echo(f"note: {note}")
+
+
+def _part_of(name: str, mapping: Mapping[str, Any]) -> str:
+    """Return what a column is taken for."""
+    for part in ("time", "series", "target"):
+        if mapping[part] == name:
+            return part
+    if name in mapping["known_future"]:
+        return "known in the future"
+    return "loaded" if name in mapping["columns"] else "left out"
 
 
 def _tell(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:

@@ -81,8 +81,8 @@ def _require_fresh(engine: Engine) -> None:
         found = sorted(set(inspect(engine).get_table_names()) & set(METADATA.tables))
     if found:
         raise DatabaseInUse(
-            f"a database without a projection was expected, this one has the tables {', '.join(found[:3])}…; "
-            "name another, new one"
+            f"a database without a projection was expected, {engine.url.render_as_string(hide_password=True)} has the "
+            f"tables {', '.join(found[:3])}…; name another, new one with --into"
         )
 
 

@@ -44,6 +44,26 @@ def test_file_is_shown_and_loaded_with_the_options(
     assert json.loads(body) == {"project": "shops", "series": None}
     assert "target  Sales (others: Promo)" in result.output
     assert "1 queued." in result.output
+    assert "foretopic train shops/1@1d --target COLUMN" in result.output
+
+
+def test_each_column_is_shown_with_what_it_is_taken_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    gateway.answer(201, _UPLOAD)
+
+    result = run(gateway, monkeypatch, str(file), "--target", "Promo", "--freq", "1w", said="n\n")
+
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.output.splitlines() if "│" in line]
+    assert rows == [
+        ["Store", "number", "0", "series", "1"],
+        ["Date", "time", "0", "time", "2013-01-02"],
+        # The target of the guess: goes red where the options are not laid over it.
+        ["Sales", "number", "14", "loaded", "5530"],
+        ["Promo", "number", "0", "target", "0"],
+    ]
+    assert "target  Promo (others: Sales)" in result.output
+    assert "freq    1w, calendar 24/7" in result.output
 
 
 def test_no_is_no(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
