@@ -25,8 +25,9 @@ from tests.unit.gateway.world import wait_until
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 SERIES, DAYS, PROMISED = 30, 60, 5
-#: How long another request may wait while an upload is taken in, read or loaded, in seconds.
-LONGEST_WAIT_SECONDS = 1.0
+#: How long another request may wait while an upload is taken in, read or loaded: in seconds, and, on a machine that has
+#: much else to do, as a share of the whole time. Without the child it would be most of it.
+LONGEST_WAIT_SECONDS, LONGEST_WAIT_SHARE = 1.0, 0.25
 
 
 @dataclass
@@ -47,12 +48,19 @@ class Others:
                 if status != 200:
                     self.refused.append(status)
 
+    def require_answered(self) -> None:
+        """Fail if one was refused, or waited for long."""
+        assert self.refused == []
+        assert max(self.waits) < max(LONGEST_WAIT_SECONDS, LONGEST_WAIT_SHARE * self._seconds)
+
     def __enter__(self) -> Self:
+        self._began = time.monotonic()
         self._thread = threading.Thread(target=self.run)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._seconds = time.monotonic() - self._began
         self.is_over.set()
         self._thread.join(30)
 
@@ -159,9 +167,8 @@ def test_file_of_many_series_is_shown_loaded_and_read(
         assert columns["sales"][: DAYS - 1] == [float(100 + n % 7) for n in range(DAYS - 1)]
         assert columns["sales"][DAYS:] == [None] * PROMISED
         assert columns["promo"] == [float(n % 2) for n in range(DAYS + PROMISED)]
-    assert others.refused == []
     assert len(others.waits) > 20
-    assert max(others.waits) < LONGEST_WAIT_SECONDS
+    others.require_answered()
 
 
 def test_others_are_answered_while_a_large_file_comes_in(installation: Installation) -> None:
@@ -173,8 +180,7 @@ def test_others_are_answered_while_a_large_file_comes_in(installation: Installat
 
     assert large["inspection"]["rows"] == 128 * 1024 * 1024 // len(line)
     assert small["inspection"]["rows"] == DAYS + PROMISED
-    assert others.refused == []
-    assert max(others.waits) < LONGEST_WAIT_SECONDS
+    others.require_answered()
 
 
 def test_file_that_takes_the_memory_ends_its_child_and_nothing_else(installation: Installation) -> None:
@@ -191,5 +197,4 @@ def test_file_that_takes_the_memory_ends_its_child_and_nothing_else(installation
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-upload")
     assert "memory" in answer.json()["detail"]
     assert list((installation.files / "uploads").iterdir()) == []
-    assert others.refused == []
-    assert max(others.waits) < LONGEST_WAIT_SECONDS
+    others.require_answered()
