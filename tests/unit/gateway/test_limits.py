@@ -225,16 +225,12 @@ def test_requests_that_touch_a_project_can_be_limited(counted: Tenants) -> None:
 
     answers = [counted.world.client.get(path, headers=callers[number % 2]) for number in range(4)]
 
-    # Red without `count_request` in `tenancy.require`; the operator's own look may be the one that is let in.
+    # Red without `count_request` in `tenancy.require`.
+    assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
     require_problem(answers[-1], 429, "rate-limited")
     assert answers[-1].json["violated-policies"] == ["project-requests"]
-    raise_quota_back(counted)
-
-
-def raise_quota_back(people: Tenants) -> None:
-    row = people.world.service.project_rows.get(people.pears.project_id)
-    assert row is not None
-    people.world.service.project_rows.set_quotas(row, {"requests_a_minute": None})
+    # Red where `count_request` counts operators: nobody could give a project more while its callers ask too often.
+    raise_quota(counted, counted.pears.project_id, {"requests_a_minute": None})
 
 
 def test_trainings_are_counted_once_each(counted: Tenants) -> None:
@@ -371,6 +367,19 @@ def test_one_organisation_has_at_most_half_of_the_requests_at_once() -> None:
         limits.enter_as(keys[2], "")
 
     limits.enter_as(Principal(name="key/other", organisation_id="org_2"), "")
+
+
+def test_one_organisation_has_at_most_half_of_those_who_wait(counted: Tenants) -> None:
+    """Red without `_of_organisation` in `Door.admits`."""
+    door, half = counted.world.service.door, counted.world.settings.max_waiting_requests // 2
+    with door.admits(half - 1, "org_1"), door.admits(1, "org_1"):
+        with pytest.raises(Problem, match="of one organisation"), door.admits(1, "org_1"):
+            pass
+        with door.admits(1, "org_2"):
+            pass
+    # What takes more than its part waits for an empty room, as what takes more than all places does.
+    with door.admits(half + 1, "org_1"):
+        pass
 
 
 def test_every_request_that_comes_in_goes_out(shared_world: World) -> None:
