@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from flask import request
@@ -27,6 +27,12 @@ from schemas.trainings import (
 )
 
 MAX_SHOWN = 120
+#: Messages of msgspec that say what is wrong, and what is expected instead.
+_SAID_OTHERWISE = (
+    ("Object missing required field", "an object with the field"),
+    ("Object contains unknown field", "an object without the field"),
+    ("Invalid RFC3339 encoded datetime", "a time such as `2025-01-02T00:00:00Z`"),
+)
 MAX_UNSAID_BYTES = 1024 * 1024
 Levels = Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)]
 Horizon = Annotated[int, Meta(ge=1, le=1000, description="Steps ahead, 1 to 1000; at most the horizon of the model")]
@@ -202,9 +208,23 @@ def _not_shown(value: Any) -> str:
     return f"{type(value).__name__} (not shown)"
 
 
-def _expected(message: str) -> str:
+def _expected(message: str, type_: object) -> str:
     """Return the rule in a msgspec message such as ``Expected `int` <= 1000 - at `$.horizon` ``."""
-    return message.split(" - at `", maxsplit=1)[0].removeprefix("Expected ")
+    rule = message.split(" - at `", maxsplit=1)[0]
+    if rule.startswith("Invalid enum value") and (choices := list(_choices(type_))):
+        return f"one of {', '.join(choices)}"
+    for found, expected in _SAID_OTHERWISE:
+        rule = rule.replace(found, expected)
+    return rule.removeprefix("Expected ")
+
+
+def _choices(type_: object) -> Iterator[str]:
+    """Yield what the literals in a type may be."""
+    if get_origin(type_) is Literal:
+        yield from (str(choice) for choice in get_args(type_))
+        return
+    for part in get_args(type_):
+        yield from _choices(part)
 
 
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
@@ -228,7 +248,9 @@ def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
             msgspec.convert(raw[name], field.type, strict=True)
         except msgspec.ValidationError as error:
             path = str(error).partition(" - at `$")[2].rstrip("`")
-            faults.append(FieldFault(field=name + path, expected=_expected(str(error)), found=shown(raw[name])))
+            faults.append(
+                FieldFault(field=name + path, expected=_expected(str(error), field.type), found=shown(raw[name]))
+            )
     return faults
 
 

@@ -15,7 +15,7 @@ from runtime.tracing import child_of
 _LOG = structlog.get_logger("gateway")
 #: What no page of ours uses of a browser.
 _UNUSED = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "usb")
-_SECURITY_HEADERS = (
+SECURITY_HEADERS = (
     ("Content-Security-Policy", policy()),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -37,7 +37,7 @@ def install(app: Flask, requests: Counter, *, is_https: bool) -> None:
         requests: Counts answers by route and status.
         is_https: Whether the gateway is reached by TLS only.
     """
-    security = (*_SECURITY_HEADERS, _ONLY_TLS) if is_https else _SECURITY_HEADERS
+    security = (*SECURITY_HEADERS, _ONLY_TLS) if is_https else SECURITY_HEADERS
 
     @app.before_request
     def before() -> None:

@@ -220,4 +220,5 @@ def _page(template: str, status: int = 200, **values: Any) -> Response:
 
 
 def _sentence(problem: Problem) -> str:
-    return f"{problem.detail[:1].upper()}{problem.detail[1:]}."
+    detail = problem.detail.replace("new_password", "the other password")
+    return f"{detail[:1].upper()}{detail[1:]}."

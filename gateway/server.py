@@ -77,7 +77,9 @@ def _show_first_operator(service: Any) -> None:
     key_file = settings.first_start_key_file
     password = make_first_operator(service.accounts, service.sign_in.passwords, email, key_file)
     if password is not None:
-        url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        # Nobody can open the address that means all of a machine's.
+        host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  # not listened on
+        url = settings.public_url or f"http://{host}:{settings.port}"
         sys.stderr.write(announcement(email, password, url))
         sys.stderr.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from gateway.answers import Answer
@@ -24,6 +25,9 @@ class ProblemDocument(Answer, frozen=True, kw_only=True):
     x_request_id: str
     #: The forecast request, where there is one already.
     request_id: str = ""
+    violated_policies: Annotated[
+        tuple[str, ...], Meta(description="With 429, the policies of `RateLimit-Policy` that were broken.")
+    ] = msgspec.field(default=(), name="violated-policies")
     #: The fields at fault.
     errors: tuple[FieldFault, ...]
 

@@ -19,6 +19,12 @@ HEADERS: dict[str, JsonObject] = {
         "description": "Names the schedule, not how it goes; send it as `If-Match` with a change.",
         "schema": TEXT,
     },
+    "IdempotentReplayed": {
+        "description": "`true`: the stored answer to an earlier request with the same Idempotency-Key.",
+        "schema": TEXT,
+    },
+    "Accept": {"description": "What the body may be.", "schema": TEXT},
+    "WWWAuthenticate": {"description": "That a bearer token is wanted (RFC 6750).", "schema": TEXT},
     "RateLimitPolicy": {
         "description": 'The limits that count: `"requests";q=600;w=60` is 600 in 60 seconds.',
         "schema": TEXT,
@@ -32,10 +38,13 @@ _NAMES = {
     "ScheduleTag": "ETag",
     "XRequestID": "X-Request-ID",
     "RetryAfter": "Retry-After",
+    "IdempotentReplayed": "Idempotent-Replayed",
+    "WWWAuthenticate": "WWW-Authenticate",
     "RateLimitPolicy": "RateLimit-Policy",
 }
+_ON_EVERY_ANSWER = ("XRequestID", "traceparent", "RateLimitPolicy", "RateLimit")
 
 
 def described(names: Iterable[str]) -> JsonObject:
     """Return the headers of an answer, by the names under which they are sent."""
-    return {_NAMES.get(name, name): reference("headers", name) for name in (*names, "XRequestID", "traceparent")}
+    return {_NAMES.get(name, name): reference("headers", name) for name in (*names, *_ON_EVERY_ANSWER)}

@@ -17,7 +17,12 @@ from gateway.openapi.parameters import PARAMETERS
 from gateway.openapi.problem_kinds import PROBLEMS
 from gateway.problems import PROBLEM_TYPE, FieldFault
 
-_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+_HEADERS: dict[int, tuple[str, ...]] = {
+    HTTPStatus.UNAUTHORIZED: ("WWWAuthenticate",),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("Accept",),
+    HTTPStatus.TOO_MANY_REQUESTS: ("RetryAfter",),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("RetryAfter",),
+}
 #: A field and a parameter that nothing has.
 _STRANGER = "colour"
 
@@ -29,12 +34,10 @@ def refused(operation: Operation, status: int, kinds: Iterable[str]) -> JsonObje
         for kind in kinds
     }
     listed = "\n".join(f"- `{kind}`: {PROBLEMS[kind]}" for kind in described)
-    names: tuple[str, ...] = ("RetryAfter",) if status in _LATER else ()
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        names = (*names, "RateLimitPolicy", "RateLimit")
+    deprecated = ("Deprecation", "Link") if operation.tag == "compatible" else ()
     return {
         "description": f"{HTTPStatus(status).phrase}:\n\n{listed}",
-        "headers": headers.described(names),
+        "headers": headers.described((*_HEADERS.get(status, ()), *deprecated)),
         "content": {PROBLEM_TYPE: {"schema": reference("schemas", "ProblemDocument"), "examples": described}},
     }
 

@@ -55,14 +55,15 @@ answers 202, and `Location` says where the outcome will be.
 The topics behind this are described at [/asyncapi.json](/asyncapi.json)."""
 
 
-def _sent(sent: Sent) -> JsonObject:
+def _sent(operation: Operation, sent: Sent) -> JsonObject:
     schema: JsonObject = {"type": "string"} if sent.type is None else reference("schemas", sent.type.__name__)
     content: JsonObject = {"schema": schema}
     if sent.example is not None:
         content["example"] = sent.example
+    more = ["IdempotentReplayed"] if operation.is_stored else ["ETag"] if operation.is_cached else []
     described: JsonObject = {
         "description": sent.description,
-        "headers": headers.described(sent.headers),
+        "headers": headers.described((*sent.headers, *more)),
     }
     if sent.media_type:
         described["content"] = {sent.media_type: content} | {one: _file(one) for one in sent.files}
@@ -107,7 +108,7 @@ def _operation(operation: Operation) -> JsonObject:
         described["deprecated"] = True
     if (content := _body(operation)) is not None:
         described["requestBody"] = {"required": not operation.is_body_optional, "content": content}
-    responses = {str(status): _sent(sent) for status, sent in operation.answers.items()}
+    responses = {str(status): _sent(operation, sent) for status, sent in operation.answers.items()}
     if operation.is_cached:
         responses["304"] = {"description": "What you have is still right.", "headers": headers.described(("ETag",))}
     if operation.is_open:

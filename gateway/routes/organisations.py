@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from gateway import account_answers as answers
@@ -270,5 +270,5 @@ def _invite(service: GatewayService, organisation_id: str, invited_by: str) -> d
         query = select(INVITATIONS).where(INVITATIONS.c.invitation_id == row["invitation_id"])
         made = connection.execute(query).mappings().one()
     # Behind the `#`, so that the token comes into no log of a server.
-    link = f"{settings.public_url}/join#{token}"
+    link = f"{settings.public_url or request.host_url.rstrip('/')}/join#{token}"
     return answers.of_row(made, answers.NewInvitation, token=token, link=link)

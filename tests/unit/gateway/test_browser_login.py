@@ -158,7 +158,10 @@ def test_a_one_time_password_leads_to_another_one(browser: FlaskClient) -> None:
     assert browser.get("/admin").headers["Location"] == "/login/password"
 
     fields = {"csrf_token": token, "password": PASSWORD, "new_password": "five quite random words"}
-    assert browser.post("/login/password", data=fields | {"new_password": "short"}).status_code == 422
+    refused = browser.post("/login/password", data=fields | {"new_password": "short"})
+    assert refused.status_code == 422
+    # People do not know the names of fields.
+    assert "The other password must be 12 to 500 characters." in refused.text
     assert browser.post("/login/password", data=fields).status_code == 303
     assert browser.get("/api/v1/series").status_code == 200
 

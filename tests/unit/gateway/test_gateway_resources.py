@@ -149,14 +149,14 @@ def test_features_and_covariates_reach_the_topic_and_come_again_under_their_key(
 @pytest.mark.parametrize(
     ("body", "field", "expected"),
     [
-        ({"features": [{"name": "lag"}, {"window_size": 7}]}, "features[1]", "missing required field `name`"),
+        ({"features": [{"name": "lag"}, {"window_size": 7}]}, "features[1]", "an object with the field `name`"),
         ({"features": [{"name": "lag", "window_size": 0}]}, "features[0].window_size", "`int` >= 1"),
-        ({"features": [{"name": "lag", "window": 7}]}, "features[0]", "unknown field `window`"),
+        ({"features": [{"name": "lag", "window": 7}]}, "features[0]", "an object without the field `window`"),
         ({"features": [{"name": "lag", "parameters": {"log": [1]}}]}, "features[0].parameters[...]", "`bool"),
         ({"step_features": [{"name": "step"}, {"name": "month", "order": -1}]}, "step_features[1].order", "`int` >= 0"),
-        ({"covariates": {"promo": "future"}}, "covariates[...]", "Invalid enum value"),
+        ({"covariates": {"promo": "future"}}, "covariates[...]", "one of known-future, past-only, static"),
         ({"covariates": {"close": "static"}}, "covariates", "must not name the target close"),
-        ({"gaps": "guess"}, "gaps", "Invalid enum value"),
+        ({"gaps": "guess"}, "gaps", "one of skip, forward-fill, interpolate, zero, refuse"),
     ],
 )
 def test_a_fault_of_a_feature_is_told_with_its_place(

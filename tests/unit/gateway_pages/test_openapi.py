@@ -15,10 +15,11 @@ from flask import Flask
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from gateway import answers, openapi
+from gateway import answers, every_answer, openapi
 from gateway.openapi.problem_kinds import PROBLEMS, REFUSALS
 from schemas.topics import DEPLOYMENTS, FORECASTS, INGEST_EVENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS
 from tests import factories
+from tests.unit.gateway.tenants import tenants
 from tests.unit.gateway.world import Responder, World, running
 
 ROOT = Path(__file__).parents[3]
@@ -195,6 +196,12 @@ def test_every_refusal_of_the_predictor_is_in_the_document() -> None:
     assert codes - known == set()
 
 
+#: What any answer over HTTP has, and what `docs/limits.md` says of browsers and of keeping answers.
+OF_HTTP = {"content-type", "content-length", "date", "cache-control", "vary"} | {
+    name.lower() for name, _ in every_answer.SECURITY_HEADERS
+}
+#: Not on each answer of which they are told.
+WHERE_IT_COUNTS = {"RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "ETag"}
 CALLS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("post", "/api/v1/forecasts", 200, {"json": {"series_id": factories.SERIES, "horizon": 3}}),
     ("post", "/api/v1/forecasts", 400, {"data": b"{", "content_type": "application/json"}),
@@ -256,8 +263,25 @@ def test_answers_are_as_documented(world: World, method: str, path: str, status:
     if status >= 400:
         kind = answer.get_json(force=True)["type"].removeprefix("/problems/")
         assert kind in response["content"]["application/problem+json"]["examples"]
-    for name in response["headers"]:
-        assert name in answer.headers
+    # Red where an answer has a header that nobody was told of.
+    assert {name.lower() for name, _ in answer.headers} - OF_HTTP <= {name.lower() for name in response["headers"]}
+    assert set(response["headers"]) - WHERE_IT_COUNTS <= set(answer.headers.keys())
+
+
+def test_headers_of_a_gateway_with_accounts_are_in_the_document(tmp_path: Path) -> None:
+    with tenants(tmp_path, requests_a_minute=5) as found:
+        client, admin = found.world.client, found.apples.admin
+        body, key = {"name": "key"}, {"Idempotency-Key": "once"}
+        answers = [client.post("/api/v1/keys", json=body, headers=admin.headers | key) for _ in range(2)]
+        answers += [client.get("/api/v1/keys"), client.get("/.well-known/jwks.json"), client.get("/models")]
+
+    sent = [{name.lower() for name, _ in answer.headers} for answer in answers]
+    assert "idempotent-replayed" in sent[1]
+    for answer, names in zip(answers, sent, strict=True):
+        described = operation_of(found.world.app, answer.request.method.lower(), answer.request.path)
+        # Red without `_ON_EVERY_ANSWER`, and where a refusal or a kept answer has more than it says.
+        told = {name.lower() for name in described["responses"][str(answer.status_code)]["headers"]}
+        assert names - OF_HTTP <= told
 
 
 def operation_of(app: Flask, method: str, path: str) -> dict[str, Any]:
