@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.gateway_process import postgres_server
-from tests.unit.gateway import test_limits, test_repeats
+from tests.unit.gateway import test_limits, test_repeats, test_shares
 from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.world import Responder, running
 
@@ -51,6 +51,12 @@ def test_quotas_are_those_of_sqlite(counted: Tenants, name: str) -> None:
 def test_counts_are_those_of_sqlite(counted: Tenants, name: str) -> None:
     with counted.world.app.test_request_context():
         getattr(test_limits, name)(counted)
+
+
+def test_shares_are_those_of_sqlite(counted: Tenants) -> None:
+    test_shares.test_a_key_that_is_revoked_counts_for_the_day(counted)
+    test_shares.test_two_requests_at_once_do_not_get_past_a_limit_together(counted)
+    test_shares.test_exchanged_tokens_are_not_kept_for_ever(counted)
 
 
 def test_secrets_are_not_kept(counted: Tenants) -> None:
