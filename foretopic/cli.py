@@ -26,7 +26,7 @@ from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
 from foretopic.cli_sources import sources
 from foretopic.cli_uploads import upload
-from foretopic.errors import ForetopicError, GatewayError, NotRunning, ProcessDied
+from foretopic.errors import ForetopicError, GatewayError, NotRunning
 from foretopic.first_run import FirstRun, Stopped
 from foretopic.first_start import OVER, key_in
 from foretopic.gateway_client import GatewayClient
@@ -140,7 +140,8 @@ def _detach(found: StackSettings, *, without_first_run: bool) -> None:
     for line in follow(path, lines=0, clock=CLOCK, is_stopped=has_settled, start=start):
         click.echo(line)
     if process.poll() is not None:
-        raise ProcessDied("foretopic up", describe_exit(process.returncode), path, tail(path, lines=15, after=start))
+        # What it said is shown already.
+        raise ForetopicError(f"`foretopic up` ended with {describe_exit(process.returncode)}; its log is {path}")
     state = read_state(found.home)
     if state is not None and state.phase == "unready":
         raise ForetopicError(f"the stack runs, but there is no forecast; see {path}")

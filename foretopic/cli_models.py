@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from foretopic.cli_shared import console, gateway_client, json_option, print_json, settings
+from foretopic.errors import ForetopicError
 from foretopic.reporter import Reporter
 from foretopic.tables import (
     backtest_table,
@@ -22,6 +23,9 @@ from foretopic.tables import (
     verdict,
 )
 
+#: Models that an error names.
+_SHOWN_NAMES = 20
+
 
 @click.command()
 @click.option("--model", help="Only this one, with its whole backtest.")
@@ -33,7 +37,11 @@ def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
     Example: foretopic models --model market/AAPL-1d
     """
     with gateway_client(settings()) as client:
-        found = [entry for entry in client.models() if model in (None, entry["model"])]
+        known = client.models()
+    found = [entry for entry in known if model in (None, entry["model"])]
+    if model is not None and not found:
+        names = ", ".join(entry["model"] for entry in known[:_SHOWN_NAMES]) or "none"
+        raise ForetopicError(f"a model with a release was expected, found {model!r}; there are {names}")
     if as_json:
         print_json(found)
         return
