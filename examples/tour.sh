@@ -150,6 +150,10 @@ while :; do
     sleep 2
 done
 check "every series is loaded" 0 "$(read_json 'd["load"]["queued"] + d["load"]["running"] + d["load"]["failed"]')"
+if [[ $FAILED != 0 ]]; then
+    read_json '"\n".join("   " + str(fault) for fault in d["load"]["faults"][:3])'
+    finish
+fi
 SERIES_ID=$(read_json 'd["series"][0]["series_id"]')
 LAST=$(read_json 'd["series"][0]["last_time"]')
 say "$(read_json '"{series_count} series, {rows} rows".format(**d)') in $((SECONDS - STARTED)) s"
