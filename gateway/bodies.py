@@ -27,8 +27,18 @@ from schemas.trainings import (
 )
 
 MAX_SHOWN = 120
+
+
+def _in_words(kind: object) -> tuple[str, str]:
+    """Return the pattern of a kind of text as msgspec tells it, and what it is called by."""
+    (meta,) = get_args(kind)[1:]
+    words: str = meta.description
+    return f"`str` matching regex {meta.pattern!r}", words[0].lower() + words[1:]
+
+
 #: Messages of msgspec that say what is wrong, and what is expected instead.
 _SAID_OTHERWISE = (
+    *(_in_words(kind) for kind in (SeriesId, Freq, ModelName, ModelReference, Version)),
     ("Object missing required field", "an object with the field"),
     ("Object contains unknown field", "an object without the field"),
     ("Invalid RFC3339 encoded datetime", "a time such as `2025-01-02T00:00:00Z`"),

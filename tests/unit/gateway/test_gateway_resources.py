@@ -157,6 +157,9 @@ def test_features_and_covariates_reach_the_topic_and_come_again_under_their_key(
         ({"covariates": {"promo": "future"}}, "covariates[...]", "one of known-future, past-only, static"),
         ({"covariates": {"close": "static"}}, "covariates", "must not name the target close"),
         ({"gaps": "guess"}, "gaps", "one of skip, forward-fill, interpolate, zero, refuse"),
+        # A pattern says little to people: red without `_in_words`.
+        ({"series_id": "AAPL"}, "series_id", "`project/name@freq`, e.g. `market/AAPL@1d`"),
+        ({"model": "AAPL"}, "model", "`project/name`, e.g. `market/AAPL-1d`"),
     ],
 )
 def test_a_fault_of_a_feature_is_told_with_its_place(
