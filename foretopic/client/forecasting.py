@@ -31,6 +31,8 @@ _LOOK_SECONDS = 0.5
 _SILENCE_SECONDS = 60.0
 
 FileFormat = Literal["csv", "parquet", "ndjson"]
+#: Of a file, by how its name ends.
+_FORMATS: dict[str, FileFormat] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 
 
 def waiting(wait_seconds: float, key: str | None) -> dict[str, Any]:
@@ -219,10 +221,13 @@ class Forecasting:
         what: Literal["forecasts", "trainings", "ingests"],
         into: Path,
         *,
-        file_format: FileFormat = "parquet",
+        file_format: FileFormat | None = None,
         **filters: object,
     ) -> Call[Path]:
-        """Write a whole history to a file as it comes; ``filters`` are those of the lists, `from_time` too."""
+        """Write a whole history to a file as it comes; ``filters`` are those of the lists, `from_time` too.
+
+        Unless given, the format is that of the name: `.csv`, `.ndjson`, and else Parquet.
+        """
         names = {"from_time": "from", "to_time": "to"}
         query = {names.get(name, name): value for name, value in filters.items()}
 
@@ -233,7 +238,7 @@ class Forecasting:
         return Call(
             method="GET",
             path=f"/api/v1/{what}",
-            query={**query, "format": file_format},
+            query={**query, "format": file_format or _FORMATS.get(into.suffix.lower(), "parquet")},
             headers={"Accept": "*/*"},
             into=into,
             timeout_seconds=_SILENCE_SECONDS,

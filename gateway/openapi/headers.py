@@ -14,6 +14,8 @@ HEADERS: dict[str, JsonObject] = {
     "RetryAfter": {"description": "Seconds after which to ask again.", "schema": TEXT},
     "Deprecation": {"description": "Since when the door is deprecated (RFC 9745).", "schema": TEXT},
     "Link": {"description": "What takes its place: `rel=successor-version`.", "schema": TEXT},
+    "NextPage": {"description": "The path of the next page, where there is one: `rel=next`.", "schema": TEXT},
+    "ContentDisposition": {"description": "The name of the file, where it is one.", "schema": TEXT},
     "ETag": {"description": "Names this content; send it as `If-None-Match` to be told 304 instead.", "schema": TEXT},
     "ScheduleTag": {
         "description": "Names the schedule, not how it goes; send it as `If-Match` with a change.",
@@ -35,6 +37,8 @@ HEADERS: dict[str, JsonObject] = {
     },
 }
 _NAMES = {
+    "NextPage": "Link",
+    "ContentDisposition": "Content-Disposition",
     "ScheduleTag": "ETag",
     "XRequestID": "X-Request-ID",
     "RetryAfter": "Retry-After",

@@ -141,7 +141,10 @@ _DESCRIPTION = (
 
 
 def _list(description: str, type_: type, example: JsonObject) -> Sent:
-    return Sent(description=description, type=type_, example=example, files=tuple(MEDIA_TYPES.values()))
+    headers = ("NextPage", "ContentDisposition")
+    return Sent(
+        description=description, type=type_, example=example, headers=headers, files=tuple(MEDIA_TYPES.values())
+    )
 
 
 HISTORY = (

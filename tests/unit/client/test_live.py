@@ -73,9 +73,15 @@ def test_lists_are_read_page_by_page(client: Any, both: Tenants) -> None:
     assert list(client.list_forecasts(status="refused", series_id=series_of(both.apples))) == []
 
 
-@pytest.mark.parametrize("file_format", ["csv", "ndjson"])
-def test_a_history_becomes_a_file(client: Any, both: Tenants, tmp_path: Path, file_format: str) -> None:
-    into = client.export("forecasts", tmp_path / "history", file_format=file_format, project=both.apples.project_id)
+@pytest.mark.parametrize(
+    ("name", "asked", "file_format"),
+    # Red without `_FORMATS`: a file that ends in .csv would hold Parquet.
+    [("history", "csv", "csv"), ("history.csv", None, "csv"), ("history.JSONL", None, "ndjson")],
+)
+def test_a_history_becomes_a_file(
+    *, client: Any, both: Tenants, tmp_path: Path, name: str, asked: str | None, file_format: str
+) -> None:
+    into = client.export("forecasts", tmp_path / name, file_format=asked, project=both.apples.project_id)
 
     text = into.read_text()
     rows = (

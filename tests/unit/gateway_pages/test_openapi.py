@@ -201,7 +201,7 @@ OF_HTTP = {"content-type", "content-length", "date", "cache-control", "vary"} | 
     name.lower() for name, _ in every_answer.SECURITY_HEADERS
 }
 #: Not on each answer of which they are told.
-WHERE_IT_COUNTS = {"RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "ETag"}
+WHERE_IT_COUNTS = {"RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "ETag", "Link", "Content-Disposition"}
 CALLS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("post", "/api/v1/forecasts", 200, {"json": {"series_id": factories.SERIES, "horizon": 3}}),
     ("post", "/api/v1/forecasts", 400, {"data": b"{", "content_type": "application/json"}),
@@ -209,6 +209,7 @@ CALLS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("post", "/api/v1/forecasts", 415, {"data": b"x", "content_type": "text/plain"}),
     ("post", "/api/v1/forecasts", 422, {"json": {"series_id": factories.SERIES, "horizon": 0}}),
     ("get", "/api/v1/forecasts/known", 200, {}),
+    ("get", "/api/v1/forecasts?limit=1", 200, {}),
     ("get", "/api/v1/forecasts/nobody", 404, {}),
     ("get", "/api/v1/series", 200, {}),
     ("get", f"/api/v1/series/{factories.SERIES}", 200, {}),
