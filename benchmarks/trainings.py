@@ -104,7 +104,8 @@ def main() -> None:
     console = Console()
     series = stores(arguments.data_dir, arguments.series)
     rows = sum(map(len, series))
-    console.print(f"{arguments.algorithm} on {len(series)} series, {rows:,} rows; {description()}")
+    console.print(f"{arguments.algorithm} on {len(series)} series, {rows:,} rows")
+    console.print("\n".join(description()))
     trained, cost = measured(spec(arguments.algorithm), series)
     table = Table("stage", "seconds")
     for stage, seconds in cost.seconds.items():
