@@ -64,7 +64,6 @@ class Predictor:
         self._models = TopicPartition(MODELS.full_name(topic_prefix), 0)
         self._deployments = TopicPartition(DEPLOYMENTS.full_name(topic_prefix), 0)
         self._histories: defaultdict[int, dict[str, SeriesHistory]] = defaultdict(dict)
-        self._learned: dict[TopicPartition, int] = {}
         self._rebuild: dict[int | None, dict[TopicPartition, int]] = {}
 
     # --- state -------------------------------------------------------------------------------------------------
@@ -72,10 +71,6 @@ class Predictor:
     def apply(self, incoming: Incoming) -> None:
         """Learn one message of `observations`, `models`, `deployments` or `forecasts`; a repeat changes nothing."""
         message, record = incoming.message, incoming.record
-        source = TopicPartition(message.topic, message.partition)
-        if message.offset < self._learned.get(source, 0):
-            return
-        self._learned[source] = message.offset + 1
         match record:
             case ObservationBatch():
                 if self._is_at_home(record.series_id, message.partition):
@@ -98,8 +93,6 @@ class Predictor:
         self._histories.pop(partition, None)
         self.answered.forget(partition)
         self._rebuild.pop(partition, None)
-        for topic in (OBSERVATIONS, FORECASTS):
-            self._learned.pop(TopicPartition(topic.full_name(self._prefix), partition), None)
 
     def series(self) -> int:
         """Return how many series are known."""

@@ -161,7 +161,6 @@ class PredictorWorker:
             broker_rebalance_timeout=max(30.0, settings.session_timeout_seconds),
             consumer_group_instance_id=settings.instance_id or None,
             consumer_auto_offset_reset="earliest",
-            producer_acks=-1,
             producer_linger=0.0,
             producer_max_batch_size=_PRODUCER_BATCH_BYTES,
             producer_max_request_size=DEAD_LETTERS.max_message_bytes + 1024,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from gateway import parameters
@@ -36,10 +35,8 @@ class Receiver:
         Raises:
             Problem: 413; 422 no name, no file, or more than one.
         """
-        limit = target.max_bytes
-        request.max_content_length = limit + _FORM_BYTES
-        if (request.content_length or 0) > limit + _FORM_BYTES:
-            raise RequestEntityTooLarge
+        # A body that says that it has more is refused where its stream is asked for.
+        request.max_content_length = target.max_bytes + _FORM_BYTES
         if request.mimetype == FORM:
             return self._form(target)
         name = request.args.get("filename", "")

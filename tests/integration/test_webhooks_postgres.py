@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import select
 
 from gateway.accounts.database import AccountsDatabase, open_accounts
+from gateway.accounts.tables import DELIVERIES
 from gateway.webhooks.deliveries import DELIVERED, FAILED, Claimed, Deliveries
 from gateway.webhooks.rows import Webhook, WebhookRows
 from runtime.clock import SystemClock
@@ -82,3 +85,17 @@ def test_failures_replays_and_removal(database: AccountsDatabase) -> None:
     assert deliveries.get(webhook.webhook_id, line.delivery_id) is None
     WebhookRows(database).delete(webhook.webhook_id, "")
     assert WebhookRows(database).get("shop", webhook.webhook_id) is None
+
+
+def test_what_another_sender_is_taking_is_not_waited_for(database: AccountsDatabase) -> None:
+    """Red without ``skip_locked`` in `Deliveries.claim`: a sender that is slow to commit would hold up all others."""
+    webhook, deliveries = webhook_of(database), Deliveries(database)
+    deliveries.enqueue([(webhook, f"held-{number}", "forecast.issued", b"{}") for number in range(4)])
+    first = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.webhook_id == webhook.webhook_id)
+
+    with ThreadPoolExecutor(1) as pool, database.engine.begin() as other:
+        held = set(other.scalars(first.limit(2).with_for_update()))
+        taken = pool.submit(deliveries.claim, webhook.webhook_id, 4).result(10)
+
+    assert len(taken) == 2
+    assert held.isdisjoint(one.delivery_id for one in taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from gateway.access import Principal
 from gateway.accounts.logins import MOST_LOGINS, MOST_USED_TOKENS, exchange, new_refresh_token, start_login
+from gateway.accounts.projects import LOCAL_ORGANISATION
 from gateway.accounts.tables import LOGINS, PROJECTS, REFRESH_TOKENS
 from gateway.problems import Problem
 from gateway.uploads.child_processes import Readers
@@ -326,6 +328,24 @@ def test_many_uploads_at_once_share_what_is_left(tmp_path: Path) -> None:
     second(20)
 
 
+def test_nothing_is_received_where_there_is_no_room(tmp_path: Path) -> None:
+    """Red without the comparison in `Rooms._left`."""
+    shelf = rooms(tmp_path, {"org_1": 100})
+
+    with pytest.raises(Problem, match="100 are taken"):
+        shelf.open(tmp_path, "org_1")
+
+
+def test_draft_of_a_gateway_that_died_goes(tmp_path: Path) -> None:
+    """Red without `_DRAFT_SECONDS` in `Rooms.taken`: it would take room for ever, or another gateway's would go."""
+    shelf = rooms(tmp_path, {"org_1": 100, "org_2": 30})
+    old, _ = sorted(tmp_path.iterdir())
+    os.utime(old, (0, 0))
+
+    assert shelf.left(tmp_path, "org_1") == 100
+    assert [entry.name for entry in tmp_path.iterdir()] == [draft_name("1", Owner(organisation_id="org_2"))]
+
+
 def test_all_together_take_no_more_than_there_is(tmp_path: Path) -> None:
     shelf = rooms(tmp_path, {"org_1": 90, "org_2": 90})
 
@@ -345,6 +365,9 @@ def test_one_tenant_keeps_not_every_reader_busy(monkeypatch: pytest.MonkeyPatch)
         with readers._turn("org_2"), pytest.raises(Problem, match="other uploads"), readers._turn("org_3"):
             pass
     with readers._turn("org_1"):
+        pass
+    # Red without `_NO_TENANT`: who runs a machine of their own has all of it.
+    with readers._turn(LOCAL_ORGANISATION), readers._turn(LOCAL_ORGANISATION):
         pass
 
 

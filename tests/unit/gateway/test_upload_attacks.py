@@ -14,6 +14,9 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from gateway.problems import Problem
+from gateway.uploads.child_processes import Readers
+from gateway.uploads.jobs import Job, Limits
 from tests.unit.gateway.uploaded import MIB, left, parquet_of, send, shops, uploading
 from tests.unit.gateway.world import World
 from tests.unit.runtime import parquet_lies as lies
@@ -190,6 +193,23 @@ def test_file_larger_than_it_may_be_is_cut_off(world: World) -> None:
     assert left(world) == []
 
 
+def test_file_a_little_larger_than_it_may_be_is_cut_off_too(world: World) -> None:
+    """Red without the count in `Limited.write`: a body has room for what a form has beside its file."""
+    answer = send(world, b"x" * (8 * MIB + 1000))
+    assert (answer.status_code, answer.get_json()["type"]) == (413, "/problems/body-too-large")
+    assert left(world) == []
+
+
+@pytest.mark.parametrize("fields", [{"note": "x" * MIB}, {f"f{number}": "x" for number in range(101)}])
+def test_form_holds_little_beside_its_file(world: World, fields: dict[str, str]) -> None:
+    """Red without the limits of `FormDataParser` in `Receiver._form`: what is no file is kept in memory."""
+    part = '--frontier\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    body = "".join(part.format(*field) for field in fields.items()) + "--frontier--\r\n"
+    answer = world.client.post("/api/v1/uploads", data=body, content_type="multipart/form-data; boundary=frontier")
+    assert (answer.status_code, answer.get_json()["type"]) == (413, "/problems/body-too-large")
+    assert left(world) == []
+
+
 def test_form_without_a_file_or_with_two(world: World) -> None:
     for form in ({"note": "x"}, {"a": (io.BytesIO(shops()), "a.csv"), "b": (io.BytesIO(shops()), "b.csv")}):
         answer = world.client.post("/api/v1/uploads", data=form, content_type="multipart/form-data")
@@ -199,7 +219,13 @@ def test_form_without_a_file_or_with_two(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("../../x.csv", "x.csv"), ("/etc/passwd", "passwd"), ("C:\\a\\b.csv", "b.csv"), ("a\r\nb.csv", "ab.csv")],
+    [
+        ("../../x.csv", "x.csv"),
+        ("/etc/passwd", "passwd"),
+        ("C:\\a\\b.csv", "b.csv"),
+        ("a\r\nb.csv", "ab.csv"),
+        ("x" * 300, "x" * 200),
+    ],
 )
 def test_names_of_clients_are_labels(tmp_path: Path, world: World, name: str, shown: str) -> None:
     answer = world.client.post(
@@ -225,6 +251,37 @@ def test_formula_cells_stay_text_and_are_told(world: World) -> None:
     assert upload["mapping"]["columns"] == ["a"]
     assert any("column sales: 1 cells look like formulas" in note for note in upload["inspection"]["notes"])
     world.client.delete(f"/api/v1/uploads/{upload['upload_id']}")
+
+
+def answered(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> str:
+    """Return what is said when a program of these lines stands in for the child, its answer's path in ``$3``."""
+    child = folder / "child"
+    child.write_text("\n".join(("#!/bin/sh", *lines)))
+    child.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(child))
+    limits = Limits(unpacked_bytes=1, rows=1, columns=1, series=1, memory_bytes=1, cpu_seconds=1)
+    with pytest.raises(Problem) as refused:
+        Readers(10.0).run(Job(path="x", limits=limits), folder, "")
+    assert (refused.value.status, refused.value.code) == (422, "invalid-upload")
+    assert [path.name for path in folder.iterdir() if path.name == "answer.json"] == []
+    return refused.value.detail
+
+
+def test_child_has_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when `Readers._child` passes more than `_PASSED`: a child that a file has taken over would have secrets."""
+    monkeypatch.setenv("FORETOPIC_GATEWAY_PLANTED", "secret")
+    answered(tmp_path, monkeypatch, f"env > {tmp_path}/seen", "exit 3")
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH=" in seen
+    assert "secret" not in seen
+
+
+def test_child_that_ends_badly_or_says_too_much_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without the look at the code, or at the size of the answer, in `Readers.run`."""
+    assert "exit code 3" in answered(tmp_path, monkeypatch, 'echo "{}" > "$3"', "exit 3")
+    assert "exit code 0" in answered(tmp_path, monkeypatch, 'truncate -s 17M "$3"')
 
 
 def test_reading_takes_no_longer_than_it_may(tmp_path: Path) -> None:

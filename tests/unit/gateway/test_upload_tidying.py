@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.problems import Problem
 from gateway.settings import GatewaySettings
 from gateway.uploads import shelf as shelves
 from gateway.uploads import tidying
 from gateway.uploads.jobs import Changes
+from gateway.uploads.rooms import NOBODY, draft_name
 from gateway.uploads.shelf import Limited, Shelf, Wish
 from gateway.uploads.tidying import Tidying
 from tests.fakes import ManualClock
@@ -123,6 +125,36 @@ def test_tidying_that_was_cut_off_is_done_again(shelf, tidy, tmp_path, monkeypat
     tidy("succeeded", "succeeded")
     assert files(tmp_path) == ["upload.json"]
     assert shelf.get(UPLOAD).arrived_at is not None
+
+
+def test_what_is_not_named_by_us_is_no_upload(tmp_path) -> None:
+    """Red without `_ID` in `Shelf.get`: a draft, or a folder elsewhere, could be loaded and removed."""
+    shelf = Shelf(GatewaySettings(accounts="local", home=tmp_path, files_directory=tmp_path / "files"))
+    uploads = tmp_path / "files" / "uploads"
+    for name in ("../elsewhere", draft_name("2" * 32, NOBODY)):
+        (uploads / name).mkdir(parents=True)
+        (uploads / name / "upload.json").write_text("{}")
+        with pytest.raises(Problem, match="a known upload"):
+            shelf.remove(name)
+
+
+def test_load_that_was_cut_off_is_in_no_ones_way(shelf, tmp_path, monkeypatch) -> None:
+    """Red without either removal of `.series` in `Shelf._load`: the disk would stay full, or no load go well again."""
+    upload_id = "1" * 32
+    half = tmp_path / "files" / "uploads" / upload_id / ".series"
+    child = tmp_path / "child"
+    child.write_text(f"#!/bin/sh\nmkdir {half}; echo half > {half}/00000.npy; exit 9\n")
+    child.chmod(0o700)
+    wish = Wish(changes=Changes(), project="shops", name="", force=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", str(child))
+        with pytest.raises(Problem, match="exit code 9"):
+            shelf.load(upload_id, wish)
+    assert files(tmp_path, upload_id) == ["file", "upload.json"]
+
+    half.mkdir()  # of a gateway that died
+    shelf.load(upload_id, wish)
+    assert files(tmp_path, upload_id) == WHOLE
 
 
 def test_upload_that_is_removed_meanwhile_is_no_matter(shelf, tidy, monkeypatch) -> None:

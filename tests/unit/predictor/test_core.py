@@ -181,6 +181,26 @@ def test_repeated_deployment_does_not_bring_an_old_champion_back(world: World) -
     assert world.answer(pinned(models=2, deployments=3)).model.version == second.version
 
 
+def test_what_is_learned_again_changes_nothing(world: World) -> None:
+    """Red without `_deployment_ids` in `Releases`: the first champion would stand behind the second again."""
+    second = release(recipe(drift=0.5))
+    world.learn(MODELS, second)
+    deploy(world, champion(second, "deployment-2"))
+    world.learn(OBSERVATIONS, factories.observation_batch(rows=31))
+
+    def told(name: str) -> list[object]:
+        last = pinned(f"{name}-2", observations=2, models=2, deployments=2)
+        return [(answer.model, answer.cutoff, answer.steps) for answer in world.answers(pinned(f"{name}-1"), last)]
+
+    before = told("before")
+    for source, entries in world.log.items():
+        if source.topic != FORECAST_REQUESTS.name:
+            for entry in reversed(entries):
+                world.predictor.apply(entry)
+
+    assert told("after") == before
+
+
 def test_named_version_answers_in_its_role(world: World) -> None:
     second = release(recipe(drift=0.5))
     world.learn(MODELS, second)
