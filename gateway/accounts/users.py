@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import email_validator
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.access import Role
@@ -86,12 +86,33 @@ def add_user(
 
 
 def change_user(connection: Connection, user_id: str, now_us: int, **columns: Any) -> None:
-    """Change a user; who is disabled, or gets a new password from somebody else, is signed out everywhere."""
+    """Change a user; who is disabled, or gets a new password from somebody else, is signed out everywhere.
+
+    Raises:
+        Problem: 409; nobody would be left who runs the gateway.
+    """
+    had_operators = _operators(connection)
     connection.execute(update(USERS).where(USERS.c.user_id == user_id).values(**columns))
+    if had_operators and not _operators(connection):
+        raise Problem(
+            409,
+            "last-operator",
+            "the gateway needs an operator; make another user one first",
+            errors=[FieldFault(field="is_operator", expected="another operator", found="the last one")],
+        )
     if columns.get("is_disabled") or "password_hash" in columns:
         end_logins(connection, user_id, now_us)
     told = {name: value for name, value in columns.items() if name != "password_hash"}
     audit(connection, "user.changed", user_id, organisation_id="", changed=sorted(columns), to=told)
+
+
+def _operators(connection: Connection) -> int:
+    """Return how many operators there are who may sign in; it stays so until the transaction ends."""
+    # Two operators who at the same moment make the other one none: the second one waits here, and counts anew.
+    running = update(USERS).where(USERS.c.is_operator.is_(True))
+    connection.execute(running.values(is_operator=USERS.c.is_operator))
+    counted = select(func.count()).where(USERS.c.is_operator.is_(True), USERS.c.is_disabled.is_(False))
+    return connection.scalar(counted) or 0
 
 
 def add_organisation(

@@ -185,7 +185,9 @@ def _delete(service: GatewayService, training_id: str) -> Response:
     row = _row(service, training_id)
     tenancy.require(service, Permission.TRAIN, row["model"], _unknown(training_id))
     if row["event"] is not None and (event := _EVENT.decode(row["event"])).state in FINAL_TRAINING_STATES:
-        raise Problem(409, "training-ended", f"a running training was expected, {training_id!r} has {event.state}")
+        raise Problem(
+            409, "training-ended", f"a running training was expected, {training_id!r} has ended: {event.state}"
+        )
     cancellation = TrainingCancelRequested(
         training_id=training_id, series_id=row["series_id"], reason="asked for over HTTP"
     )
