@@ -102,7 +102,7 @@ def _say_what_next(found: StackSettings, reporter: Reporter) -> None:
     """Say where everything is, what to try, and how it ends: in the foreground and beside it alike."""
     url = found.gateway_url
     reporter.line(f"Foretopic: {url}   API: {url}/docs   MLflow: {found.mlflow_url}")
-    reporter.line("Next: `foretopic status`, `foretopic forecast SERIES_ID`, `foretopic ingest --help` for own data.")
+    reporter.line("Next: `foretopic status`, `foretopic forecast SERIES_ID`, `foretopic ingest --help` to load yours.")
     reporter.line("`foretopic down` stops everything, and so does Ctrl-C in the foreground.")
 
 
@@ -112,6 +112,7 @@ def _say_who_may_sign_in(found: StackSettings, reporter: Reporter) -> None:
     with suppress(OSError):
         if _FIRST_OPERATOR in log.read_text(encoding="utf-8", errors="replace"):
             reporter.line(f"Callers sign in. The first operator's one-time password stands in {log}")
+            reporter.line(f"Choose another at {found.gateway_url}/login. Commands take a key in FORETOPIC_API_KEY.")
 
 
 def _detach(found: StackSettings, *, without_first_run: bool) -> None:

@@ -15,6 +15,7 @@ from foretopic.errors import GatewayError
 
 _PIECE_BYTES = 256 * 1024
 _ANSWER_SECONDS = 90.0
+_SIGN_IN = "; set FORETOPIC_API_KEY to an API key, which `foretopic admin create-key` makes beside the gateway"
 
 Document = dict[str, Any]
 
@@ -208,4 +209,6 @@ def _query(asked: Mapping[str, object]) -> str:
 
 
 def _told(problem: Problem) -> str:
-    return problem.told if problem.is_described else f"the gateway answered {problem.status}: {problem.detail}"
+    if not problem.is_described:
+        return f"the gateway answered {problem.status}: {problem.detail}"
+    return problem.told + (_SIGN_IN if problem.status == HTTPStatus.UNAUTHORIZED else "")

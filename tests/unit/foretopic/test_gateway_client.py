@@ -102,6 +102,12 @@ def test_a_field_that_the_sentence_has_is_not_told_twice(gateway, client):
     ]
 
 
+def test_who_must_sign_in_is_told_how_a_command_does(gateway, client):
+    gateway.answer(401, {"detail": "sign in"})
+    with pytest.raises(GatewayError, match="sign in; set FORETOPIC_API_KEY"):
+        client.series()
+
+
 def test_error_that_is_no_document_is_told(gateway, client):
     gateway.answers.append((502, b"<html>bad gateway</html>"))
     with pytest.raises(GatewayError, match="answered 502: <html>bad gateway"):
