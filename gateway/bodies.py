@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -36,6 +37,8 @@ def _in_words(kind: object) -> tuple[str, str]:
     return f"`str` matching regex {meta.pattern!r}", words[0].lower() + words[1:]
 
 
+#: A step of a path as msgspec tells it: into an array, or into an object.
+_STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 #: Messages of msgspec that say what is wrong, and what is expected instead.
 _SAID_OTHERWISE = (
     *(_in_words(kind) for kind in (SeriesId, Freq, ModelName, ModelReference, Version)),
@@ -237,6 +240,13 @@ def _choices(type_: object) -> Iterator[str]:
         yield from _choices(part)
 
 
+def _within(value: Any, path: str) -> Any:
+    """Return what stands at a path of msgspec such as ``[59][0]``, as far as it can be followed."""
+    for index, name in _STEP.findall(path.partition("[...]")[0]):
+        value = value[int(index)] if index else value[name]
+    return value
+
+
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
     """Return every field of the decoded JSON ``raw`` that ``body_type`` cannot take, each judged on its own."""
     shown = _not_shown if issubclass(body_type, SecretBody) else _shown
@@ -259,7 +269,9 @@ def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
         except msgspec.ValidationError as error:
             path = str(error).partition(" - at `$")[2].rstrip("`")
             faults.append(
-                FieldFault(field=name + path, expected=_expected(str(error), field.type), found=shown(raw[name]))
+                FieldFault(
+                    field=name + path, expected=_expected(str(error), field.type), found=shown(_within(raw[name], path))
+                )
             )
     return faults
 

@@ -83,7 +83,7 @@ def test_an_address_is_taken_once(two: Tenants) -> None:
 
 
 def test_two_operators_cannot_remove_each_other_at_once(two: Tenants) -> None:
-    """Red without the first update in `users.change_one`: each would count the other one."""
+    """Red without the update in `accounts.users._operators`: each would count the other one."""
     other = add_user(two.world, "second@example.org", is_operator=True)
     statuses: list[int] = []
 

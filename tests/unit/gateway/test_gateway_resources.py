@@ -172,6 +172,16 @@ def test_a_fault_of_a_feature_is_told_with_its_place(
     assert expected in fault["expected"]
 
 
+def test_a_fault_deep_in_a_field_shows_what_stands_there(shared_world: World) -> None:
+    """Red without `_within`: of a long window its beginning would be shown."""
+    rows = [[1.0, 2.0]] * 50
+    body = {"window": [*rows, [1.0, "x"]], "horizon": 1}
+    answer = shared_world.client.post("/api/v1/forecasts", json=body)
+
+    (fault,) = assert_problem(answer, 422, "invalid-body")["errors"]
+    assert (fault["field"], fault["found"]) == ("window[50][1]", '"x"')
+
+
 @pytest.mark.parametrize(
     ("body", "field", "expected"),
     [
