@@ -114,7 +114,7 @@ class Provider:
         if user is not None:
             # With a password, it may have been made by somebody else who waits for the owner of the address.
             if user["password_hash"] is not None or user["is_disabled"]:
-                raise _refused("this email address has an account with a password; sign in with that")
+                raise _refused("this email address has an account with a password", "sign in with that")
             own = (IDENTITIES.c.user_id == user["user_id"]) & (IDENTITIES.c.issuer == self._issuer)
             if connection.execute(select(IDENTITIES.c.subject).where(own)).first() is not None:
                 # The provider gave the address to somebody else, who is not whom we know by it.
@@ -142,5 +142,5 @@ def _failed(why: str) -> Problem:
     return Problem(502, "provider-failed", f"{why}; sign in again, or in another way")
 
 
-def _refused(why: str) -> Problem:
-    return Problem(403, "sign-in-refused", f"{why}; ask an admin of your organisation")
+def _refused(why: str, advice: str = "ask an admin of your organisation") -> Problem:
+    return Problem(403, "sign-in-refused", f"{why}; {advice}")

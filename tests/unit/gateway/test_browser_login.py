@@ -49,6 +49,7 @@ def test_a_browser_signs_in_reads_changes_and_signs_out(browser: FlaskClient) ->
     page = browser.get("/").text
     meta = re.search(r'<meta name="csrf-token" content="([^"]+)"', page)
     assert meta
+    assert 'href="/login/password"' in page
     made = browser.post("/api/v1/trainings", json={}, headers={"X-CSRF-Token": meta[1]})
     assert made.get_json()["type"] != "/problems/csrf-token"
     assert browser.post("/logout", data={"csrf_token": token_in(page)}).status_code == 303
