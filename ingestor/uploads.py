@@ -51,7 +51,7 @@ class UploadSource:
             raise UnknownSymbol(
                 NAME, f"there is no series {wanted.symbol}; its upload may have been removed"
             ) from error
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise BadSourceData(NAME, f"{wanted.symbol} is not whole: {error}; upload the file again") from error
         columns = {str(name): values[index] for index, name in enumerate(names)}
         return within_days(SourceFrame(source=NAME, unit="", time=time, columns=columns), wanted)

@@ -17,7 +17,6 @@ from pyarrow import parquet
 
 #: Of the part of the file that describes it: 2,000 columns in some row groups take less.
 MAX_FOOTER_BYTES = 16 * 1024 * 1024
-_MAX_FOOTER_ITEMS = 1_000_000
 _MAGIC = b"PAR1"
 #: Length and magic at the end, magic at the beginning.
 _FRAME_BYTES = 12
@@ -59,9 +58,7 @@ def open_parquet(raw: IO[bytes], limits: ParquetLimits) -> parquet.ParquetFile:
     """
     _require_frame(raw)
     try:
-        file = parquet.ParquetFile(
-            raw, thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=_MAX_FOOTER_ITEMS
-        )
+        file = parquet.ParquetFile(raw)
         _judge(file.metadata, limits)
     except pa.ArrowMemoryError:
         raise

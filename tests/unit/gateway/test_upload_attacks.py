@@ -33,6 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         upload_unpacked_bytes=64 * MIB,
         upload_memory_bytes=1024 * MIB,
         upload_max_rows=500_000,
+        upload_max_series=2,
         upload_timeout_seconds=30.0,
     ) as started:
         yield started
@@ -126,6 +127,10 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         "by its rows and columns",
     ),
     "thousands of columns in parquet": (many_columns, "at most 2000 columns"),
+    "nothing but lists": (
+        lambda: parquet_of(pa.table({"date": pa.array([[1]] * 9), "sales": pa.array([[2.0]] * 9)})),
+        "none that is not nested",
+    ),
     "half a parquet file": (lambda: footer_claims(0)[:400], "half a file"),
     "broken footer": (broken_footer, "whole Parquet file"),
     "only the magic": (lambda: b"PAR1", "half a file"),
@@ -134,12 +139,16 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "an endless line": (endless_line, "lines of at most"),
     "an endless first line": (lambda: b"x" * (3 * MIB), "lines of at most"),
     "an open quote": (lambda: csv_of('2024-01-02,"1', *["2024-01-03,1"] * 400_000), "at most|cells|whole"),
-    "a gzip bomb": (lambda: gzip.compress(b"date,sales\n" + b"2024-01-01,1\n" * (8 * MIB)), "at most"),
+    "a gzip bomb": (lambda: gzip.compress(b"date,sales\n" + b"2024-01-01,%1000d\n" % 1 * 70_000, 1), "bytes of text"),
+    "a gzip of many rows": (
+        lambda: gzip.compress(b"date,sales\n" + b"2024-01-01,1\n" * 600_000),
+        "at most 500000 rows",
+    ),
     "a bomb within a bomb": (lambda: gzip.compress(gzip.compress(b"\0" * (64 * MIB))), "NUL|UTF-8|line"),
     "half a gzip": (lambda: gzip.compress(shops())[:-40], "half of one"),
     "broken gzip": (lambda: gzip.compress(shops())[:30] + b"\xff" * 40, "gzip"),
     "rubbish behind a gzip": (lambda: gzip.compress(shops()) + b"rubbish", "gzip"),
-    "UTF-16": (lambda: shops().decode().encode("utf-16"), "UTF-16"),
+    "UTF-16": (lambda: shops().decode().encode("utf-16"), "begins with its mark"),
     "UTF-16 without its mark": (lambda: shops().decode().encode("utf-16-le"), "NUL"),
     "Latin-1": (lambda: csv_of("2024-01-02,2").replace(b"sales", "Umsätze".encode("latin-1")), "Latin-1"),
     "NUL bytes": (lambda: csv_of("2024-01-02,\x002"), "NUL"),
@@ -178,6 +187,19 @@ def test_attack_is_refused_in_words_and_leaves_nothing(world: World, name: str) 
     # Without the child (`Readers._child`) what is unpacked would be ours: hundreds of MiB.
     assert psutil.Process().memory_info().rss - before < 64 * MIB
     assert world.client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("Berlin", "Hamburg", "Bremen"), "at most 2 series"), (("a b", "a/b"), "differ in letters")],
+)
+def test_series_that_are_too_many_or_one_are_not_loaded(world: World, names: tuple[str, ...], said: str) -> None:
+    """Red without the number of names in `split`, or the look at two that become one in `_names`."""
+    path = f"/api/v1/uploads/{send(world, shops(names=names)).get_json()['upload_id']}"
+    answer = world.client.post(f"{path}/load", json={"series": "shop"})
+    assert (answer.status_code, answer.get_json()["errors"][0]["field"]) == (422, "series")
+    assert said in answer.get_json()["detail"]
+    assert world.client.delete(path).status_code == 200
 
 
 def test_file_larger_than_it_may_be_is_cut_off(world: World) -> None:
