@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from werkzeug.test import TestResponse
 
-from gateway.access import Principal
+from gateway.access import LOCAL, Principal
 from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.tables import USED
 from gateway.limits.in_flight import InFlight
 from gateway.limits.quotas import FORECAST, TRAINING, Usage
 from gateway.problems import Problem
+from gateway.store import StoreUnavailable
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.tenants import Tenants, tenants
@@ -291,6 +295,91 @@ def test_gateways_see_what_the_others_counted(counted: Tenants) -> None:
     second.take(PERSON, FORECAST, {"shared": 2})
 
 
+class Interrupted(AccountsDatabase):
+    """The database of a gateway in which something else happens, once, around a read or a write."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.accounts.engine, world.accounts.clock)
+        self.after_read: list[Callable[[], object]] = []
+        self.before_write: list[Callable[[], object]] = []
+        self.after_write: list[Callable[[], object]] = []
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with super().read() as connection:
+            yield connection
+        while self.after_read:
+            self.after_read.pop()()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        while self.before_write:
+            self.before_write.pop()()
+        with super().write() as connection:
+            yield connection
+        while self.after_write:
+            self.after_write.pop()()
+
+
+@pytest.mark.usefixtures("in_request")
+def test_what_is_used_while_counts_are_written_stays_counted(counted: Tenants) -> None:
+    """Red when `Usage.flush` forgets all that waits, and not only what it wrote."""
+    database = Interrupted(counted.world)
+    usages = Usage(database, forecasts_a_day=10, trainings_a_day=10)
+    usages.take(PERSON, FORECAST, {"meanwhile": 1})
+    database.after_write.append(lambda: usages.take(PERSON, FORECAST, {"meanwhile": 4}))
+
+    usages.flush()
+
+    assert usages.used(PERSON, "meanwhile", FORECAST) == 5
+    usages.flush()
+    assert usage(counted.world).used(PERSON, "meanwhile", FORECAST) == 5
+
+
+@pytest.mark.usefixtures("in_request")
+def test_what_is_written_while_counts_are_read_stays_counted(counted: Tenants) -> None:
+    """Red without `_flushing` in `Usage._load`: what it read before the write would stand for what is after it."""
+    database = Interrupted(counted.world)
+    usages = Usage(database, forecasts_a_day=0, trainings_a_day=0)
+    usages.take(PERSON, FORECAST, {"raced": 3})
+    with ThreadPoolExecutor(1) as pool:
+        database.after_read.append(lambda: wait([pool.submit(usages.flush)], 0.2))
+        usages.used(PERSON, "raced", FORECAST)
+
+    assert usages.used(PERSON, "raced", FORECAST) == 3
+
+
+@pytest.mark.usefixtures("in_request")
+def test_what_the_database_does_not_take_is_written_later(counted: Tenants) -> None:
+    """Red when `_try_flush` lets the fault through: the thread that writes would end with it."""
+    database = Interrupted(counted.world)
+    usages = Usage(database, forecasts_a_day=10, trainings_a_day=10)
+    usages.take(PERSON, FORECAST, {"later": 2})
+    database.before_write.append(partial(raise_, StoreUnavailable("away")))
+
+    usages.stop(0.0)
+
+    assert usage(counted.world).used(PERSON, "later", FORECAST) == 0
+    usages.stop(0.0)
+    assert usage(counted.world).used(PERSON, "later", FORECAST) == 2
+
+
+def raise_(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.usefixtures("in_request")
+def test_what_one_tenant_wrote_of_public_series_is_not_another_s(counted: Tenants) -> None:
+    """Red when `_sum` counts every requester of a public project."""
+    usages = usage(counted.world)
+    usages.take(PERSON, FORECAST, {"market": 6})
+    usages.flush()
+
+    other = Principal(name="user/user_2", organisation_id="org_2")
+    assert usage(counted.world).used(PERSON, "market", FORECAST) == 6
+    assert usage(counted.world).used(other, "market", FORECAST) == 0
+
+
 @pytest.mark.usefixtures("in_request")
 def test_a_restart_keeps_what_was_used(counted: Tenants) -> None:
     before = usage(counted.world)
@@ -353,7 +442,22 @@ def test_requests_at_once_are_limited_in_all_and_of_each_caller() -> None:
     limits.leave(())
     limits.enter()
     limits.leave(inside)
-    limits.enter_as(PERSON, "")
+    limits.leave(limits.enter_as(PERSON, ""))
+    limits.leave(inside)
+    assert not limits._of_caller  # nobody who was here once stays in memory
+
+
+def test_who_does_not_sign_in_has_the_places_of_one_network() -> None:
+    """Red when `InFlight.enter_as` does not ask whether somebody is anonymous, or counts single addresses."""
+    limits = InFlight(most=9, most_a_caller=1)
+    limits.enter_as(Principal(), "2001:db8::1")
+
+    with pytest.raises(Problem, match="at most 1 requests of one caller"):
+        limits.enter_as(Principal(), "2001:db8::2")
+
+    limits.enter_as(Principal(), "2001:db8:0:1::1")
+    # Who runs a machine of their own is not counted.
+    assert limits.enter_as(LOCAL, "127.0.0.1") == limits.enter_as(LOCAL, "127.0.0.1") == ()
 
 
 def test_one_organisation_has_at_most_half_of_the_requests_at_once() -> None:
@@ -403,10 +507,18 @@ def test_a_caller_with_too_many_requests_is_told_before_any_work(counted: Tenant
         health = counted.world.client.get("/health")
     finally:
         del in_flight._of_caller[name]
+    in_flight._inside = in_flight._most
+    try:
+        full = counted.world.client.get(LIST, headers=caller.headers)
+        alive = counted.world.client.get("/health")
+    finally:
+        in_flight._inside = 0
 
     # Red without `install_after_guard` in `create_app`.
     require_problem(refused, 429, "too-many-at-once")
-    assert health.status_code == 200
+    # Red without `FREE` in `limits.hooks`: a busy gateway would be taken for a dead one.
+    require_problem(full, 503, "busy")
+    assert (health.status_code, alive.status_code) == (200, 200)
     assert in_flight._inside == 0
 
 

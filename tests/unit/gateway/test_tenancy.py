@@ -106,6 +106,11 @@ def test_an_upload_says_its_project_and_keys_of_one_project_mean_theirs(both: Te
     upload_id = client.post(url, headers=key, **sent).get_json()["upload_id"]
     assert both.world.service.shelf.get(upload_id).owner.organisation_id == both.apples.organisation_id
     assert client.get(f"/api/v1/uploads/{upload_id}", headers=both.apples.editor.headers).status_code == 200
+    # Red without `require_project` in `uploads._load`: one's own file would be loaded into a project of others.
+    body = {"project": both.pears.project_id}
+    foreign = client.post(f"/api/v1/uploads/{upload_id}/load", json=body, headers=both.apples.editor.headers)
+    assert kind(foreign) == (404, "unknown-project")
+    assert both.world.service.shelf.get(upload_id).load is None
 
 
 # What is public
