@@ -103,6 +103,20 @@ def test_the_addresses_of_one_customer_are_one_address() -> None:
     throttle.attempt("a@example.org", "2001:db8:0:1::1")
 
 
+def test_guessing_one_account_is_limited_from_everywhere_until_its_owner_knows_the_password() -> None:
+    """Red without `_ACCOUNT` in `Throttle.attempt`, or without either line of `Throttle.succeeded`."""
+    throttle, email = Throttle(), "a@example.org"
+    for _ in range(2):
+        for number in range(40):
+            throttle.attempt(email, f"198.51.100.{number}")
+        for _ in range(10):
+            throttle.attempt(email, "192.0.2.1")
+        with pytest.raises(Problem):
+            throttle.attempt(email, "203.0.113.9")
+        throttle.succeeded(email, "192.0.2.1")
+    throttle.attempt(email, "192.0.2.1")
+
+
 def test_bad_invitations_keep_nobody_from_taking_theirs(two: Tenants) -> None:
     """Red where every invitation counts as one account in `SignIn.sign_up`."""
     path = f"/api/v1/organisations/{two.apples.organisation_id}/invitations"
