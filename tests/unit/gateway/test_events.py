@@ -13,9 +13,13 @@ import msgspec
 import pytest
 
 from gateway import event_stream, positions
+from gateway import feed as feeds
+from gateway.access import Principal
 from gateway.event_stream import EventStream
 from gateway.events import Event
 from gateway.feed import Feed
+from gateway.problems import Problem
+from gateway.streams import Streams
 from gateway.told import Told, Wish
 from runtime.broker import TopicPartition
 from schemas.forecasts import ForecastIssued
@@ -268,6 +272,25 @@ def test_streams_of_one_caller_are_limited_and_counted_down(tmp_path: Path) -> N
         assert not small.service.feed._listeners
 
 
+def test_streams_are_counted_over_all_callers_and_all_keys_of_a_user() -> None:
+    """Red without either limit in `Streams.admit`, or when a stream ends twice."""
+    streams = Streams(limit=3, limit_a_caller=2)
+    first, second = (Principal(name=f"key/{number}", user_id="user_1") for number in range(2))
+    ends = [streams.admit(first), streams.admit(second)]
+    with pytest.raises(Problem):
+        streams.admit(first)
+    streams.admit(Principal(name="user/user_2", user_id="user_2"))
+    with pytest.raises(Problem):
+        streams.admit(Principal(name="user/user_3", user_id="user_3"))
+
+    for _ in range(2):
+        ends[0]()
+
+    streams.admit(first)
+    with pytest.raises(Problem):
+        streams.admit(first)
+
+
 def test_a_slow_reader_is_cut_off_and_loses_nothing(tmp_path: Path) -> None:
     """Red without the limit in `Listener.tell`: it would hold every event in memory."""
     with running(tmp_path) as small:
@@ -298,6 +321,19 @@ def test_a_stream_ends_when_the_gateway_stops(tmp_path: Path) -> None:
 class _NeverAsked(Told):
     def __init__(self) -> None:
         pass
+
+
+def test_messages_that_nobody_gets_round_to_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red without the limit in `Feed.offer`: a feed that is slower than the log would hold all of it."""
+    monkeypatch.setattr(feeds, "_MAX_WAITING_MESSAGES", 3)
+    feed = Feed(_NeverAsked())
+    listener = feed.listen(Wish(types=frozenset()))
+    for _ in range(2):
+        assert not listener.is_cut
+        feed.offer([object()] * 2, {})  # type: ignore[list-item]  # nobody looks at them
+
+    assert listener.is_cut
+    assert not feed._waiting
 
 
 def test_with_nobody_listening_nothing_is_looked_at() -> None:

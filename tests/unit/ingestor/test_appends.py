@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from ingestor.appends import DecidedAppend, together
+from ingestor.appends import Appends, DecidedAppend, together
 from ingestor.compose import build
 from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
+from ingestor.state import IngestLog
 from runtime.broker import partition_for
 from runtime.memory_broker import MemoryBroker
 from schemas.appends import AppendRequested, SeriesRows
@@ -82,6 +83,18 @@ def test_what_stands_behind_a_waiting_append_waits_too(broker, clock, worker):
 
     assert [batch.columns["sales"] for batch in batches(broker)] == [(10.0,), (11.0,), (11.5,), (12.0,)]
     assert [batch.kind for batch in batches(broker)] == ["history", "append", "restatement", "append"]
+
+
+def test_an_append_waits_for_rows_that_the_log_does_not_show_yet() -> None:
+    """Red when `Appends.decide` does not look at ``busy``: it would be judged without those rows."""
+    appends = Appends(IngestLog())
+    rows = SeriesRows(series_id=SERIES, time=(START,), columns={"sales": (1.0,)})
+    request = AppendRequested(ingest_id="append-1", series=(rows,))
+    appends.receive(incoming(INGEST_REQUESTS, request), request, 12)
+
+    assert appends.decide({SERIES}, START) == ([], [])
+    (decided,), _ = appends.decide(set(), START)
+    assert decided.event.ingest_id == "append-1"
 
 
 def test_an_append_that_comes_again_is_done_once(broker, clock, worker):

@@ -170,6 +170,18 @@ def test_the_whole_log_is_read_before_anything_is_decided(broker, start):
     assert final(broker, "ingest-2").rows_published == 0
 
 
+def test_a_request_that_is_delivered_again_is_done_once(broker, start, source, monkeypatch):
+    """Red without ``knows`` in `Ingests.receive`: what is finished twice ends the service."""
+    worker = start()
+    receive = worker._core.receive
+    monkeypatch.setattr(worker._core, "receive", lambda incoming: [receive(incoming) for _ in range(2)])
+    ask(broker)
+    work(worker, broker)
+
+    assert events(broker) == [("ingest-1", "running"), ("ingest-1", "succeeded")]
+    assert len(source.asked) == 1
+
+
 def test_a_request_that_has_ended_is_not_done_again(broker, start, source):
     ask(broker)
     work(start(), broker)

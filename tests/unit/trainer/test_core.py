@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from runtime.errors import InvalidMessage
 from schemas.models import Deployment, ModelReleased
 from schemas.trainings import TrainingEvent
-from tests.unit.trainer.world import World, cancel, job_events, release, request
+from tests.unit.trainer.world import STEPS, World, cancel, job_events, release, request
 from trainer.core import Start, Stop
 from trainer.jobs import Died, Progressed, Refused
 
@@ -199,6 +200,19 @@ def test_repeated_request_trains_once() -> None:
     assert world.committed[0] == 3
 
 
+def test_request_that_is_delivered_again_is_no_repeat_of_itself() -> None:
+    """Red without ``knows`` in `Trainer.receive`: its offset would be committed before it has ended."""
+    world = World()
+    world.append(0, request("a"))
+    world.read(0)
+
+    world.core.receive(0, 0, request("a"))
+
+    assert world.core.committable() == {0: 0}
+    world.drain()
+    assert world.committed[0] == 1
+
+
 def test_other_request_under_a_known_id_is_refused() -> None:
     world = World()
     world.append(0, request("a"))
@@ -268,6 +282,38 @@ def test_release_in_the_log_is_not_trained_again_but_completed() -> None:
     world.drain()
     world.check_ends()
     assert sum(topic == "models" for topic, _ in world.log) == 1
+
+
+def test_version_that_another_member_released_first_stands() -> None:
+    """Red without the comparison in `Trainer._release`, or when a later release counts in `Ledger.learn`."""
+    world = World()
+    world.append(0, request("a"))
+    world.read(0)
+    for _ in range(STEPS):
+        world.work()
+    first, second = (structs.replace(release(request("a")), version=letter * 16) for letter in "ef")
+    world.core.learn(first, 5)
+    world.core.learn(second, 6)
+
+    world.drain()
+
+    assert [record.version for _, record in world.log if isinstance(record, Deployment)] == [first.version]
+    assert not [record for _, record in world.log if isinstance(record, ModelReleased)]
+    assert [(end.state, end.version) for end in world.ends("a")] == [("succeeded", first.version)]
+
+
+def test_deployment_in_the_log_is_not_published_again() -> None:
+    """Red without `is_deployed` in `Trainer._deploy`."""
+    world = World()
+    world.append(0, request("a"))
+    while not any(isinstance(record, Deployment) for _, record in world.log):
+        assert world.advance()
+    world.restart()
+
+    world.drain()
+
+    assert world.ends("a")
+    assert sum(topic == "deployments" for topic, _ in world.log) == 1
 
 
 def test_artefact_that_cannot_be_published_fails_the_training() -> None:
