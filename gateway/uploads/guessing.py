@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,8 @@ _TARGET_NAMES = (
     "value",
     "passengers",
 )
+#: What pandas calls the numbers of its rows in a file.
+_INDEX = re.compile(r"(__index_level_\d+__|Unnamed: \d+)$")
 _BAR_NAMES = {"open", "high", "low", "close"}
 _PREVIEW_ROWS = 5
 _SHOWN_SERIES = 10
@@ -142,7 +145,9 @@ def inspect(sheet: Sheet, changes: Changes) -> Inspection:
         series = changes.series if changes.series is None else _changed(sheet, changes.series, "series")
     codes, names = sheet.codes(series)
     is_daily = bool((times.wall % DAY == times.wall[0] % DAY).all())
-    numeric = [name for name in sheet.names if name not in (time, series) and sheet.is_number(name)]
+    numeric = [
+        name for name in sheet.names if name not in (time, series) and sheet.is_number(name) and not _INDEX.match(name)
+    ]
     if not numeric:
         raise UploadFault("columns", "at least one column of numbers", f"none in {', '.join(sheet.names)[:150]}")
     mapping = _mapping(sheet, changes, time, series, numeric, codes, is_daily=is_daily)
@@ -209,7 +214,7 @@ def _series_candidates(sheet: Sheet, time: str, times: Times) -> list[str]:
     most = int(counts.max())
     if most == 1:
         return []
-    found = []
+    found: dict[str, int] = {}
     for name in sheet.names:
         column = sheet.table[name]
         can_name = cells.is_text(column) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
@@ -217,12 +222,15 @@ def _series_candidates(sheet: Sheet, time: str, times: Times) -> list[str]:
             continue
         if _is_measured(sheet, name) or _is_too_diverse(sheet, name):
             continue
-        if most <= sheet.distinct(name) <= sheet.limits.series:
+        distinct = sheet.distinct(name)
+        if most <= distinct <= sheet.limits.series:
             codes, _ = sheet.codes(name)
             if (codes >= 0).all() and _is_once(codes, times.moment):
-                found.append(name)
+                found[name] = distinct
     ranks = {name: rank for rank, name in enumerate(_SERIES_NAMES)}
-    return sorted(found, key=lambda name: (ranks.get(column_name(name), 99), sheet.names.index(name)))
+    # A number of the row, such as a column `id` may be, names no series where another column can.
+    is_of_row = {name: distinct == len(sheet.table) for name, distinct in found.items()}
+    return sorted(found, key=lambda name: (is_of_row[name], ranks.get(column_name(name), 99), sheet.names.index(name)))
 
 
 def _is_measured(sheet: Sheet, name: str) -> bool:

@@ -142,6 +142,20 @@ def ended(world: World, path: str) -> list[dict[str, Any]] | None:
     return series if all(line["ingest"]["state"] in ("succeeded", "failed") for line in series) else None
 
 
+def test_numbers_of_rows_are_neither_series_nor_loaded(world: World) -> None:
+    days = [f"2024-01-0{day}" for day in range(1, 6)]
+    cells = [(day, branch) for branch in ("north", "south") for day in days]
+    rows = "".join(f"{row},{row},{day},{branch},{row + 7}\n" for row, (day, branch) in enumerate(cells))
+
+    found = inspected(world, f"id,Unnamed: 0,date,branch,takings\n{rows}".encode(), "shops.csv")
+
+    mapping = found["mapping"]
+    # `id` without the rank of numbers of rows: ten series of one row.
+    assert (mapping["series"], found["inspection"]["series_count"]) == ("branch", 2)
+    # With `Unnamed: 0` unless what pandas calls its index is left out.
+    assert mapping["columns"] == ["id", "takings"]
+
+
 def test_load_at_once(world: World) -> None:
     answer = send(world, gzip.compress(shops()), "shops.csv.gz", "?load=true")
 
