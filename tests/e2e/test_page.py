@@ -336,7 +336,7 @@ def test_series_of_a_project_has_the_model_of_all_and_its_own_target(empty: Watc
     empty.world.settle()
     page = empty.open("/?series_id=shop/2@1d")
 
-    # `close`, which the series lacks, unless the page takes the target of the model.
+    # The first column, `customers`, unless the page takes the target of the model that learnt from the series.
     expect(page.get_by_label("Target")).to_have_value("sales")
     expect(page.locator("#last-value")).to_contain_text("4,029")
     with page.expect_request(lambda asked: asked.method == "POST" and asked.url.endswith("/forecasts")) as forecast:
