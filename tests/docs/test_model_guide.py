@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forecasting import adaptation, evaluation, halving, preparation, residuals, stacking
+from forecasting import adaptation, halving, preparation, residuals, stacking
 from forecasting.models import linear
 from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE, declared_hyperparameters
 from tests.docs.pages import PAGES, ROOT, blocks
@@ -134,7 +134,7 @@ def test_numbers_in_the_guide_are_those_of_the_code() -> None:
     assert rf"The share $\lambda$ is {preparation._VOLATILITY_SHRINKAGE}, and" in models
     assert f"it is ${preparation._PRIOR_CHANGES} / (n + 1)$" in models
     assert rf"\frac{{{residuals.DOUBT:g} E}}{{G}}" in models
-    assert f"in steps of {evaluation._WEIGHTS[1]:g}, with" in models
+    assert f"in steps of {residuals._WEIGHTS[1]:g}, with" in models
     assert rf"\gamma = {adapted.stride} \cdot {adapted.rate} \," in models
     assert f"the newest {adapted.folds} folds" in models
     assert f"(the window, {(adapted.folds - 1) * adapted.stride} rows and the horizon)" in models
