@@ -327,7 +327,6 @@ class JobWorker:
         self._owned -= set(partitions)
         self._paused -= set(partitions)
         self._pending = deque(message for message in self._pending if partition_of(message) in self._owned)
-        self._committed = {key: offset for key, offset in self._committed.items() if key in self._owned}
         self._core.revoked(partitions)
 
     def _keep_to_read_ahead(self, consumer: Consumer) -> None:
