@@ -177,6 +177,9 @@ def test_a_request_that_is_delivered_again_is_done_once(broker, start, source, m
     monkeypatch.setattr(worker._core, "receive", lambda incoming: [receive(incoming) for _ in range(2)])
     ask(broker)
     work(worker, broker)
+    for _ in range(2):
+        for _ in worker.steps():
+            pass
 
     assert events(broker) == [("ingest-1", "running"), ("ingest-1", "succeeded")]
     assert len(source.asked) == 1
