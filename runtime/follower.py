@@ -93,6 +93,17 @@ class Follower:
         self._must_assign = False
         return len(messages)
 
+    def take(self, incoming: Incoming) -> None:
+        """Apply a record that somebody has with its place already, where it is the next of its partition.
+
+        Otherwise it is left to `poll`: something that is not applied yet stands before it, or nobody follows it.
+        """
+        place = TopicPartition(incoming.message.topic, incoming.message.partition)
+        if self._positions.get(place) == incoming.message.offset:
+            self._apply(incoming)
+            self._positions[place] += 1
+            self._must_assign = True
+
     def catch_up(self, until: Mapping[TopicPartition, int] | None, timeout_seconds: float) -> None:
         """Read until every partition of ``until`` has reached its offset.
 

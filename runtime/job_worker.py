@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -82,8 +83,8 @@ class JobCore(Protocol):
         """Return what is to be published next, the same until `sent` or `rejected`; empty when there is nothing."""
         ...
 
-    def sent(self) -> None:
-        """Note that all of it is acknowledged by the broker."""
+    def sent(self, acknowledged: Sequence[Incoming]) -> None:
+        """Note that all of it is acknowledged by the broker, and stands in the log so."""
         ...
 
     def rejected(self, outgoing: Outgoing, reason: str) -> None:
@@ -106,6 +107,14 @@ class JobCore(Protocol):
     def close(self) -> None:
         """End all jobs without a result, and let go of the broker."""
         ...
+
+
+@dataclass(frozen=True)
+class _Rejected:
+    """A record that is too large for its topic."""
+
+    outgoing: Outgoing
+    reason: str
 
 
 class JobWorker:
@@ -258,15 +267,16 @@ class JobWorker:
     def _publish(self) -> Iterator[str]:
         """Publish one group after another, each acknowledged before the next."""
         while group := self._core.outgoing():
-            rejected = yield from self._send(group)
-            if rejected is None:
-                self._core.sent()
+            result = yield from self._send(group)
+            if isinstance(result, _Rejected):
+                self._core.rejected(result.outgoing, result.reason)
             else:
-                self._core.rejected(*rejected)
+                self._core.sent(result)
 
-    def _send(self, group: Sequence[Outgoing]) -> Generator[str, None, tuple[Outgoing, str] | None]:
-        """Send a group and wait until the broker has it; return what its topic does not take, and why."""
+    def _send(self, group: Sequence[Outgoing]) -> Generator[str, None, list[Incoming] | _Rejected]:
+        """Send a group and wait until the broker has it; return it as it stands in the log."""
         publisher = self._opened_publisher()
+        sent = []
         for outgoing in group:
             if outgoing.after_acknowledged:
                 yield "before-acknowledge"
@@ -274,15 +284,17 @@ class JobWorker:
                 yield "after-acknowledge"
             yield "before-publish"
             try:
-                publisher.send(
-                    outgoing.topic, outgoing.record, traceparent=outgoing.traceparent, partition=outgoing.partition
+                sent.append(
+                    publisher.send(
+                        outgoing.topic, outgoing.record, traceparent=outgoing.traceparent, partition=outgoing.partition
+                    )
                 )
-            except ValueError as error:  # too large for its topic
-                return outgoing, str(error)
+            except ValueError as error:
+                return _Rejected(outgoing, str(error))
         yield "before-acknowledge"
         publisher.flush(self._delivery_seconds)
         yield "after-acknowledge"
-        return None
+        return [one.acknowledged() for one in sent]
 
     def _commit(self, consumer: Consumer) -> Iterator[str]:
         offsets = {

@@ -46,11 +46,12 @@ class Envelope:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedRecord:
-    """A record as it goes to a topic: key, value and headers."""
+    """A record as it goes to a topic: key, value and headers, which say the envelope."""
 
     key: bytes
     value: bytes
     headers: Headers
+    envelope: Envelope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +89,19 @@ def encode(
     version = topic.records.get(type(record))
     if version is None:
         raise ValueError(f"topic {topic.name} carries no {type(record).__name__}")
+    envelope = Envelope(
+        id=record_id(record),
+        type=record_type_name(type(record), version),
+        source=source,
+        time=time,
+        code_version=code_version,
+        traceparent=traceparent,
+    )
     headers = [
         ("content-type", b"application/json"),
         ("ce_specversion", b"1.0"),
-        ("ce_id", record_id(record).encode()),
-        ("ce_type", record_type_name(type(record), version).encode()),
+        ("ce_id", envelope.id.encode()),
+        ("ce_type", envelope.type.encode()),
         ("ce_source", source.encode()),
         ("ce_time", time.isoformat().replace("+00:00", "Z").encode()),
     ]
@@ -100,7 +109,9 @@ def encode(
         headers.append(("ce_codeversion", code_version.encode()))
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
-    return EncodedRecord(key=topic.key(record).encode(), value=_ENCODER.encode(record), headers=tuple(headers))
+    return EncodedRecord(
+        key=topic.key(record).encode(), value=_ENCODER.encode(record), headers=tuple(headers), envelope=envelope
+    )
 
 
 def _envelope_time(topic: Topic, text: str) -> datetime:

@@ -171,7 +171,8 @@ class _Trainings:
         outgoing = self._core.outgoing()
         return () if outgoing is None else (outgoing,)
 
-    def sent(self) -> None:
+    def sent(self, acknowledged: Sequence[Incoming]) -> None:
+        del acknowledged  # its ledger learns from what it has sent itself
         outgoing = self._core.outgoing()
         self._core.sent()
         if outgoing is not None and isinstance(outgoing.record, TrainingEvent):

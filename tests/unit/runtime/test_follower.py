@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runtime.broker import Message, OutgoingMessage, TopicPartition
 from runtime.errors import TransientError
 from runtime.follower import Follower
-from runtime.incoming import Incoming
+from runtime.incoming import Incoming, decode_message
 from runtime.memory_broker import MemoryBroker
+from runtime.publisher import Publisher
 from schemas.errors import InvalidRecord, UnknownRecordType
 from schemas.topics import DEPLOYMENTS, MODELS
 from tests.factories import deployment, outgoing_message
@@ -135,3 +138,59 @@ def test_a_removed_partition_is_not_read_any_more(broker: MemoryBroker, follower
     assert follower.poll(0) == 0
     assert seen.offsets == []
     assert follower.positions() == {}
+
+
+def sent_by_us(broker: MemoryBroker, *numbers: int) -> list[Incoming]:
+    """Publish deployments as a service does; return them with their places in the log."""
+    publisher = Publisher(broker.producer(), service="test", clock=ManualClock())
+    sent = [publisher.send(DEPLOYMENTS, deployment(deployment_id=f"d{number}")) for number in numbers]
+    publisher.flush(1.0)
+    return [one.acknowledged() for one in sent]
+
+
+def test_what_was_published_is_taken_as_who_reads_it_gets_it(broker: MemoryBroker) -> None:
+    (taken,) = sent_by_us(broker, 0)
+    reader = broker.reader({PARTITION: 0})
+    (message,) = reader.poll(1.0)
+
+    read = decode_message(DEPLOYMENTS, message)
+
+    assert (taken.record, taken.envelope, taken.topic) == (read.record, read.envelope, read.topic)
+    assert replace(taken.message, timestamp_ms=0) == replace(read.message, timestamp_ms=0)
+
+
+def test_a_record_with_its_place_is_applied_once_and_not_read_again(
+    broker: MemoryBroker, follower: Follower, seen: Seen
+) -> None:
+    follower.assign({PARTITION: 0})
+    for taken in sent_by_us(broker, 0, 1):
+        follower.take(taken)
+        follower.take(taken)  # red where its place is not compared with ours: it is applied twice
+    write(broker, 1, start=2)
+
+    follower.catch_up(None, 1.0)
+
+    assert seen.offsets == [0, 1, 2]
+
+
+def test_a_record_behind_what_is_not_applied_yet_is_left_to_the_log(
+    broker: MemoryBroker, follower: Follower, seen: Seen
+) -> None:
+    """Red where `take` does not compare the offset: what somebody else wrote before it would be passed over."""
+    follower.assign({PARTITION: 0})
+    write(broker, 1)
+    (taken,) = sent_by_us(broker, 1)
+
+    follower.take(taken)
+
+    assert seen.offsets == []
+    follower.catch_up(None, 1.0)
+    assert seen.offsets == [0, 1]
+
+
+def test_a_record_of_a_partition_that_is_not_followed_is_let_be(
+    broker: MemoryBroker, follower: Follower, seen: Seen
+) -> None:
+    follower.take(sent_by_us(broker, 0)[0])
+
+    assert (seen.offsets, follower.positions()) == ([], {})
