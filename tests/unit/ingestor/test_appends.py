@@ -11,7 +11,7 @@ from ingestor.compose import build
 from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
 from ingestor.state import IngestLog
-from runtime.broker import partition_for
+from runtime.broker import TopicPartition, partition_for
 from runtime.memory_broker import MemoryBroker
 from schemas.appends import AppendRequested, SeriesRows
 from schemas.identity import content_id
@@ -22,6 +22,7 @@ from tests.fakes import ManualClock
 from tests.unit.ingestor.test_handlers import batches, events, final, records, work
 
 SERIES = "shop/a@1h"
+HOME = TopicPartition("ingest-requests", partition_for(SERIES.encode(), 12))
 
 
 @pytest.fixture
@@ -116,6 +117,31 @@ def test_an_append_in_another_partition_is_a_dead_letter(broker, clock, worker):
     [letter] = records(broker, DEAD_LETTERS)
     assert letter.reason.startswith(f"wrong-partition: {SERIES} belongs to partition")
     assert batches(broker) == []
+
+
+def test_what_is_on_its_way_is_dropped_with_its_partition(broker, clock, worker):
+    """Red when `Ingests.revoked` keeps the outbox: rows would come from who does not own their series any more."""
+    append(broker, clock, "append-1", hours_ago=9, value=10.0)
+    effects = iter(worker.steps())
+    assert "before-publish" in effects
+    assert worker._core.outgoing()
+
+    worker._core.revoked([HOME])
+
+    assert worker._core.outgoing() == []
+
+
+def test_what_waits_is_dropped_with_its_partition(worker):
+    """Red when `Ingests.revoked` keeps the appends that are not decided."""
+    for _ in worker.steps():
+        pass
+    rows = SeriesRows(series_id=SERIES, time=(START,), columns={"sales": (1.0,)})
+    worker._core.receive(incoming(INGEST_REQUESTS, AppendRequested(ingest_id="append-1", series=(rows,))))
+    assert worker._core._appends
+
+    worker._core.revoked([HOME])
+
+    assert not worker._core._appends
 
 
 def test_appends_whose_rows_stand_in_the_same_batches_fail_together():
