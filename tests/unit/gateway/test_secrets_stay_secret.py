@@ -10,7 +10,9 @@ import pytest
 import structlog
 from sqlalchemy.exc import IntegrityError
 
+from gateway.accounts.keys import LastUses
 from gateway.accounts.tables import API_KEYS
+from gateway.store import StoreUnavailable
 from tests.unit.gateway.tenants import Tenants, tenants
 
 SECRET = "planted-hunter2-planted"
@@ -91,6 +93,24 @@ def test_what_is_given_out_comes_into_no_log_line(two: Tenants, caplog: pytest.L
     for secret in (key, invited["token"], signed["access_token"], signed["refresh_token"], "four random words"):
         assert secret not in told
         assert secret[12:] not in told
+
+
+def test_a_key_whose_use_cannot_be_noted_is_good_and_in_no_log_line(
+    two: Tenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when `AccountAuthenticator._of_key` logs what was sent, or lets the fault through."""
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the database is away")
+
+    monkeypatch.setattr(LastUses, "note", away)
+    headers = two.apples.admin.key_headers
+    with structlog.testing.capture_logs() as lines:
+        answer = two.world.client.get("/api/v1/me", headers=headers)
+
+    assert answer.status_code == 200
+    assert "last-use-not-noted" in {line["event"] for line in lines}
+    assert headers["Authorization"].removeprefix("Bearer ") not in repr(lines)
 
 
 def test_an_error_of_the_database_does_not_show_what_was_written(two: Tenants) -> None:

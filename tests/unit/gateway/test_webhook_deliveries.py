@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from structlog.testing import capture_logs
 
 from gateway.accounts.database import AccountsDatabase, open_accounts
 from gateway.store import StoreUnavailable
@@ -109,6 +110,17 @@ def test_a_delivery_is_signed_with_every_secret_that_is_good(desk: Desk) -> None
         desk.clock.advance(24 * 3600 + 1)
         assert desk.rows.secrets(webhook.webhook_id) == [second]
     assert desk.states(webhook) == [(DELIVERED, 1), (DELIVERED, 1)]
+
+
+def test_what_stands_in_the_address_of_a_receiver_comes_into_no_log_line(desk: Desk) -> None:
+    """Red when `Deliverer._note` logs the URL: for many services it is the secret."""
+    with receiver() as taker, capture_logs() as lines:
+        webhook, _ = desk.webhook(f"{taker.url}?token=planted")
+        desk.enqueue(webhook, "one")
+        desk.turn()
+
+    assert "webhook-attempt" in {line["event"] for line in lines}
+    assert "planted" not in repr(lines)
 
 
 def test_it_is_tried_again_later_and_later_with_the_same_id(desk: Desk) -> None:
