@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -136,6 +137,15 @@ def test_what_is_not_named_by_us_is_no_upload(tmp_path) -> None:
         (uploads / name / "upload.json").write_text("{}")
         with pytest.raises(Problem, match="a known upload"):
             shelf.remove(name)
+
+
+def test_one_upload_is_loaded_by_one_at_a_time(shelf, monkeypatch) -> None:
+    """Red without `_loading` in `Shelf.load`: two would write over each other."""
+    monkeypatch.setattr(shelves, "_WAIT_SECONDS", 0.01)
+    loading = shelf._loading.setdefault(UPLOAD, threading.Lock())
+    with loading, pytest.raises(Problem, match="is being loaded"):
+        load(shelf)
+    load(shelf)
 
 
 def test_load_that_was_cut_off_is_in_no_ones_way(shelf, tmp_path, monkeypatch) -> None:
