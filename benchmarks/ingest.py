@@ -52,7 +52,7 @@ _SEED = 5
 _DEADLINE_SECONDS = 600.0
 _FLOOR_MESSAGES = 20_000
 #: So few questions to the broker while it works, so that asking costs nothing.
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS, _ASK_SECONDS = 0.1, 0.5
 
 
 def long_table(series: int, rows: int) -> pa.Table:
@@ -89,6 +89,19 @@ def upload(url: str, file: Path) -> None:
         json.load(response)
 
 
+def wait_until_readable(url: str, rows: int) -> None:
+    """Wait until the gateway can give out so many rows."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while True:
+        with urllib.request.urlopen(f"{url}/api/v1/series", timeout=_DEADLINE_SECONDS) as response:  # noqa: S310
+            found = sum(line["rows"] for line in json.load(response)["series"])
+        if found == rows:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{rows:,} rows were to be read over HTTP, there are {found:,}")
+        time.sleep(_ASK_SECONDS)
+
+
 class Watch:
     """Counts what stands in a topic by its end offsets."""
 
@@ -113,8 +126,11 @@ class Watch:
         self._broker.close()
 
 
-def backfill(services: Services, file: Path, series: int) -> dict[str, float]:
-    """Return how long a backfill took until all is in the log, with peak memory, everything started included."""
+def backfill(services: Services, file: Path, series: int, rows: int) -> dict[str, float]:
+    """Return how long a backfill took until all is in the log, with peak memory, everything started included.
+
+    What comes after it begins when the gateway has all of it in its store too.
+    """
     watch = Watch(services.kafka)
     watched = {name: pid for name, pid in services.pids.items() if name != "kafka"}
     used = services.processor_seconds()
@@ -125,11 +141,14 @@ def backfill(services: Services, file: Path, series: int) -> dict[str, float]:
         watch.wait_for(OBSERVATIONS, series)
         watch.wait_for(INGEST_EVENTS, 2 * series)  # each runs, each ends
         seconds = time.perf_counter() - started
+        processors = {name: after - used[name] for name, after in services.processor_seconds().items()}
+        wait_until_readable(services.url, series * rows)
+        readable = time.perf_counter() - started
     watch.close()
-    processors = {name: after - used[name] for name, after in services.processor_seconds().items()}
     return {
         "seconds": seconds,
         "asked_seconds": asked,
+        "readable_seconds": readable,
         "peak_mebibytes": peak.at_once,
         **{f"{name}_mebibytes": size for name, size in peak.mebibytes.items() if name != "at once"},
         **{f"{name}_processor_seconds": used for name, used in processors.items()},
@@ -286,7 +305,7 @@ def measure(series: int, rows: int, live_seconds: float, keep: Path | None = Non
         file = home / "bench.parquet"
         parquet.write_table(long_table(series, rows), file)
         with running_services(home) as services:
-            found = {"backfill": backfill(services, file, series)}
+            found = {"backfill": backfill(services, file, series, rows)}
             found["rebuild"] = in_fresh_process("rebuild", services.kafka)
             if found["rebuild"]["rows"] != series * rows:
                 raise RuntimeError(
@@ -323,6 +342,7 @@ def show(figures: dict[str, dict[str, float]], console: Console) -> None:
     rows, series = int(rebuilt["rows"]), int(rebuilt["series"])
     name = f"backfill of {rows:,} rows, {series:,} series, from one Parquet file"
     table.add_row(name, f"{backfilled['seconds']:.1f} s", f"{BACKFILL_SECONDS:.0f} s for 2,000,000")
+    table.add_row("until all of it can be read over HTTP", f"{backfilled['readable_seconds']:.1f} s", "")
     table.add_row("its memory at most, ingestor and gateway", _memory(backfilled), f"{BACKFILL_MEBIBYTES:.0f} MiB")
     table.add_row("its processor time", _processors(backfilled), "")
     table.add_row("rebuild of it from the log", f"{rebuilt['seconds']:.1f} s", f"{REBUILD_SECONDS:.0f} s")
