@@ -129,6 +129,42 @@ def test_a_repeated_batch_does_not_undo_a_restatement(store: Store) -> None:
     assert [msgspec.json.decode(columns)["close"] for _, _, columns, *_ in rows[:3]] == [7.0, 8.0, None]
 
 
+NEWEST_OF_TWO = [
+    # Red where `Store._newest_wins` compares no offsets.
+    (topics.INGEST_SCHEDULES, factories.schedule(), factories.schedule("schedule-2", is_paused=True)),
+    # Red where `Store._models` compares none.
+    (topics.MODELS, factories.model_release(), factories.model_release(training_id="training-2")),
+]
+FIRST_OF_TWO = [
+    # Red where `Store._requested` writes over what was requested.
+    (topics.TRAINING_REQUESTS, factories.training_request(), factories.training_request(algorithm="drift")),
+    (topics.INGEST_REQUESTS, factories.ingest_request(), factories.ingest_request(symbol="PEARS")),
+]
+
+
+@pytest.mark.parametrize(("topic", "older", "newer"), NEWEST_OF_TWO)
+def test_an_older_record_that_is_read_again_is_not_the_newest(store: Store, topic: Any, older: Any, newer: Any) -> None:
+    """As after a migration, which has the log read again from its beginning."""
+    messages = log_of([(topic, older), (topic, newer)])
+    write(store, messages)
+    before = contents(store)
+
+    store.apply(rows_of(messages[:1]), {}, {}, NAMES)
+
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize(("topic", "first", "second"), FIRST_OF_TWO)
+def test_a_second_request_of_one_id_changes_nothing(store: Store, topic: Any, first: Any, second: Any) -> None:
+    messages = log_of([(topic, first), (topic, second)])
+    write(store, messages[:1])
+    before = contents(store)
+
+    store.apply(rows_of(messages[1:]), {}, {}, NAMES)
+
+    assert contents(store) == before
+
+
 def test_rows_and_positions_are_written_together_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     messages = log_of(every_record())
 
