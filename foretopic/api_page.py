@@ -107,7 +107,8 @@ def _curl(method: str, path: str, operation: dict[str, Any], ids: dict[str, str]
     if method != ("post" if body is not None or sends_file else "get"):
         words.append(f"-X {method.upper()}")
     if operation.get("security") != []:
-        words.append('-H "Authorization: Bearer $FORETOPIC_API_KEY"')
+        needs_person = "person-needed" in _problems(operation["responses"].get("403", {}))
+        words.append(f'-H "Authorization: Bearer ${"ACCESS_TOKEN" if needs_person else "FORETOPIC_API_KEY"}"')
     if sends_file:
         words += ["-F file=@sales.csv"]
     elif body is not None:
@@ -154,11 +155,7 @@ def _answers(operation: dict[str, Any]) -> str:
         for status, one in operation["responses"].items()
         if int(status) < _FIRST_PROBLEM
     ]
-    kinds = {
-        status: list(one.get("content", {}).get("application/problem+json", {}).get("examples", {}))
-        for status, one in operation["responses"].items()
-        if int(status) >= _FIRST_PROBLEM
-    }
+    kinds = {status: _problems(one) for status, one in operation["responses"].items() if int(status) >= _FIRST_PROBLEM}
     refused = [
         f"| {status} {HTTPStatus(int(status)).phrase} | {', '.join(f'`{kind}`' for kind in found)} |"
         for status, found in kinds.items()
@@ -167,6 +164,10 @@ def _answers(operation: dict[str, Any]) -> str:
     told = f"Answers {', '.join(good)}."
     head = [f"{told}\n", "<details><summary>Refused with</summary>\n", "| status | `code` |", "|---|---|"]
     return "\n".join([*head, *refused, "\n</details>\n"])
+
+
+def _problems(response: dict[str, Any]) -> list[str]:
+    return list(response.get("content", {}).get("application/problem+json", {}).get("examples", {}))
 
 
 def _kind(response: dict[str, Any]) -> str:
