@@ -328,7 +328,7 @@ class Ingests:
         return [outgoing for _, outgoing in self._outbox]
 
     def sent(self, acknowledged: Sequence[Incoming]) -> None:
-        # Reading and decoding it again would take a fifth of the time of a backfill.
+        # Reading and decoding it again would take a quarter of the time of a backfill.
         for incoming in acknowledged:
             self._owned.follower.take(incoming)
         published, self._outbox, self._publishing = self._publishing, [], []

@@ -5,7 +5,7 @@ The named line of the product is what each fault removes; a fault that no seed c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from predictor.answered import AnsweredRequests
 from predictor.core import Predictor
 from predictor.releases import Releases
 from runtime.errors import TransientError
-from runtime.incoming import Outgoing
+from runtime.incoming import Incoming, Outgoing
 from runtime.job_worker import JobWorker
 from runtime.offsets import OffsetTracker
 from runtime.worker import Worker
@@ -185,12 +185,13 @@ def trainer_commits_past_unfinished_trainings() -> Iterator[None]:
 def trainer_does_not_await_acknowledgements() -> Iterator[None]:
     """`JobWorker._send`: ``publisher.flush(...)`` at its end."""
 
-    def send_only(self: Any, group: Any) -> Iterator[str]:
+    def send_only(self: Any, group: Any) -> Generator[str, None, list[Incoming]]:
         sending = send(self, group)
         for effect in sending:
             yield effect
             if effect == "before-acknowledge":
-                return  # it does not wait
+                break  # it does not wait
+        return []
 
     send = JobWorker._send
     with patch.object(JobWorker, "_send", send_only):

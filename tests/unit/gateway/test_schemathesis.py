@@ -35,7 +35,7 @@ LAST = {"logOut", "logOutBrowser", "changePassword", "submitPassword"}
 #: Tags of what is for operators.
 OPERATED = frozenset({"users", "dead-letters"})
 #: Beside what a check expects anyway: rules about several fields, and about what is known, are 422 and in no schema.
-ACCEPTED = ["2xx", "303", "304", "401", "403", "404", "409", "422", "429"]
+ACCEPTED = ["2xx", "303", "304", "401", "403", "404", "409", "412", "422", "429"]
 #: A body that is too large is told so before anybody looks at what is wrong in it.
 REJECTED = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "429"]
 #: With a slash in the id of a series or model, these paths are also those of a series or model that cannot be: GET and
