@@ -329,8 +329,8 @@ class Ingests:
 
     def sent(self, acknowledged: Sequence[Incoming]) -> None:
         if not self._appended:
-            # Reading and decoding it again would take a quarter of the time of a backfill. Live rows are read again: what
-            # comes meanwhile goes together in the next turn, which is worth more.
+            # Reading and decoding it again would take a quarter of the time of a backfill. Live rows are read again:
+            # what comes meanwhile goes together in the next turn, which is worth more.
             for incoming in acknowledged:
                 self._owned.follower.take(incoming)
         published, self._outbox, self._publishing = self._publishing, [], []
