@@ -67,4 +67,4 @@ class Door:
             yield
         finally:
             self._inside -= places
-            self._of_organisation[organisation_id] -= places
+            self._of_organisation -= Counter({organisation_id: places})  # drops who has none

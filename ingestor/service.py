@@ -27,6 +27,7 @@ from runtime.errors import InvalidMessage
 from runtime.incoming import Incoming, Outgoing
 from runtime.job_worker import Partitions
 from runtime.offsets import OffsetTracker
+from runtime.publisher import Sent
 from runtime.worker import close_all
 from schemas.appends import AppendRequested
 from schemas.ingests import IngestEvent, IngestRequested
@@ -327,12 +328,12 @@ class Ingests:
             self._outbox += told
         return [outgoing for _, outgoing in self._outbox]
 
-    def sent(self, acknowledged: Sequence[Incoming]) -> None:
+    def sent(self, group: Sequence[Sent]) -> None:
         if not self._appended:
             # Reading and decoding it again would take a quarter of the time of a backfill. Live rows are read again:
             # what comes meanwhile goes together in the next turn, which is worth more.
-            for incoming in acknowledged:
-                self._owned.follower.take(incoming)
+            for each in group:
+                self._owned.follower.take(each.acknowledged())
         published, self._outbox, self._publishing = self._publishing, [], []
         for one in published:
             if one.sent():

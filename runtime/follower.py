@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from runtime.batch import partition_of
 from runtime.broker import Broker, Message, Reader, TopicPartition
 from runtime.clock import Clock, SystemClock
 from runtime.errors import TransientError
@@ -98,7 +99,7 @@ class Follower:
 
         Otherwise it is left to `poll`: something that is not applied yet stands before it, or nobody follows it.
         """
-        place = TopicPartition(incoming.message.topic, incoming.message.partition)
+        place = partition_of(incoming.message)
         if self._positions.get(place) == incoming.message.offset:
             self._apply(incoming)
             self._positions[place] += 1
@@ -158,7 +159,7 @@ class Follower:
         return self._reader
 
     def _take(self, message: Message) -> None:
-        partition = TopicPartition(message.topic, message.partition)
+        partition = partition_of(message)
         topic = self._topics[message.topic]
         try:
             incoming = decode_message(topic, message)

@@ -23,7 +23,7 @@ from runtime.errors import InvalidMessage, TransientError
 from runtime.health import Health
 from runtime.incoming import Incoming, Outgoing, decode_message
 from runtime.metrics import Metrics
-from runtime.publisher import Publisher
+from runtime.publisher import Publisher, Sent
 from runtime.report import LogFields
 from runtime.tracing import correlation_id
 from runtime.worker import Backoff, close_all, run_steps
@@ -83,8 +83,8 @@ class JobCore(Protocol):
         """Return what is to be published next, the same until `sent` or `rejected`; empty when there is nothing."""
         ...
 
-    def sent(self, acknowledged: Sequence[Incoming]) -> None:
-        """Note that all of it is acknowledged by the broker, and stands in the log so."""
+    def sent(self, group: Sequence[Sent]) -> None:
+        """Note that all of it is acknowledged by the broker."""
         ...
 
     def rejected(self, outgoing: Outgoing, reason: str) -> None:
@@ -273,8 +273,8 @@ class JobWorker:
             else:
                 self._core.sent(result)
 
-    def _send(self, group: Sequence[Outgoing]) -> Generator[str, None, list[Incoming] | _Rejected]:
-        """Send a group and wait until the broker has it; return it as it stands in the log."""
+    def _send(self, group: Sequence[Outgoing]) -> Generator[str, None, list[Sent] | _Rejected]:
+        """Send a group and wait until the broker has it."""
         publisher = self._opened_publisher()
         sent = []
         for outgoing in group:
@@ -294,7 +294,7 @@ class JobWorker:
         yield "before-acknowledge"
         publisher.flush(self._delivery_seconds)
         yield "after-acknowledge"
-        return [one.acknowledged() for one in sent]
+        return sent
 
     def _commit(self, consumer: Consumer) -> Iterator[str]:
         offsets = {

@@ -17,6 +17,7 @@ from runtime.follower import Follower
 from runtime.health import Health
 from runtime.incoming import Incoming, Outgoing
 from runtime.job_worker import JobWorker, Partitions
+from runtime.publisher import Sent
 from runtime.worker import close_all
 from schemas.errors import InvalidRecord
 from schemas.topics import DEPLOYMENTS, MODELS, TRAINING_EVENTS, TRAINING_REQUESTS
@@ -171,8 +172,8 @@ class _Trainings:
         outgoing = self._core.outgoing()
         return () if outgoing is None else (outgoing,)
 
-    def sent(self, acknowledged: Sequence[Incoming]) -> None:
-        del acknowledged  # its ledger learns from what it has sent itself
+    def sent(self, group: Sequence[Sent]) -> None:
+        del group  # its ledger learns from what it has sent itself
         outgoing = self._core.outgoing()
         self._core.sent()
         if outgoing is not None and isinstance(outgoing.record, TrainingEvent):

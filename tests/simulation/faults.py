@@ -20,9 +20,10 @@ from predictor.answered import AnsweredRequests
 from predictor.core import Predictor
 from predictor.releases import Releases
 from runtime.errors import TransientError
-from runtime.incoming import Incoming, Outgoing
+from runtime.incoming import Outgoing
 from runtime.job_worker import JobWorker
 from runtime.offsets import OffsetTracker
+from runtime.publisher import Sent
 from runtime.worker import Worker
 from schemas.forecasts import AsOf
 from schemas.topics import INGEST_EVENTS
@@ -185,7 +186,7 @@ def trainer_commits_past_unfinished_trainings() -> Iterator[None]:
 def trainer_does_not_await_acknowledgements() -> Iterator[None]:
     """`JobWorker._send`: ``publisher.flush(...)`` at its end."""
 
-    def send_only(self: Any, group: Any) -> Generator[str, None, list[Incoming]]:
+    def send_only(self: Any, group: Any) -> Generator[str, None, list[Sent]]:
         sending = send(self, group)
         for effect in sending:
             yield effect
