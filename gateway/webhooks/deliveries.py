@@ -16,9 +16,10 @@ from schemas.identity import content_id
 
 WAITING, DELIVERED, FAILED = "waiting", "delivered", "failed"
 STATES = (WAITING, DELIVERED, FAILED)
-#: As long as a sender may take for one attempt before another may take it over: it must have been killed.
-_LEASE_US = 120 * 1_000_000
-_DAY_US = 24 * 3600 * 1_000_000
+_SECOND_US = 1_000_000
+#: What an attempt may take beyond its time limit (look-up of a name, noting the outcome) before it counts as killed.
+_GRACE_SECONDS = 10.0
+_DAY_US = 24 * 3600 * _SECOND_US
 #: What was delivered is kept so long, and what failed: to be looked at and replayed.
 _KEPT_US = {DELIVERED: 7 * _DAY_US, FAILED: 30 * _DAY_US}
 _MAX_WEBHOOKS_A_TURN = 100
@@ -61,10 +62,17 @@ def delivery_id_of(webhook_id: str, event_id: str) -> str:
 
 
 class Deliveries:
-    """Reads and changes deliveries."""
+    """Reads and changes deliveries.
 
-    def __init__(self, database: AccountsDatabase) -> None:
+    Args:
+        database: Has the table.
+        attempt_seconds: Time limit of one attempt; soon after it, who took a delivery must have been killed,
+            and another may take it.
+    """
+
+    def __init__(self, database: AccountsDatabase, attempt_seconds: float) -> None:
         self._database = database
+        self._lease_us = int((attempt_seconds + _GRACE_SECONDS) * _SECOND_US)
         inserts = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
         self._insert: Any = inserts[database.engine.dialect.name]
 
@@ -100,7 +108,7 @@ class Deliveries:
     def claim(self, webhook_id: str, places: int) -> list[Claimed]:
         """Take up to ``places`` due deliveries of a webhook, so that no other sender takes them meanwhile."""
         table, now = DELIVERIES, self._database.now_us()
-        lease = now + _LEASE_US
+        lease = now + self._lease_us
         chosen = select(table.c.delivery_id).where(
             table.c.webhook_id == webhook_id, table.c.state == WAITING, table.c.due_us <= now
         )

@@ -39,7 +39,7 @@ class Webhooks:
         on_failure: Callable[[], None],
     ) -> None:
         self.rows = WebhookRows(accounts)
-        self.deliveries = Deliveries(accounts)
+        self.deliveries = Deliveries(accounts, settings.webhook_timeout_seconds)
         self.rules = Rules(settings.webhook_allowed_networks)
         self.deliverer = Deliverer(
             accounts,

@@ -45,13 +45,13 @@ def test_no_delivery_is_taken_twice_and_none_is_forgotten(database: AccountsData
     """Red without the lock or the update in `Deliveries.claim`."""
     webhook = webhook_of(database)
     items = [(webhook, f"event-{number}", "forecast.issued", b"{}") for number in range(200)]
-    Deliveries(database).enqueue(items)
-    Deliveries(database).enqueue(items)
+    Deliveries(database, 15.0).enqueue(items)
+    Deliveries(database, 15.0).enqueue(items)
     taken: list[Claimed] = []
     lock = threading.Lock()
 
     def work() -> None:
-        mine = Deliveries(database)
+        mine = Deliveries(database, 15.0)
         while found := mine.claim(webhook.webhook_id, 4):
             for one in found:
                 mine.delivered(one, 200)
@@ -64,12 +64,12 @@ def test_no_delivery_is_taken_twice_and_none_is_forgotten(database: AccountsData
     for thread in threads:
         thread.join(60)
     assert len({one.delivery_id for one in taken}) == len(taken) == 200
-    page = Deliveries(database).page(webhook.webhook_id, state=DELIVERED, before=None, limit=1000)
+    page = Deliveries(database, 15.0).page(webhook.webhook_id, state=DELIVERED, before=None, limit=1000)
     assert len(page) == 200
 
 
 def test_failures_replays_and_removal(database: AccountsDatabase) -> None:
-    webhook, deliveries = webhook_of(database), Deliveries(database)
+    webhook, deliveries = webhook_of(database), Deliveries(database, 15.0)
     deliveries.enqueue([(webhook, "one", "forecast.issued", b"{}")])
     assert deliveries.due([]) == [webhook.webhook_id]
     assert deliveries.due([webhook.webhook_id]) == []
@@ -89,7 +89,7 @@ def test_failures_replays_and_removal(database: AccountsDatabase) -> None:
 
 def test_what_another_sender_is_taking_is_not_waited_for(database: AccountsDatabase) -> None:
     """Red without ``skip_locked`` in `Deliveries.claim`: a sender that is slow to commit would hold up all others."""
-    webhook, deliveries = webhook_of(database), Deliveries(database)
+    webhook, deliveries = webhook_of(database), Deliveries(database, 15.0)
     deliveries.enqueue([(webhook, f"held-{number}", "forecast.issued", b"{}") for number in range(4)])
     first = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.webhook_id == webhook.webhook_id)
 

@@ -38,14 +38,14 @@ from tests import factories, postgres
 DEADLINE_SECONDS = 20.0
 
 
-def wait_until(claim: Callable[[], Any], what: str = "the condition") -> Any:
+def wait_until(claim: Callable[[], Any], what: str = "the condition", seconds: float = DEADLINE_SECONDS) -> Any:
     """Return what ``claim`` gives once it is true."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := claim():
             return found
         threading.Event().wait(0.005)
-    raise AssertionError(f"{what} did not come true in {DEADLINE_SECONDS} s")
+    raise AssertionError(f"{what} did not come true in {seconds} s")
 
 
 def publish(broker: MemoryBroker, topic: Topic, record: Record, partition: int | None = None) -> tuple[int, int]:
