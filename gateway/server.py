@@ -11,6 +11,7 @@ a thread may be imported or made before `GatewayServer.load`.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -57,9 +58,14 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         # Imported here, in the worker: gevent patches the libraries first.
         from gateway.app import service_of  # noqa: PLC0415
         from gateway.compose import build  # noqa: PLC0415
+        from runtime.error_tracker import LibraryErrors, tracker_of  # noqa: PLC0415
         from runtime.logs import configure  # noqa: PLC0415
 
-        configure("gateway", self._settings.log_level)
+        tracker = tracker_of("gateway", self._settings)
+        configure("gateway", self._settings.log_level, tracker)
+        if tracker is not None:
+            # gunicorn's own log, which tells why a gateway cannot start, does not go through the others.
+            logging.getLogger("gunicorn.error").addHandler(LibraryErrors(tracker))
         app = build(self._settings, on_failure=_end_arbiter)
         _show_first_operator(service_of(app))
         service_of(app).start()

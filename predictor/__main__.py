@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from predictor.compose import build, partitions_of
 from predictor.settings import SERVICE, PredictorSettings
 from predictor.worker import Ending
+from runtime.error_tracker import tracker_of
 from runtime.errors import TransientError
 from runtime.health import Health
 from runtime.kafka_broker import KafkaBroker
@@ -54,10 +55,13 @@ async def _run(settings: PredictorSettings) -> Ending:
 def main() -> int:
     """Run until stopped; return the exit code."""
     settings = read_settings(PredictorSettings)
-    configure(SERVICE, settings.log_level)
+    tracker = tracker_of(SERVICE, settings)
+    configure(SERVICE, settings.log_level, tracker)
     code = int(asyncio.run(_run(settings)))
     sys.stdout.flush()
     if code:
+        if tracker is not None:
+            tracker.close()
         # A thread of the driver may hang where we could not go on, and would keep the process.
         os._exit(code)
     return code

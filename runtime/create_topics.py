@@ -14,6 +14,7 @@ from pydantic import Field
 from runtime import logs
 from runtime.broker import Broker
 from runtime.clock import Clock, SystemClock
+from runtime.error_tracker import tracker_of
 from runtime.errors import SettingsError, TransientError
 from runtime.settings import ServiceSettings, load_settings, settings_config
 from runtime.topic_specs import specs
@@ -64,7 +65,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    logs.configure("topics", settings.log_level)
+    logs.configure("topics", settings.log_level, tracker_of("topics", settings))
     try:
         broker = KafkaBroker(settings.kafka_bootstrap_servers, client_id="foretopic-topics")
         try:

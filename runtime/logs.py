@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from runtime.error_tracker import ErrorTracker, LibraryErrors
 from runtime.version import CODE_VERSION
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -53,13 +54,14 @@ class _JsonFormatter(logging.Formatter):
         return _ENCODER.encode(line).decode()
 
 
-def configure(service: str, log_level: str) -> None:
+def configure(service: str, log_level: str, tracker: ErrorTracker | None = None) -> None:
     """Send every log line of this process to stdout as JSON.
 
     Args:
         service: Stands in every line.
         log_level: `debug`, `info`, `warning` or `error`: the least severe lines that are written. Libraries are
             heard from `warning` on, except at `debug`.
+        tracker: Is told every error as well.
     """
     level = _LEVELS[log_level]
     structlog.configure(
@@ -68,6 +70,7 @@ def configure(service: str, log_level: str) -> None:
             _Stamp(service),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            *([tracker] if tracker is not None else []),
             structlog.processors.format_exc_info,
             _render,
         ],
@@ -75,9 +78,10 @@ def configure(service: str, log_level: str) -> None:
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler: logging.Handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonFormatter(service))
+    handlers = [handler] if tracker is None else [handler, LibraryErrors(tracker)]
     logging.basicConfig(
-        level=level if level == logging.DEBUG else max(level, logging.WARNING), handlers=[handler], force=True
+        level=level if level == logging.DEBUG else max(level, logging.WARNING), handlers=handlers, force=True
     )
     logging.captureWarnings(True)

@@ -12,6 +12,7 @@ import structlog
 
 from runtime import logs
 from runtime.clock import SystemClock
+from runtime.error_tracker import tracker_of
 from runtime.errors import SettingsError
 from runtime.health import Health
 from runtime.metrics import Metrics, MetricsServer, serve
@@ -95,7 +96,7 @@ def run_service(
         metrics: The service's own; plain ones when ``None``.
     """
     loaded = read_settings(settings)
-    logs.configure(service, loaded.log_level)
+    logs.configure(service, loaded.log_level, tracker_of(service, loaded))
     log = structlog.get_logger()
     stop = stop_on_signals()
     metrics, health = metrics or Metrics(service), Health(SystemClock())

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 import pydantic_settings
-from pydantic import Field, SecretBytes, SecretStr, ValidationError
+from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -72,6 +73,39 @@ class ServiceSettings(BaseSettings):
         validation_alias=f"{PREFIX}METRICS_HOST",
         description="Address on which `/metrics` and `/health` listen; 0.0.0.0 in a container",
     )
+    error_tracker_dsn: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=f"{PREFIX}ERROR_TRACKER_DSN",
+        description="DSN of a project at an error tracker that speaks Sentry's protocol, `https://KEY@HOST/PROJECT`; "
+        "unset: none is told",
+    )
+    error_tracker_environment: str = Field(
+        default="production",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\s/]+$",
+        validation_alias=f"{PREFIX}ERROR_TRACKER_ENVIRONMENT",
+        description="What the error tracker calls this installation",
+    )
+
+    @field_validator("error_tracker_dsn")
+    @classmethod
+    def _require_dsn(cls, given: SecretStr) -> SecretStr:
+        """Refuse what is no DSN. The SDK is not asked: a gateway may not import it before its worker is patched."""
+        dsn = given.get_secret_value()
+        if dsn and not _is_dsn(dsn):
+            raise ValueError("https://KEY@HOST/PROJECT was expected, PROJECT being a number, as the tracker shows it")
+        return given
+
+
+def _is_dsn(dsn: str) -> bool:
+    try:
+        parts = urlsplit(dsn)
+        has_place = bool(parts.hostname and parts.username) and parts.port != 0
+    except ValueError:  # a port or an address that cannot be
+        return False
+    project = parts.path.rpartition("/")[2]
+    return has_place and parts.scheme in ("http", "https") and project.isascii() and project.isdecimal()
 
 
 Settings = TypeVar("Settings", bound=ServiceSettings)

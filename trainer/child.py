@@ -15,6 +15,7 @@ import structlog
 
 from runtime import logs
 from runtime.clock import SystemClock
+from runtime.error_tracker import ErrorTracker
 from runtime.errors import TransientError
 from runtime.kafka_broker import KafkaBroker
 from runtime.process_limits import bind_life_to
@@ -34,6 +35,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     kafka_bootstrap_servers: str
     topic_prefix: str
     log_level: str
+    error_tracker_dsn: str
+    error_tracker_environment: str
     max_rows: int
     niceness: int
     mlflow_tracking_uri: str
@@ -81,12 +84,17 @@ def main() -> None:
     bind_life_to(parent)
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
     yield_to_others(task.niceness)
-    logs.configure("trainer", task.log_level)
+    logs.configure("trainer", task.log_level, _tracker(task))
     structlog.contextvars.bind_contextvars(training_id=task.job.request.training_id)
     sys.excepthook = lambda kind, error, trace: _LOG.error("child_crashed", exc_info=(kind, error, trace))
     encoder = msgspec.json.Encoder()
     with os.fdopen(descriptor, "wb") as pipe:
         run_task(task, lambda event: _write(pipe, encoder.encode(event)))
+
+
+def _tracker(task: Task) -> ErrorTracker | None:
+    dsn = task.error_tracker_dsn
+    return ErrorTracker("trainer", dsn, task.error_tracker_environment) if dsn else None
 
 
 def _write(pipe: BinaryIO, line: bytes) -> None:

@@ -65,6 +65,8 @@ def task_of(settings: TrainerSettings, job: Job) -> Task:
         kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
         topic_prefix=settings.topic_prefix,
         log_level=settings.log_level,
+        error_tracker_dsn=settings.error_tracker_dsn.get_secret_value(),
+        error_tracker_environment=settings.error_tracker_environment,
         max_rows=settings.max_rows,
         niceness=settings.niceness,
         mlflow_tracking_uri=settings.mlflow_tracking_uri,
