@@ -15,6 +15,7 @@ from gateway.accounts.projects import new_project_id
 from gateway.bodies import field_faults, invalid
 from gateway.guard import principal
 from gateway.headers import new_id
+from gateway.limits.quotas import ROW
 from gateway.routes.uploads import LoadBody, ask_for_ingests, document, wish_of
 from gateway.service import GatewayService
 from gateway.uploads.receiving import Receiver
@@ -60,6 +61,9 @@ def create_from_file(service: GatewayService, organisation_of: Callable[[str], s
     try:
         load = upload.require_load()
         organisation_id = upload.owner.organisation_id
+        service.shares.require_series(load.project, [series.name for series in load.series])
+        rows = sum(series.rows for series in load.series)
+        service.usage.require(principal(), ROW, load.project, rows, owner=organisation_id)
         service.projects.create(
             organisation_id=organisation_id,
             **form,

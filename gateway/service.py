@@ -103,11 +103,7 @@ class GatewayService:
         self.rates = RequestRates(
             caller=settings.limit("requests_a_minute"), address=settings.limit("anonymous_requests_a_minute")
         )
-        self.usage = Usage(
-            accounts,
-            forecasts_a_day=settings.limit("forecasts_a_day"),
-            trainings_a_day=settings.limit("trainings_a_day"),
-        )
+        self.usage = Usage(accounts, settings.limit, self.projects.organisation_of)
         self.shares = Shares(accounts, settings, self.usage.quotas, self.project_queries)
         self.keyring = Keyring(accounts, token_seconds=settings.access_token_seconds)
         self.tokens = Tokens(

@@ -21,6 +21,10 @@ _LIMITS = {
     "anonymous_requests_a_minute": 300,
     "forecasts_a_day": 100_000,
     "trainings_a_day": 1000,
+    "rows_a_day": 10_000_000,
+    "forecasts_a_day_an_organisation": 500_000,
+    "trainings_a_day_an_organisation": 5000,
+    "rows_a_day_an_organisation": 50_000_000,
     "projects_an_organisation": 200,
     "upload_bytes_an_organisation": 1024 * _MEBIBYTE,
     "api_keys_an_organisation": 200,
@@ -202,6 +206,30 @@ class GatewaySettings(ServiceSettings):
         ge=0,
         description="Trainings a day (UTC) of a project without a quota of its own; 0: no limit; unset: 1000 where "
         "callers sign in, else no limit",
+    )
+    rows_a_day: int | None = Field(
+        default=None,
+        ge=0,
+        description="Rows of observations a day (UTC) that are brought into a project without a quota of its own, live "
+        "or in files; 0: no limit; unset: 10000000 where callers sign in, else no limit",
+    )
+    forecasts_a_day_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Forecasts a day (UTC) of an organisation without a quota of its own, over all its projects; 0: no "
+        "limit; unset: 500000 where callers sign in, else no limit",
+    )
+    trainings_a_day_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Trainings a day (UTC) of an organisation without a quota of its own, over all its projects; 0: no "
+        "limit; unset: 5000 where callers sign in, else no limit",
+    )
+    rows_a_day_an_organisation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Rows of observations a day (UTC) that are brought into all projects of an organisation without a "
+        "quota of its own; 0: no limit; unset: 50000000 where callers sign in, else no limit",
     )
     projects_an_organisation: int | None = Field(
         default=None,

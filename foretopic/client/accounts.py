@@ -130,14 +130,14 @@ class Accounts:
 
     @operation
     def get_organisation_quotas(self, organisation_id: str) -> Call[OrganisationQuotasInForce]:
-        """Return what an organisation may have at once, and what it has."""
+        """Return what an organisation may have at once and use in a day, and what it has and uses."""
         return read(path(_ORGANISATION + "/quotas", one=organisation_id), OrganisationQuotasInForce)
 
     @operation
     def change_organisation_quotas(
         self, /, organisation_id: str, **quotas: int | None
     ) -> Call[OrganisationQuotasInForce]:
-        """Change what an organisation may have at once; ``None``: as the installation says. Operators only."""
+        """Change what an organisation may have and use; ``None``: as the installation says. Operators only."""
         return Call(
             method="PATCH",
             path=path(_ORGANISATION + "/quotas", one=organisation_id),

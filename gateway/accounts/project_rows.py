@@ -32,6 +32,7 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     requests_a_minute: int | None = None
     forecasts_a_day: int | None = None
     trainings_a_day: int | None = None
+    rows_a_day: int | None = None
     #: What it may have at once.
     series: int | None = None
     schedules: int | None = None
@@ -114,7 +115,7 @@ class ProjectRows:
             USED.c.project_id == project_id, USED.c.day > today - days
         )
         if organisation_id is not None:
-            query = query.where(USED.c.requester.startswith(f"{organisation_id}/", autoescape=True))
+            query = query.where(USED.c.organisation_id == organisation_id)
         with self._database.read() as connection:
             return {kind: int(count) for kind, count in connection.execute(query.group_by(USED.c.kind))}
 

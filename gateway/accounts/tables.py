@@ -62,6 +62,10 @@ ORGANISATIONS = Table(
     Column("upload_bytes", BigInteger),
     Column("api_keys", Integer),
     Column("members", Integer),
+    #: What it may use in a day over all its projects; likewise.
+    Column("forecasts_a_day", Integer),
+    Column("trainings_a_day", Integer),
+    Column("rows_a_day", Integer),
 )
 MEMBERSHIPS = Table(
     "memberships",
@@ -98,12 +102,13 @@ PROJECTS = Table(
     Column("created_us", BigInteger, nullable=False),
     #: How the columns of the file that it was made from were read, a JSON object; null where it was made without one.
     Column("mapping", Text),
-    #: Requests a minute, forecasts and trainings a day, and what it may have at once; null: as the settings say.
+    #: Requests a minute, what may be used in a day, and what it may have at once; null: as the settings say.
     Column("requests_a_minute", Integer),
     Column("forecasts_a_day", Integer),
     Column("trainings_a_day", Integer),
     Column("series", Integer),
     Column("schedules", Integer),
+    Column("rows_a_day", Integer),
 )
 API_KEYS = Table(
     "api_keys",
@@ -200,11 +205,14 @@ USED = Table(
     Column("project_id", String(80), primary_key=True),
     #: As in records: `organisation/user/ID`, `organisation/key/ID`, or empty on a machine of one's own.
     Column("requester", String(80), primary_key=True),
-    #: Such as `forecast`, `training`.
+    #: `forecast`, `training` or `row`.
     Column("kind", String(20), primary_key=True),
     #: Days since the epoch, UTC.
     Column("day", Integer, primary_key=True, autoincrement=False),
     Column("count", BigInteger, nullable=False),
+    #: The owner of the project, also once that is removed; of a public one who asks. Empty: nobody's.
+    Column("organisation_id", String(_ID), nullable=False, server_default=""),
+    Index("used_by_day", "day"),
 )
 WEBHOOKS = Table(
     "webhooks",

@@ -44,6 +44,9 @@ _NAMES = {
     "upload_bytes": "Bytes of uploads on the disk",
     "api_keys": "API keys",
     "members": "Members and open invitations",
+    "forecasts_a_day": "Forecasts a day",
+    "trainings_a_day": "Trainings a day",
+    "rows_a_day": "Rows of observations a day",
 }
 
 
@@ -54,12 +57,15 @@ class OrganisationForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no typ
 
 
 class QuotaForm(FlaskForm):  # type: ignore[misc]  # likewise
-    """What an organisation may have at once."""
+    """What an organisation may have at once, and use in a day over all its projects."""
 
     projects = IntegerField(_NAMES["projects"], validators=WITHIN)
     upload_bytes = IntegerField(_NAMES["upload_bytes"], validators=(Optional(), NumberRange(min=0, max=2**53)))
     api_keys = IntegerField(_NAMES["api_keys"], validators=WITHIN)
     members = IntegerField(_NAMES["members"], validators=WITHIN)
+    forecasts_a_day = IntegerField(_NAMES["forecasts_a_day"], validators=WITHIN)
+    trainings_a_day = IntegerField(_NAMES["trainings_a_day"], validators=WITHIN)
+    rows_a_day = IntegerField(_NAMES["rows_a_day"], validators=WITHIN)
 
 
 class RoleForm(FlaskForm):  # type: ignore[misc]  # likewise
@@ -160,11 +166,13 @@ def _list(service: GatewayService) -> Response:
 def _show(service: GatewayService, row: Any) -> Response:
     organisation_id = row["organisation_id"]
     found = of_organisation(service, organisation_id)
+    there = msgspec.structs.asdict(found.in_use)
+    there |= {f"{kind}_a_day": used for kind, used in msgspec.structs.asdict(found.used_today).items()}
     facts = (
         ("Id", Cell(organisation_id, look="code")),
         *(
-            (_NAMES[name], Cell(f"{getattr(found.in_use, name)} of {getattr(found.in_force, name) or 'any number'}"))
-            for name in _NAMES
+            (called, Cell(f"{there[name]} of {getattr(found.in_force, name) or 'any number'}"))
+            for name, called in _NAMES.items()
         ),
         ("Made (UTC)", when_us(row["created_us"])),
     )

@@ -35,6 +35,7 @@ _NAMES = {
     "requests_a_minute": "Requests a minute",
     "forecasts_a_day": "Forecasts a day",
     "trainings_a_day": "Trainings a day",
+    "rows_a_day": "Rows of observations a day",
     "series": "Series",
     "schedules": "Schedules",
 }
@@ -46,6 +47,7 @@ class QuotaForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     requests_a_minute = IntegerField(_NAMES["requests_a_minute"], validators=WITHIN)
     forecasts_a_day = IntegerField(_NAMES["forecasts_a_day"], validators=WITHIN)
     trainings_a_day = IntegerField(_NAMES["trainings_a_day"], validators=WITHIN)
+    rows_a_day = IntegerField(_NAMES["rows_a_day"], validators=WITHIN)
     series = IntegerField(_NAMES["series"], validators=WITHIN)
     schedules = IntegerField(_NAMES["schedules"], validators=WITHIN)
 

@@ -1,5 +1,7 @@
 """What one organisation, user or project may have at once, so that nobody uses up what others need.
 
+What they may use in a day is judged in `gateway.limits.quotas`; of organisations both stand in `OrganisationQuotas`.
+
 What the accounts database holds is counted in the transaction that adds to it, while nobody else adds to the same
 owner: two requests at once do not get past a limit together. Series and schedules are counted where the gateway reads
 them, so what is still on its way is not.
@@ -31,7 +33,7 @@ _DAY_US = 86_400_000_000
 
 
 class OrganisationQuotas(msgspec.Struct, frozen=True, kw_only=True):
-    """What an organisation may have at once; null: as the settings of the installation say."""
+    """What an organisation may have and use; null: as the settings of the installation say."""
 
     projects: int | None = None
     #: On the disk; what is loaded goes once it is in the log.
@@ -40,6 +42,10 @@ class OrganisationQuotas(msgspec.Struct, frozen=True, kw_only=True):
     api_keys: int | None = None
     #: With the open invitations.
     members: int | None = None
+    #: In a day (UTC), over all its projects and what it asks of public ones.
+    forecasts_a_day: int | None = None
+    trainings_a_day: int | None = None
+    rows_a_day: int | None = None
 
 
 class _Rows(NamedTuple):
@@ -121,7 +127,7 @@ class Shares:
     def quotas(self, organisation_id: str) -> OrganisationQuotas:
         """Return what an organisation has of its own."""
         with self._database.read() as connection:
-            return _own(connection, organisation_id)
+            return own_quotas(connection, organisation_id)
 
     def set_quotas(self, organisation_id: str, given: Mapping[str, int | None]) -> None:
         """Give an organisation other quotas, by the names of `OrganisationQuotas`; what is not given stays."""
@@ -173,7 +179,7 @@ class Shares:
         if name == "organisations":
             limit = self._settings.limit("organisations_a_user")
         else:
-            limit = self.in_force(_own(connection, owner_id))[name]
+            limit = self.in_force(own_quotas(connection, owner_id))[name]
         if limit and (count := _count(connection, name, owner_id, self._database.now_us())) >= limit:
             raise _reached(name, counted.what, limit, str(count))
 
@@ -219,7 +225,8 @@ class Shares:
         return self.of_project(own, name)
 
 
-def _own(connection: Connection, organisation_id: str) -> OrganisationQuotas:
+def own_quotas(connection: Connection, organisation_id: str) -> OrganisationQuotas:
+    """Return what an organisation has of its own."""
     columns = [ORGANISATIONS.c[name] for name in OrganisationQuotas.__struct_fields__]
     query = select(*columns).where(ORGANISATIONS.c.organisation_id == organisation_id)
     row = connection.execute(query).mappings().first()

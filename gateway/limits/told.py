@@ -33,13 +33,20 @@ def note(standing: Standing) -> None:
     g.setdefault("standings", {})[standing.name] = standing
 
 
-def exceeded(code: str, detail: str, standing: Standing) -> Problem:
-    """Return the 429 of somebody who is over a limit; the answer tells the standing too."""
+def exceeded(code: str, detail: str, standing: Standing, advice: str = "") -> Problem:
+    """Return the 429 of somebody who is over a limit; the answer tells the standing too.
+
+    Args:
+        code: Of the problem.
+        detail: What was asked for, and how much there is.
+        standing: With which limit.
+        advice: What to do where to wait is of no use.
+    """
     note(standing)
     return Problem(
         429,
         code,
-        f"{detail}; come again in {standing.reset_seconds} seconds",
+        f"{detail}; {advice or f'come again in {standing.reset_seconds} seconds'}",
         headers={"Retry-After": str(standing.reset_seconds)},
         extensions={"violated-policies": [standing.name]},
     )

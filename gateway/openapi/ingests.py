@@ -61,6 +61,7 @@ INGESTS = (
         method="post",
         path="/api/v1/ingests",
         id="startIngest",
+        counts_as="row",
         tag="ingests",
         summary="Ask for data",
         description="Sources are tried in the order given. What is known already is not published twice.",

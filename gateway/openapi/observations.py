@@ -43,6 +43,7 @@ OBSERVATIONS = (
         path="/api/v1/observations",
         id="appendObservations",
         tag="ingests",
+        counts_as="row",
         summary="Append live rows of many series",
         description=(
             "Each series is cleaned and judged by the quality gate like any fetch, by itself; its calendar is `24/7`. "

@@ -54,8 +54,8 @@ class Operation:
     is_open: bool = False
     #: Whether the answer can be kept and asked for again.
     is_cached: bool = False
-    #: What it counts as against the quotas of a project.
-    counts_as: Literal["forecast", "training"] | None = None
+    #: What it counts as against the quotas of a project and of its organisation.
+    counts_as: Literal["forecast", "training", "row"] | None = None
     #: Whether it may be sent again without a key, or is about signing in: nothing of it is stored.
     is_repeatable: bool = False
 

@@ -57,7 +57,7 @@ PROBLEMS: dict[str, str] = {
     "request-in-progress": "The first request with this key is still being worked on.",
     "outcome-unknown": "The first request with this key ended without an answer; whether it was done is not known.",
     "rate-limited": "The caller, the address or the project sent too many requests within a minute.",
-    "quota-exceeded": "The project has used what it may use in a day.",
+    "quota-exceeded": "The project, or its organisation over all its projects, has used what it may use in a day.",
     "too-many-at-once": "The caller, or its organisation, has too many requests that are being worked on.",
     "request-timeout": "The body came too slowly.",
     "as-of-beyond-log": "The request may read further than the log goes.",
@@ -163,7 +163,7 @@ JSON_BODY: Problems = {
 #: What may become of a key: of any, and of one under which an answer is stored.
 KEYED: Problems = {400: ("invalid-idempotency-key",)}
 STORED: Problems = {409: ("request-in-progress", "outcome-unknown"), 422: ("idempotency-key-reused",)}
-#: What counts against the quotas of a project.
+#: What counts against the quotas of a project and of its organisation.
 COUNTED: Problems = {429: ("quota-exceeded",)}
 #: The event log or a database does not answer; so says any operation below `/api/`.
 AWAY: Problems = {503: ("broker-unavailable", "database-unavailable")}

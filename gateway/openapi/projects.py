@@ -104,6 +104,7 @@ PROJECTS = (
         method="post",
         path="/api/v1/projects",
         id="createProject",
+        counts_as="row",
         tag="projects",
         summary="Make a project, of a Parquet or CSV file or of nothing",
         description=(

@@ -12,6 +12,7 @@ _EXAMPLE = {
         "requests_a_minute": None,
         "forecasts_a_day": 5000,
         "trainings_a_day": None,
+        "rows_a_day": None,
         "series": None,
         "schedules": None,
     },
@@ -19,18 +20,37 @@ _EXAMPLE = {
         "requests_a_minute": 0,
         "forecasts_a_day": 5000,
         "trainings_a_day": 1000,
+        "rows_a_day": 10_000_000,
         "series": 100_000,
         "schedules": 1000,
     },
-    "used_today": {"forecasts": 188, "trainings": 2},
+    "used_today": {"forecasts": 188, "trainings": 2, "rows": 9600},
     "in_use": {"series": 400, "schedules": 3},
     "resets_at": "2026-11-22T00:00:00Z",
 }
 _OF_ORGANISATION = {
     "organisation_id": "org_5f2b1c9e0d7a46338b1f0a9c",
-    "quotas": {"projects": 500, "upload_bytes": None, "api_keys": None, "members": None},
-    "in_force": {"projects": 500, "upload_bytes": 1_073_741_824, "api_keys": 200, "members": 500},
+    "quotas": {
+        "projects": 500,
+        "upload_bytes": None,
+        "api_keys": None,
+        "members": None,
+        "forecasts_a_day": None,
+        "trainings_a_day": None,
+        "rows_a_day": None,
+    },
+    "in_force": {
+        "projects": 500,
+        "upload_bytes": 1_073_741_824,
+        "api_keys": 200,
+        "members": 500,
+        "forecasts_a_day": 500_000,
+        "trainings_a_day": 5000,
+        "rows_a_day": 50_000_000,
+    },
+    "used_today": {"forecasts": 5210, "trainings": 14, "rows": 211_000},
     "in_use": {"projects": 31, "upload_bytes": 48_120_332, "api_keys": 4, "members": 12},
+    "resets_at": "2026-11-22T00:00:00Z",
 }
 _ORGANISATION_PATH = "/api/v1/organisations/{organisation_id}/quotas"
 _PATH = "/api/v1/projects/{project_id}/quotas"
@@ -65,8 +85,11 @@ QUOTAS = (
         path=_ORGANISATION_PATH,
         id="getOrganisationQuotas",
         tag="organisations",
-        summary="What an organisation may have at once, and what it has",
-        description="Its projects, members and API keys, and the room of its uploads. 0: no limit.",
+        summary="What an organisation may have at once and use in a day, and what it has and uses",
+        description=(
+            "Its projects, members and API keys, and the room of its uploads; forecasts, trainings and rows of a day "
+            "over all its projects. 0: no limit."
+        ),
         parameters=("organisation_id",),
         answers={200: Sent(description="The quotas.", type=OrganisationQuotasInForce, example=_OF_ORGANISATION)},
         problems={**NO_ORGANISATION, **QUERY},
@@ -76,10 +99,10 @@ QUOTAS = (
         path=_ORGANISATION_PATH,
         id="changeOrganisationQuotas",
         tag="organisations",
-        summary="Change what an organisation may have at once",
+        summary="Change what an organisation may have at once and use in a day",
         description=(
-            "For operators, whom no quota holds back. What is left out stays; null: as the settings of the gateway "
-            "say; 0: no limit. What is there already stays where a quota becomes less."
+            "For operators. What is left out stays; null: as the settings of the gateway say; 0: no limit. What is "
+            "there already stays where a quota becomes less."
         ),
         parameters=("organisation_id",),
         body=OrganisationQuotasBody,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,8 +15,10 @@ from gateway.answers import json_of
 from gateway.bodies import IngestBody, invalid, read_body, rule_broken
 from gateway.guard import needs, principal
 from gateway.keyed import send_once
-from gateway.problems import FieldFault, not_found
+from gateway.limits.quotas import ROW
+from gateway.problems import FieldFault, Problem, not_found
 from gateway.service import GatewayService
+from gateway.tenancy import UPLOAD
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.record import SeriesId
 from schemas.topics import INGEST_REQUESTS
@@ -42,7 +45,15 @@ def blueprint(service: GatewayService) -> Blueprint:
             row = service.queries.ingest(wanted.ingest_id)
             return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
-        send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=("requester",))
+        send_once(
+            service,
+            INGEST_REQUESTS,
+            wanted,
+            g.traceparent,
+            first=first,
+            ignoring=("requester",),
+            charge=lambda: charge(service, wanted),
+        )
         asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
         return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
 
@@ -56,6 +67,24 @@ def blueprint(service: GatewayService) -> Blueprint:
         return json_of(document(service, row))
 
     return routes
+
+
+def charge(service: GatewayService, wanted: IngestRequested) -> None:
+    """Count the rows of an ingest where they are known before: those of a series of an upload.
+
+    Raises:
+        Problem: 429; the project, or its organisation, has not so many rows left today.
+    """
+    if UPLOAD not in wanted.sources:
+        return
+    upload_id, _, number = wanted.symbol.partition("/")
+    rows: dict[str, int] = {}
+    with suppress(Problem):  # there is no such upload, so it brings nothing
+        upload = service.shelf.get(upload_id)
+        if upload.load is not None and upload.arrived_at is None:  # its files are there
+            rows = {f"{series.number:05}": series.rows for series in upload.load.series}
+    if number in rows:
+        service.usage.take(principal(), ROW, {project_of(wanted.series_id): rows[number]})
 
 
 def _request(ingest_id: str, body: IngestBody) -> IngestRequested:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from gateway.access import Permission, project_of
 from gateway.answers import json_of
 from gateway.bodies import Body, invalid, read_body
 from gateway.guard import needs, principal
+from gateway.limits.quotas import ROW
 from gateway.problems import FieldFault
 from gateway.service import GatewayService
 from schemas.appends import MAX_SERIES_AN_APPEND, AppendRequested, SeriesRows
@@ -47,22 +49,27 @@ def blueprint(service: GatewayService) -> Blueprint:
     def post() -> Response:
         parameters.require_known(())
         appends = list(_appends(service, tenancy.record_id(), read_body(_BODY).series))
+        rows = [sum(len(rows.time) for rows in append.series) for _, append in appends]
+        of_projects: Counter[str] = Counter()
+        for (_, append), count in zip(appends, rows, strict=True):
+            of_projects[project_of(append.series_id)] += count
         timeout = service.settings.delivery_timeout_seconds
-        sent = [
-            service.publisher.send(INGEST_REQUESTS, append, traceparent=g.traceparent, partition=partition)
-            for partition, append in appends
-        ]
-        for delivery in sent:
-            delivery.result(timeout)
+        with service.usage.taking(principal(), ROW, of_projects):
+            sent = [
+                service.publisher.send(INGEST_REQUESTS, append, traceparent=g.traceparent, partition=partition)
+                for partition, append in appends
+            ]
+            for delivery in sent:
+                delivery.result(timeout)
         asked = [
             {
                 "ingest_id": append.ingest_id,
                 "series_id": append.series_id,
                 "state": "queued",
                 "series": len(append.series),
-                "rows": sum(len(rows.time) for rows in append.series),
+                "rows": count,
             }
-            for _, append in appends
+            for (_, append), count in zip(appends, rows, strict=True)
         ]
         return json_of({"ingests": asked}, 202)
 

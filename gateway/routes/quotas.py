@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from gateway.answers import json_of
 from gateway.bodies import Body, read_body
 from gateway.callers import require_organisation
 from gateway.guard import needs, principal
-from gateway.limits.quotas import FORECAST, TRAINING
+from gateway.limits.quotas import FORECAST, ROW, TRAINING
 from gateway.limits.shares import OrganisationQuotas
 from gateway.routes.projects import registered, require
 from gateway.service import GatewayService
@@ -31,6 +32,7 @@ class QuotasBody(Body, frozen=True, kw_only=True):
     requests_a_minute: _Limit = UNSET
     forecasts_a_day: _Limit = UNSET
     trainings_a_day: _Limit = UNSET
+    rows_a_day: _Limit = UNSET
     series: _Limit = UNSET
     schedules: _Limit = UNSET
 
@@ -41,6 +43,7 @@ class QuotasInForce(msgspec.Struct, frozen=True, kw_only=True):
     requests_a_minute: int
     forecasts_a_day: int
     trainings_a_day: int
+    rows_a_day: int
     series: int
     schedules: int
 
@@ -50,6 +53,8 @@ class UsedToday(msgspec.Struct, frozen=True, kw_only=True):
 
     forecasts: int
     trainings: int
+    #: Of observations, that were brought in live or in files.
+    rows: int
 
 
 class InUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +84,13 @@ class OrganisationQuotasBody(Body, frozen=True, kw_only=True):
     upload_bytes: _Bytes = UNSET
     api_keys: _Limit = UNSET
     members: _Limit = UNSET
+    forecasts_a_day: _Limit = UNSET
+    trainings_a_day: _Limit = UNSET
+    rows_a_day: _Limit = UNSET
 
 
-class OrganisationNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of each thing that an organisation has; as a limit, 0 is none."""
+class OrganisationInUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What an organisation has now."""
 
     projects: int
     upload_bytes: int
@@ -90,14 +98,26 @@ class OrganisationNumbers(msgspec.Struct, frozen=True, kw_only=True):
     members: int
 
 
+class OrganisationLimits(OrganisationInUse, frozen=True, kw_only=True):
+    """What holds for an organisation, in a day over all its projects; 0: no limit."""
+
+    forecasts_a_day: int
+    trainings_a_day: int
+    rows_a_day: int
+
+
 class OrganisationQuotasInForce(msgspec.Struct, frozen=True, kw_only=True):
-    """What an organisation may have at once, and what it has."""
+    """What an organisation may have at once and use in a day, and what it has and uses."""
 
     organisation_id: str
     #: Its own; null: as the settings of the installation say.
     quotas: OrganisationQuotas
-    in_force: OrganisationNumbers
-    in_use: OrganisationNumbers
+    in_force: OrganisationLimits
+    #: Over all its projects, and of public ones what it asked for.
+    used_today: UsedToday
+    in_use: OrganisationInUse
+    #: UTC; when the day ends.
+    resets_at: datetime
 
 
 _BODY = msgspec.json.Decoder(QuotasBody)
@@ -142,15 +162,26 @@ def blueprint(service: GatewayService) -> Blueprint:
 
 
 def of_organisation(service: GatewayService, organisation_id: str) -> OrganisationQuotasInForce:
-    """Return what an organisation may have at once, and what it has."""
+    """Return what an organisation may have at once and use in a day, and what it has and uses."""
     own = service.shares.quotas(organisation_id)
     in_use = service.shares.in_use(organisation_id)
     return OrganisationQuotasInForce(
         organisation_id=organisation_id,
         quotas=own,
-        in_force=OrganisationNumbers(**service.shares.in_force(own)),
-        in_use=OrganisationNumbers(**in_use, upload_bytes=service.shelf.taken(organisation_id)),
+        in_force=OrganisationLimits(**service.shares.in_force(own)),
+        used_today=_used_today(lambda kind: service.usage.used_by_organisation(organisation_id, kind)),
+        in_use=OrganisationInUse(**in_use, upload_bytes=service.shelf.taken(organisation_id)),
+        resets_at=_end_of_day(service),
     )
+
+
+def _used_today(used: Callable[[str], int]) -> UsedToday:
+    return UsedToday(forecasts=used(FORECAST), trainings=used(TRAINING), rows=used(ROW))
+
+
+def _end_of_day(service: GatewayService) -> datetime:
+    now = datetime.fromtimestamp(service.accounts.now_us() // 1_000_000, UTC)
+    return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def _given(body: QuotasBody | OrganisationQuotasBody) -> dict[str, int | None]:
@@ -160,7 +191,6 @@ def _given(body: QuotasBody | OrganisationQuotasBody) -> dict[str, int | None]:
 def _document(service: GatewayService, project_id: str) -> ProjectQuotas:
     usage, caller = service.usage, principal()
     own = usage.quotas(project_id)
-    now = datetime.fromtimestamp(service.accounts.now_us() // 1_000_000, UTC)
     return ProjectQuotas(
         project_id=project_id,
         quotas=own,
@@ -168,15 +198,14 @@ def _document(service: GatewayService, project_id: str) -> ProjectQuotas:
             requests_a_minute=own.requests_a_minute or 0,
             forecasts_a_day=usage.limit(project_id, FORECAST),
             trainings_a_day=usage.limit(project_id, TRAINING),
+            rows_a_day=usage.limit(project_id, ROW),
             series=service.shares.of_project(own.series, "series"),
             schedules=service.shares.of_project(own.schedules, "schedules"),
         ),
-        used_today=UsedToday(
-            forecasts=usage.used(caller, project_id, FORECAST), trainings=usage.used(caller, project_id, TRAINING)
-        ),
+        used_today=_used_today(lambda kind: usage.used(caller, project_id, kind)),
         in_use=InUse(
             series=service.project_queries.summary(project_id)["count"],
             schedules=len(service.project_queries.schedules(project_id)),
         ),
-        resets_at=datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1),
+        resets_at=_end_of_day(service),
     )

@@ -20,6 +20,7 @@ from gateway.headers import new_id
 from gateway.keyed import send_once
 from gateway.preconditions import require_unchanged
 from gateway.problems import FieldFault, Problem, not_found
+from gateway.routes.ingests import charge
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from runtime.cron import cron_times
@@ -180,7 +181,15 @@ def _run(service: GatewayService, series_id: str) -> Response:
         stored = service.queries.ingest(wanted.ingest_id)
         return None if stored is None or stored["request"] is None else _REQUEST.decode(stored["request"])
 
-    send_once(service, INGEST_REQUESTS, wanted, g.traceparent, first=first, ignoring=("requester",))
+    send_once(
+        service,
+        INGEST_REQUESTS,
+        wanted,
+        g.traceparent,
+        first=first,
+        ignoring=("requester",),
+        charge=lambda: charge(service, wanted),
+    )
     document = {"ingest_id": wanted.ingest_id, "series_id": series_id, "state": "queued"}
     return json_of(document, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
 

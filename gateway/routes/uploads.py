@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -17,7 +18,8 @@ from gateway.bodies import Body, invalid, read_body
 from gateway.changes import note_change
 from gateway.guard import needs, principal
 from gateway.headers import new_id
-from gateway.problems import FieldFault
+from gateway.limits.quotas import ROW
+from gateway.problems import FieldFault, Problem
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from gateway.uploads.jobs import Changes, Project
@@ -91,7 +93,12 @@ def blueprint(service: GatewayService) -> Blueprint:
             (lambda filename: (wish_of(LoadBody(), owner.project, filename), owner)) if is_loaded_too else None,
         )
         if is_loaded_too:
-            ask_for_ingests(service, upload)
+            try:
+                ask_for_ingests(service, upload)
+            except Problem:
+                # Nothing was asked for, and nobody has been told its id.
+                shelf.remove(upload.upload_id)
+                raise
         location = url_for("uploads.get", upload_id=upload.upload_id)
         return json_of(document(service, upload), 201, {"Location": location})
 
@@ -141,18 +148,33 @@ def _owner(service: GatewayService) -> Owner:
 def _load(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
     project = upload.owner.project if body.project is UNSET else body.project
     tenancy.require_project(service, Permission.WRITE, project)
+    if upload.load is None:
+        # Before it is split: what is refused can be loaded, or removed, later.
+        service.usage.require(principal(), ROW, project, upload.inspection.rows)
     loaded = service.shelf.load(upload.upload_id, wish_of(body, project, upload.filename))
     ask_for_ingests(service, loaded)
     return loaded
 
 
 def ask_for_ingests(service: GatewayService, loaded: Upload) -> None:
-    """Ask for an ingest of each series of an upload; a repeat asks for what is not asked for yet."""
-    requests = _requests(loaded.upload_id, loaded.require_load(), principal().requester)
-    service.shares.require_series(loaded.require_load().project, [wanted.series_id for wanted in requests])
+    """Ask for an ingest of each series of an upload; a repeat asks for what is not asked for yet.
+
+    Raises:
+        Problem: 409 the project would have too many series, 429 its rows of today are used up, 503 others are in the
+            way for too long; nothing is asked for then.
+    """
+    load = loaded.require_load()
+    requests = _requests(loaded.upload_id, load, principal().requester)
+    service.shares.require_series(load.project, [wanted.series_id for wanted in requests])
     # Splitting takes as long as it takes; only what is written to the log keeps others waiting.
     with service.one_at_a_time():
-        _publish(service, requests)
+        new = [
+            (wanted, found.rows)
+            for wanted, found in zip(requests, load.series, strict=True)
+            if service.queries.ingest(wanted.ingest_id) is None
+        ]
+        with service.usage.taking(principal(), ROW, {load.project: sum(rows for _, rows in new)}):
+            _publish(service, [wanted for wanted, _ in new])
 
 
 def wish_of(body: LoadBody, project: str, filename: str) -> Wish:
@@ -165,11 +187,10 @@ def wish_of(body: LoadBody, project: str, filename: str) -> Wish:
     )
 
 
-def _publish(service: GatewayService, requests: list[IngestRequested]) -> None:
-    new = [wanted for wanted in requests if service.queries.ingest(wanted.ingest_id) is None]
+def _publish(service: GatewayService, requests: Sequence[IngestRequested]) -> None:
     timeout = service.settings.delivery_timeout_seconds
     sent = []
-    for wanted in new:
+    for wanted in requests:
         partition = service.partition_of(INGEST_REQUESTS, INGEST_REQUESTS.key(wanted))
         sent.append(service.publisher.send(INGEST_REQUESTS, wanted, traceparent=g.traceparent, partition=partition))
     ends: dict[int, int] = {}

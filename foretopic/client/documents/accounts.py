@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from foretopic.client.documents.document import Document
+from foretopic.client.documents.projects import UsedToday
 
 
 class ApiKey(Document, frozen=True, kw_only=True):
@@ -52,16 +53,19 @@ class AuditPage(Document, frozen=True, kw_only=True):
 
 
 class OrganisationQuotas(Document, frozen=True, kw_only=True):
-    """What an organisation may have at once; null: as the settings of the installation say."""
+    """What an organisation may have and use; null: as the settings of the installation say."""
 
     projects: int | None = None
     upload_bytes: int | None = None
     api_keys: int | None = None
     members: int | None = None
+    forecasts_a_day: int | None = None
+    trainings_a_day: int | None = None
+    rows_a_day: int | None = None
 
 
-class OrganisationNumbers(Document, frozen=True, kw_only=True):
-    """A number of each thing that an organisation has; as a limit, 0 is none."""
+class OrganisationInUse(Document, frozen=True, kw_only=True):
+    """What an organisation has now."""
 
     projects: int
     upload_bytes: int
@@ -69,13 +73,23 @@ class OrganisationNumbers(Document, frozen=True, kw_only=True):
     members: int
 
 
+class OrganisationLimits(OrganisationInUse, frozen=True, kw_only=True):
+    """What holds for an organisation, in a day over all its projects; 0: no limit."""
+
+    forecasts_a_day: int
+    trainings_a_day: int
+    rows_a_day: int
+
+
 class OrganisationQuotasInForce(Document, frozen=True, kw_only=True):
-    """What an organisation may have at once, and what it has."""
+    """What an organisation may have at once and use in a day, and what it has and uses."""
 
     organisation_id: str
     quotas: OrganisationQuotas
-    in_force: OrganisationNumbers
-    in_use: OrganisationNumbers
+    in_force: OrganisationLimits
+    used_today: UsedToday
+    in_use: OrganisationInUse
+    resets_at: datetime
 
 
 class Invitation(Document, frozen=True, kw_only=True):

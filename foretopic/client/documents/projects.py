@@ -18,6 +18,7 @@ class Quotas(Document, frozen=True, kw_only=True):
     requests_a_minute: int | None = None
     forecasts_a_day: int | None = None
     trainings_a_day: int | None = None
+    rows_a_day: int | None = None
     series: int | None = None
     schedules: int | None = None
 
@@ -28,6 +29,7 @@ class QuotasInForce(Document, frozen=True, kw_only=True):
     requests_a_minute: int
     forecasts_a_day: int
     trainings_a_day: int
+    rows_a_day: int
     series: int
     schedules: int
 
@@ -37,6 +39,7 @@ class UsedToday(Document, frozen=True, kw_only=True):
 
     forecasts: int
     trainings: int
+    rows: int
 
 
 class InUse(Document, frozen=True, kw_only=True):

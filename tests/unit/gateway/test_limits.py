@@ -181,7 +181,7 @@ def test_forecasts_of_a_project_are_counted_over_all_its_callers(counted: Tenant
     again = forecast(people, tenant.editor.headers, series_id, "kept")
     assert (again.status_code, again.data) == (200, first.data)
     shown = people.world.client.get(f"{LIST}/{tenant.project_id}/quotas", headers=tenant.viewer.headers).json
-    assert shown["used_today"] == {"forecasts": 3, "trainings": 0}
+    assert shown["used_today"] == {"forecasts": 3, "trainings": 0, "rows": 0}
     assert shown["in_force"]["forecasts_a_day"] == 3
 
     batch = {"forecasts": [{"series_id": series_id}], "horizon": 2}
@@ -261,12 +261,13 @@ def test_one_tenant_does_not_use_up_the_public_series_of_others(counted: Tenants
     pears = forecast(counted, counted.pears.editor.headers, series_id)
 
     assert apples == [200, 200, 200, 429]
-    # Red when `_scope` has no organisation for public projects.
+    # Red when the scopes of a `Use` have no organisation for public projects.
     assert pears.status_code == 200
 
 
-def usage(world: World, **limits: int) -> Usage:
-    return Usage(world.accounts, **({"forecasts_a_day": 10, "trainings_a_day": 10} | limits))
+def usage(world: World, database: AccountsDatabase | None = None, **limits: int) -> Usage:
+    given = {"forecasts_a_day": 10, "trainings_a_day": 10, "rows_a_day": 10} | limits
+    return Usage(database or world.accounts, lambda name: given.get(name, 0), world.service.projects.organisation_of)
 
 
 @pytest.fixture
@@ -325,7 +326,7 @@ class Interrupted(AccountsDatabase):
 def test_what_is_used_while_counts_are_written_stays_counted(counted: Tenants) -> None:
     """Red when `Usage.flush` forgets all that waits, and not only what it wrote."""
     database = Interrupted(counted.world)
-    usages = Usage(database, forecasts_a_day=10, trainings_a_day=10)
+    usages = usage(counted.world, database)
     usages.take(PERSON, FORECAST, {"meanwhile": 1})
     database.after_write.append(lambda: usages.take(PERSON, FORECAST, {"meanwhile": 4}))
 
@@ -340,7 +341,7 @@ def test_what_is_used_while_counts_are_written_stays_counted(counted: Tenants) -
 def test_what_is_written_while_counts_are_read_stays_counted(counted: Tenants) -> None:
     """Red without `_flushing` in `Usage._load`: what it read before the write would stand for what is after it."""
     database = Interrupted(counted.world)
-    usages = Usage(database, forecasts_a_day=0, trainings_a_day=0)
+    usages = usage(counted.world, database, forecasts_a_day=0)
     usages.take(PERSON, FORECAST, {"raced": 3})
     with ThreadPoolExecutor(1) as pool:
         database.after_read.append(lambda: wait([pool.submit(usages.flush)], 0.2))
@@ -353,7 +354,7 @@ def test_what_is_written_while_counts_are_read_stays_counted(counted: Tenants) -
 def test_what_the_database_does_not_take_is_written_later(counted: Tenants) -> None:
     """Red when `_try_flush` lets the fault through: the thread that writes would end with it."""
     database = Interrupted(counted.world)
-    usages = Usage(database, forecasts_a_day=10, trainings_a_day=10)
+    usages = usage(counted.world, database)
     usages.take(PERSON, FORECAST, {"later": 2})
     database.before_write.append(partial(raise_, StoreUnavailable("away")))
 
@@ -370,7 +371,7 @@ def raise_(error: Exception) -> None:
 
 @pytest.mark.usefixtures("in_request")
 def test_what_one_tenant_wrote_of_public_series_is_not_another_s(counted: Tenants) -> None:
-    """Red when `_sum` counts every requester of a public project."""
+    """Red when the scopes of a `Use` have no organisation for public projects."""
     usages = usage(counted.world)
     usages.take(PERSON, FORECAST, {"market": 6})
     usages.flush()
@@ -398,7 +399,7 @@ def test_a_restart_keeps_what_was_used(counted: Tenants) -> None:
 @pytest.mark.usefixtures("in_request")
 def test_a_new_day_begins_with_nothing_used(counted: Tenants) -> None:
     clock = MovedClock()
-    usages = Usage(AccountsDatabase(counted.world.accounts.engine, clock), forecasts_a_day=2, trainings_a_day=2)
+    usages = usage(counted.world, AccountsDatabase(counted.world.accounts.engine, clock), forecasts_a_day=2)
     usages.take(PERSON, FORECAST, {"daily": 2})
 
     clock.added += timedelta(days=1)

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import insert
 
+from gateway.accounts import used_rows
 from gateway.accounts.projects import new_project_id
-from gateway.accounts.tables import USED
+from gateway.accounts.used_rows import Use
 from runtime.broker import TopicPartition
 from schemas.topics import (
     DEPLOYMENTS,
@@ -387,8 +387,8 @@ def test_usage_of_a_public_project_is_that_of_the_own_organisation(both: Tenants
     accounts = both.world.accounts
     with accounts.write() as connection:
         for tenant, count in ((both.apples, 3), (both.pears, 5)):
-            row = {"project_id": "market", "requester": f"{tenant.organisation_id}/user/x", "kind": "forecast"}
-            connection.execute(insert(USED), {**row, "day": accounts.now_us() // 86_400_000_000, "count": count})
+            owner, day = tenant.organisation_id, accounts.now_us() // 86_400_000_000
+            used_rows.add(connection, Use("market", owner, f"{owner}/user/x", "forecast", day), count)
 
     told = [
         both.world.client.get("/api/v1/projects/market", headers=headers).get_json()["usage"]["today"]
