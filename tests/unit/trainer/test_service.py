@@ -15,7 +15,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.models import Deployment, ModelReleased
 from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, MODELS, OBSERVATIONS, TRAINING_EVENTS, TRAINING_REQUESTS
 from schemas.trainings import FINAL_TRAINING_STATES, TrainingEvent, TrainingRequested
-from tests.factories import SERIES, observation_batch, training_cancel_request, training_request
+from tests.factories import SERIES, observation_batch, training_cancel_request, training_event, training_request
 from tests.fakes import ManualClock
 from tests.unit.trainer.member import Log, crash, new_trainer, turn, wave, work_until_ended
 from trainer.jobs import Recorded
@@ -352,6 +352,23 @@ def test_second_member_ends_what_the_first_began(broker: MemoryBroker) -> None:
 
     assert [end.state for end in ends(log)] == ["succeeded"]
     assert len(log.records(MODELS, ModelReleased)) == 1
+    assert log.committed() == 1
+
+
+def test_a_long_past_is_learnt_before_a_request_is_looked_at(broker: MemoryBroker) -> None:
+    """Red without `catch_up` in `_Trainings.learn`: a poll takes 500 messages, and the end of the training is the last."""
+    log = Log(broker)
+    for sequence in range(600):
+        log.write(TRAINING_EVENTS, training_event("training-before", sequence=sequence, state="progress"))
+    log.write(TRAINING_EVENTS, training_event("training-1", sequence=5, state="failed", reason="told before"))
+    log.request("training-1", as_of=log.history())
+
+    trainer = new_trainer(broker)
+    for _ in range(20):
+        turn(trainer)
+
+    events = log.records(TRAINING_EVENTS, TrainingEvent)
+    assert [event.state for event in events if event.training_id == "training-1"] == ["failed"]
     assert log.committed() == 1
 
 
