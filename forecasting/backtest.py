@@ -88,8 +88,19 @@ def score_by_step(folds: FoldForecasts, levels: Sequence[float], scale: float) -
     return _losses(folds, levels, scale, lambda values: np.ascontiguousarray(values.T))
 
 
+def score_by_fold(folds: FoldForecasts, levels: Sequence[float], scale: FloatArray) -> dict[str, FloatArray]:
+    """Return every loss of `score` for each fold alone, shape (folds,); not finite where it is not defined.
+
+    Args:
+        folds: With quantiles of ``levels``, and of `SCORED_LEVELS` where there is to be a CRPS.
+        levels: Central levels whose coverage, width and score are told, in percent.
+        scale: `losses.seasonal_scale` of the series of each fold, shape (folds,).
+    """
+    return _losses(folds, levels, scale, lambda values: values)
+
+
 def _losses(
-    folds: FoldForecasts, levels: Sequence[float], scale: float, rows: Callable[[FloatArray], FloatArray]
+    folds: FoldForecasts, levels: Sequence[float], scale: float | FloatArray, rows: Callable[[FloatArray], FloatArray]
 ) -> dict[str, FloatArray]:
     """Return every loss over the last axis of what ``rows`` makes of arrays of shape (folds, horizon)."""
     y, median = rows(folds.y), rows(folds.median)

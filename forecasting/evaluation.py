@@ -13,11 +13,13 @@ import numpy as np
 
 from forecasting import losses
 from forecasting.artefact import Recipe
-from forecasting.backtest import SCORED_LEVELS, FoldForecasts, outcomes, score, score_by_step
+from forecasting.backtest import SCORED_LEVELS, FoldForecasts, outcomes, score, score_by_fold, score_by_step
 from forecasting.comparison import MODEL, Judged, compare
+from forecasting.fold_metrics import ByFold, by_fold
 from forecasting.folds import Part
 from forecasting.intervals import quantile_pair
 from forecasting.models.baselines import BASELINES
+from forecasting.panel import FloatArray
 from forecasting.residuals import calibrated, histories_of, residuals_of, series_of
 from forecasting.serving import LoadedModel
 from forecasting.training_panel import Panel
@@ -42,6 +44,7 @@ class Evaluation:
         calibration_curve: Central level -> share of outcomes within, in percent, over all steps.
         folds: Method -> forecasts of the folds of the first series.
         fold_count: Folds over all series.
+        by_fold: What is told of each cutoff time alone.
         parts: `train` and `validation` -> what the tested model says of cutoffs that its own fit has learnt from and
             stopped by, in the first series; empty for a model that was not asked.
     """
@@ -53,6 +56,7 @@ class Evaluation:
     calibration_curve: dict[float, float]
     folds: dict[str, FoldForecasts]
     fold_count: int
+    by_fold: ByFold
     parts: dict[str, FoldForecasts]
 
     @property
@@ -112,7 +116,7 @@ def evaluate(
         progress: Told what part of it is done, in [0, 1]; what it raises ends it.
     """
     tested = _TestPart(panel, test, levels, model.recipe)
-    folds, first = {}, {}
+    folds, first, alone = {}, {}, {}
     metrics: dict[str, dict[str, float]] = {}
     by_step: dict[str, list[dict[str, float]]] = {}
     curve: dict[float, float] = {}
@@ -125,6 +129,7 @@ def evaluate(
         first[name] = found.part(slice(len(test[0].cutoffs)))
         # A comparison needs no quantiles, and those of hundreds of series are a hundred megabytes a method.
         folds[name] = dataclasses.replace(found, quantiles={})
+        alone[name] = tested.scores_by_fold(found if name == MODEL else folds[name])
     progress((1 + len(BASELINES)) / (2 + len(BASELINES)))
     judged = tested.judged(folds)
     for each, told in compare(judged).items():
@@ -145,6 +150,7 @@ def evaluate(
         calibration_curve=curve,
         folds=first,
         fold_count=len(folds[MODEL].cutoffs),
+        by_fold=by_fold(judged, alone),
         parts={name: of_part[0] for name, of_part in known.items() if of_part},
     )
 
@@ -174,6 +180,7 @@ class _TestPart:
         self._levels = levels
         self._asked = sorted({*levels, *SCORED_LEVELS})
         self._scales = [_scale(recipe, panel, part) for part in parts]
+        self._scale_of_folds = np.repeat(self._scales, [len(part.cutoffs) for part in parts])
 
     def forecasts(self, model: LoadedModel) -> FoldForecasts:
         """Return what a model forecasts, with all quantiles that are scored."""
@@ -192,6 +199,10 @@ class _TestPart:
         steps = range(folds.y.shape[1])
         return [{name: float(mean[i]) for name, mean in means.items() if np.isfinite(mean[i])} for i in steps]
 
+    def scores_by_fold(self, folds: FoldForecasts) -> dict[str, FloatArray]:
+        """Return the losses of each fold, shape (folds,); without quantiles those of the median."""
+        return score_by_fold(folds, self._levels if folds.quantiles else (), self._scale_of_folds)
+
     def calibration_curve(self, folds: FoldForecasts) -> dict[float, float]:
         """Return the share of outcomes within each band, the mean over the series."""
         found = [[_coverage(one, level) for level in self._asked] for one in _by_series(folds, self._parts)]
@@ -206,7 +217,7 @@ class _TestPart:
             series=series_of(self._parts),
             starts=np.concatenate([time[cutoffs] for time, cutoffs in times]),
             ends=np.concatenate([time[cutoffs[:, None] + steps] for time, cutoffs in times]),
-            scale=np.repeat(self._scales, [len(part.cutoffs) for part in self._parts]),
+            scale=self._scale_of_folds,
         )
 
 

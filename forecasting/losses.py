@@ -51,9 +51,15 @@ def seasonal_scale(history: FloatArray, season_length: int) -> float:
     return float(np.mean(np.abs(history[season_length:] - history[:-season_length])))
 
 
-def mean_absolute_scaled_error(y: FloatArray, forecast: FloatArray, scale: float) -> FloatArray:
-    """Return the mean absolute error over `seasonal_scale` (Hyndman and Koehler, 2006); NaN for a scale of 0."""
-    return mean_absolute_error(y, forecast) / (scale if scale > 0 else np.nan)
+def mean_absolute_scaled_error(y: FloatArray, forecast: FloatArray, scale: float | FloatArray) -> FloatArray:
+    """Return the mean absolute error over `seasonal_scale` (Hyndman and Koehler, 2006); NaN for a scale of 0.
+
+    Args:
+        y: Outcomes.
+        forecast: Of them.
+        scale: Of all, or of each mean.
+    """
+    return mean_absolute_error(y, forecast) / np.where(np.greater(scale, 0), scale, np.nan)
 
 
 def r_squared(y: FloatArray, forecast: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from forecasting.errors import DivergedTraining, TooLittleHistory
 from forecasting.evaluation import Evaluation, evaluate
 from forecasting.fallback import Settled, settled, simpler
 from forecasting.fits import FITTED, Fits, Progress, fit_cut, plan_of
+from forecasting.fold_metrics import ByFold
 from forecasting.folds import Plan
 from forecasting.models.fitting import Epoch, Fitted
 from forecasting.panel import IntArray, Observations
@@ -73,6 +74,7 @@ class TrainedModel:
         skill: Baseline -> skill, below 0 where the model loses to it.
         folds: Folds of the test part.
         calibration_folds: Folds that its bands are calibrated on.
+        by_fold: `metrics` of each cutoff time of the test part alone, and how they vary.
         fallback_from: The algorithm that was asked for, where another one stands in; empty otherwise.
         fallback_reason: Why.
         leaderboard: What was compared where something was chosen, the winner first.
@@ -86,6 +88,7 @@ class TrainedModel:
     skill: dict[str, float]
     folds: int
     calibration_folds: int
+    by_fold: ByFold
     fallback_from: str = ""
     fallback_reason: str = ""
     leaderboard: tuple[LeaderboardEntry, ...] = ()
@@ -168,6 +171,7 @@ def train(
         skill=evaluation.skill,
         folds=evaluation.fold_count,
         calibration_folds=len(unseen.outcome),
+        by_fold=evaluation.by_fold,
         fallback_from=asked if spec.algorithm != asked else "",
         fallback_reason=reason,
         leaderboard=() if choice is None else choice.leaderboard,

@@ -17,8 +17,11 @@ from schemas.record import (
     Requester,
     Seed,
     SeriesId,
+    UtcTime,
+    require,
     require_ascending,
     require_finite,
+    require_utc,
 )
 
 Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)", description="First 16 digits of the artefact digest")]
@@ -53,6 +56,40 @@ class LeaderboardEntry(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         require_finite("skill", self.skill.values())
         require_finite("metrics", self.metrics.values())
+
+
+class FoldMetrics(Record, frozen=True, kw_only=True):
+    """How the forecasts from one cutoff of the test part did, those of all series together."""
+
+    #: Time of the last observation that they used (UTC).
+    cutoff: UtcTime
+    #: UTC starts of the first and of the last step that was scored.
+    first_time: UtcTime
+    last_time: UtcTime
+    #: How many there are, one a series, each of `horizon` steps.
+    forecasts: Annotated[int, Meta(ge=1)]
+    #: Method -> metric -> value, the mean over the series; `model` has them all, a baseline its absolute errors.
+    metrics: dict[str, dict[str, float]]
+
+    def __post_init__(self) -> None:
+        for field in ("cutoff", "first_time", "last_time"):
+            require_utc(field, getattr(self, field))
+        require(self.cutoff < self.first_time <= self.last_time, "cutoff, first_time and last_time must ascend")
+        for method, metrics in self.metrics.items():
+            require_finite(f"metrics[{method!r}]", metrics.values())
+
+
+class MetricSpread(Record, frozen=True, kw_only=True):
+    """How a metric of single folds varies."""
+
+    mean: float
+    #: The standard deviation of a sample: n - 1 in the denominator.
+    deviation: Annotated[float, Meta(ge=0)]
+    #: In how many folds the metric is defined.
+    folds: Annotated[int, Meta(ge=2)]
+
+    def __post_init__(self) -> None:
+        require_finite("mean, deviation", (self.mean, self.deviation))
 
 
 class ModelReleased(Record, frozen=True, kw_only=True):
@@ -101,6 +138,11 @@ class ModelReleased(Record, frozen=True, kw_only=True):
     fallback_reason: str = ""
     #: Walk-forward folds that the bands are calibrated on; 0: the release does not say.
     calibration_folds: Annotated[int, Meta(ge=0)] = 0
+    #: The test part cutoff by cutoff, the oldest first; many are thinned evenly, the newest stays. Empty: the release
+    #: does not say.
+    fold_metrics: tuple[FoldMetrics, ...] = ()
+    #: Method -> metric -> how it varies over the cutoffs, those included that are thinned away; without fewer than two.
+    fold_spread: dict[str, dict[str, MetricSpread]] = {}
 
     def __post_init__(self) -> None:
         require_ascending("levels", self.levels)

@@ -192,6 +192,13 @@ def _metrics(content: _Content, start_time: int) -> list[Metric]:
     }
     values |= {f"skill.{baseline}": value for baseline, value in release.skill.items()}
     values |= {"folds": float(release.folds), "calibration_folds": float(release.calibration_folds)}
+    for name, found in release.fold_spread.get("model", {}).items():
+        values |= {f"model.fold-mean.{name}": found.mean, f"model.fold-deviation.{name}": found.deviation}
+    folds = [
+        Metric(f"model.fold.{name}", value, start_time, number)
+        for number, fold in enumerate(release.fold_metrics, start=1)
+        for name, value in fold.metrics["model"].items()
+    ]
     epochs = [
         Metric(f"loss.{name}", loss, start_time, epoch)
         for name, series in content.losses.items()
@@ -202,16 +209,19 @@ def _metrics(content: _Content, start_time: int) -> list[Metric]:
         for trial in content.trials
         if trial.ending == "finished"
     ]
-    return [Metric(name, value, start_time, 0) for name, value in values.items()] + epochs + trials
+    return [Metric(name, value, start_time, 0) for name, value in values.items()] + folds + epochs + trials
 
 
 def _artefacts(content: _Content) -> dict[str, bytes]:
-    """Return the recipe and, where there is one, the graph; and what was compared where something was chosen."""
+    """Return the recipe, the graph where there is one, the folds, and what was compared where something was chosen."""
     release = content.release
     recipe = msgspec.json.format(msgspec.json.encode(release.recipe, order="sorted"))
     files = {"artefact/recipe.json": recipe}
     if release.graph is not None:
         files["artefact/model.onnx"] = release.graph
+    if release.fold_metrics:
+        # The step of a metric tells no cutoff.
+        files["backtest/folds.json"] = msgspec.json.format(msgspec.json.encode(release.fold_metrics))
     if release.leaderboard:
         files["selection/leaderboard.json"] = msgspec.json.format(msgspec.json.encode(release.leaderboard))
     if content.trials:

@@ -48,6 +48,8 @@ def release_of(
         fallback_reason=trained.fallback_reason,
         calibration_folds=trained.calibration_folds,
         leaderboard=trained.leaderboard,
+        fold_metrics=trained.by_fold.folds,
+        fold_spread=trained.by_fold.spread,
     )
 
 

@@ -40,6 +40,15 @@ def test_golden_message_decodes_and_encodes_to_the_same_bytes(message):
     assert again.key == message.key
 
 
+def test_releases_of_before_say_nothing_of_single_folds():
+    # Red where `fold_metrics` or `fold_spread` has no default.
+    older = [one for one in MESSAGES if one.topic == "models" and b"fold_metrics" not in one.value]
+    records = [decode(TOPIC_BY_NAME["models"], one.value, one.headers).record for one in older]
+
+    assert len(records) >= 4
+    assert {(one.fold_metrics, tuple(one.fold_spread)) for one in records} == {((), ())}
+
+
 def test_every_file_below_examples_is_a_golden_message_of_a_topic():
     files = {path for path in golden.EXAMPLES_PATH.rglob("*") if path.is_file()}
     claimed = {

@@ -46,6 +46,8 @@ def test_a_given_algorithm_has_no_leaderboard(broker: MemoryBroker) -> None:
 
     (release,) = log.records(MODELS, ModelReleased)
     assert release.leaderboard == ()
+    assert release.fold_metrics[-1].metrics["model"]["mae"] > 0
+    assert release.fold_spread["model"]["mae"].mean == pytest.approx(release.metrics["model"]["mae"])
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(90.0, [90.0, 60.0, -10.0]), (0.0, [math.inf] * 3)])
