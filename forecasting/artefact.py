@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
@@ -256,12 +256,16 @@ def recipe_to_json(recipe: Recipe) -> dict[str, object]:
 
 def _form(part: _Part) -> dict[str, object]:
     form: dict[str, object] = {}
-    for field in msgspec.structs.fields(part):
+    for field in _fields(type(part)):
         value = getattr(part, field.name)
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         if field.name not in part.LATER or value != default:
             form[field.name] = _plain(value)
     return form
+
+
+#: Looked up once a class: it reads the annotations anew each time.
+_fields = cache(msgspec.structs.fields)
 
 
 def _plain(value: object) -> object:

@@ -38,6 +38,8 @@ from trainer.service import TrainerService
 
 #: Metrics are counted once for all seeds: their registries are expensive to build and nothing here reads them.
 _WORKER_METRICS, _TRAINER_METRICS = Metrics("simulation"), TrainerMetrics()
+#: Read once: to look through the environment takes longer than a storm does.
+_INGESTOR_SETTINGS = IngestorSettings(retry_seconds=0)
 
 
 class Steps(Protocol):
@@ -79,7 +81,7 @@ def trainer(broker: ProcessBroker, clock: Clock) -> TrainerService:
 def ingestor(market: Market, broker: ProcessBroker, clock: Clock) -> JobWorker:
     """Return an ingestor that asks ``market`` within its loop."""
     return build_ingestor(
-        IngestorSettings(retry_seconds=0),
+        _INGESTOR_SETTINGS,
         broker=broker,
         clock=clock,
         sources={"market": market.fetch},
