@@ -14,6 +14,7 @@ from foretopic.tables import (
     backtest_table,
     candidate_name,
     candidate_state,
+    folds_table,
     leaderboard_table,
     metrics_table,
     new_table,
@@ -30,8 +31,9 @@ _SHOWN_NAMES = 20
 @click.command()
 @click.option("--model", help="Only this one, with its whole backtest.")
 @click.option("--leaderboard", "with_leaderboard", is_flag=True, help="What each version was chosen from, if it was.")
+@click.option("--folds", "with_folds", is_flag=True, help="The backtest of each version cutoff by cutoff.")
 @json_option
-def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
+def models(*, model: str | None, with_leaderboard: bool, with_folds: bool, as_json: bool) -> None:
     """List models, their versions and their skill: how much smaller the error is, and how often chance does as much.
 
     Example: foretopic models --model market/AAPL-1d
@@ -60,6 +62,10 @@ def models(*, model: str | None, with_leaderboard: bool, as_json: bool) -> None:
             reporter.show(parts_table(version))
             reporter.show(steps_table(version))
             reporter.show(metrics_table(version))
+    if with_folds:
+        for version in (version for entry in found for version in entry["versions"] if version.get("fold_metrics")):
+            reporter.line(f"{version['version']}:")
+            reporter.show(folds_table(version))
     if with_leaderboard:
         _show_leaderboards(reporter, [version for entry in found for version in entry["versions"]])
 

@@ -177,6 +177,35 @@ def steps_table(version: Document) -> Table:
     return table
 
 
+def folds_table(version: Document) -> Table:
+    """Return the backtest cutoff by cutoff beside the last value; below, mean and deviation over all cutoffs."""
+    folds: Sequence[Document] = version.get("fold_metrics") or []
+    spread: Document = version.get("fold_spread") or {}
+    coverages = sorted({name for fold in folds for name in fold["metrics"]["model"] if name.startswith("coverage-")})
+    levels = [f"in {name.removeprefix('coverage-')} % band" for name in coverages]
+    heads = ["cutoff", "until", "forecasts", "MAE", f"MAE of {LAST_VALUE}", "RMSE", "MAPE", "CRPS", *levels]
+    table = new_table("Backtest cutoff by cutoff", heads)
+
+    def cells(metrics: Document) -> list[str]:
+        model = metrics.get("model", {})
+        return [
+            number(model.get("mae")),
+            number(metrics.get(LAST_VALUE, {}).get("mae")),
+            number(model.get("rmse")),
+            _percent(model.get("mape")),
+            number(model.get("crps")),
+            *(_percent(model.get(name)) for name in coverages),
+        ]
+
+    for fold in folds:
+        ends = (_day(fold["cutoff"]), _day(fold["last_time"]))
+        table.add_row(*ends, str(fold["forecasts"]), *cells(fold["metrics"]))
+    for part in ("mean", "deviation") if spread else ():
+        values = {method: {name: one[part] for name, one in found.items()} for method, found in spread.items()}
+        table.add_row(f"{part} of {spread['model']['mae']['folds']}", "", "", *cells(values))
+    return table
+
+
 def leaderboard_table(version: Document) -> Table:
     """Return what a version was chosen from, the winner first, with the skill on the folds of the comparison."""
     board = version.get("leaderboard") or []

@@ -25,7 +25,7 @@ MODEL_RELEASED = "model.released"
 _TRAININGS = {state: f"training.{state}" for state in ("succeeded", "failed", "cancelled")}
 TYPES = (FORECAST_ISSUED, FORECAST_REFUSED, *_TRAININGS.values(), MODEL_RELEASED)
 #: Of a release: the artefact is for those that serve it.
-_NOT_TOLD = frozenset({"graph", "recipe", "leaderboard"})
+_NOT_TOLD = frozenset({"graph", "recipe", "leaderboard", "fold_metrics", "fold_spread"})
 
 
 Told = Mapping[str, Any]

@@ -10,6 +10,7 @@ import msgspec
 from gateway.access import PUBLIC_PROJECTS
 from gateway.accounts.project_rows import ProjectRow, Quotas
 from gateway.guard import principal
+from gateway.history_lists import moment
 from gateway.observed import utc
 from gateway.routes.ingests import document as ingest_document
 from gateway.routes.models import champion_of, roles_of
@@ -98,6 +99,7 @@ def details(service: GatewayService, project_id: str, row: ProjectRow | None, pa
         for row in service.project_queries.releases(project_id)
     ]
     newest = releases[-1][2] if releases else {}
+    comparisons = _comparisons(service, releases)
     return {
         **line(project_id, row),
         "state": _state(summary["count"], work),
@@ -110,7 +112,8 @@ def details(service: GatewayService, project_id: str, row: ProjectRow | None, pa
         "trainings": work.trainings,
         "models": _models(service, project_id, releases),
         "metrics": newest.get("metrics", {}),
-        "leaderboard": newest.get("leaderboard", []),
+        "leaderboard": comparisons[0]["leaderboard"] if comparisons else [],
+        "comparisons": comparisons,
         "schedules": _schedules(service, project_id),
         "usage": _usage(service, project_id),
     }
@@ -139,6 +142,21 @@ def _models(
         version = {field: release.get(field) for field in _OF_RELEASE}
         more = {"role": of_model.get(name), "series_count": len(release["series_ids"])}
         entry["versions"].insert(0, version | more)
+    return list(found.values())
+
+
+def _comparisons(service: GatewayService, releases: Sequence[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the newest comparison of each model that has one, the newest first: that which was asked for last.
+
+    What was compared stands in the release of the winner; one that was named later has compared nothing, and leaves it.
+    """
+    compared = [release for _, _, release in reversed(releases) if release.get("leaderboard")]
+    requested = service.project_queries.requested({release["training_id"] for release in compared})
+    found: dict[str, dict[str, Any]] = {}
+    for release in sorted(compared, key=lambda one: requested.get(one["training_id"], 0), reverse=True):
+        requested_at = moment(requested.get(release["training_id"]))
+        line = {name: release[name] for name in ("model", "version", "training_id", "leaderboard")}
+        found.setdefault(release["model"], {**line, "requested_at": requested_at})
     return list(found.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -12,6 +12,7 @@ from gateway.projects_of import ProjectOf, of_projects
 from gateway.store import Store, translated
 
 Mapped = Mapping[str, Any]
+_CHUNK = 5_000
 
 
 class ProjectQueries:
@@ -89,6 +90,16 @@ class ProjectQueries:
         """Return every model version without its graph, in log order."""
         table = tables.MODEL_VERSIONS
         return self._all(_of(select(table), table.c.model, project_id).order_by(table.c.log_offset))
+
+    def requested(self, training_ids: Collection[str]) -> dict[str, int]:
+        """Return when trainings were asked for (ms), by id; those that the log says nothing of are left out."""
+        table, wanted = tables.TRAININGS, sorted(training_ids)
+        found: dict[str, int] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            query = select(table.c.training_id, table.c.time_ms)
+            rows = self._all(query.where(table.c.training_id.in_(wanted[start : start + _CHUNK])))
+            found |= {row["training_id"]: row["time_ms"] for row in rows}
+        return found
 
     def deployments(self, project_id: str) -> list[Mapped]:
         """Return the deployments in log order."""

@@ -271,7 +271,8 @@ class Store:
             known = connection.execute(select(releases.c.release, releases.c.log_offset).where(same)).first()
             # The newest counts, since compaction leaves only that; what is read again is not the newest.
             if known is None or known.log_offset <= row["log_offset"]:
-                self._last_wins(connection, releases, [_only(releases, row)])
+                release = row["release"] if known is None else _telling_more(known.release, row["release"])
+                self._last_wins(connection, releases, [_only(releases, {**row, "release": release})])
             # The version names the artefact; another training that found the same one may release it again.
             if known is not None and known.release != row["release"] and _is_by(known.release, row["training_id"]):
                 subject = f"{row['model']}:{row['version']}"
@@ -360,6 +361,15 @@ def _rows_between(connection: Connection, series_id: str, first: int, last: int)
 def _only(table: Table, row: Row | RowMapping) -> Row:
     """Return the part of ``row`` that ``table`` has columns for."""
     return {name: row[name] for name in (column.name for column in table.columns) if name in row}
+
+
+def _telling_more(known: bytes, newer: bytes) -> bytes:
+    """Return the newer release of a version, but the known one where that alone says what was compared.
+
+    A training that names what another one has chosen finds the same artefact, and has compared nothing.
+    """
+    has_compared, compares = (bool(msgspec.json.decode(release).get("leaderboard")) for release in (known, newer))
+    return known if has_compared and not compares else newer
 
 
 def _is_by(release: bytes, training_id: str) -> bool:

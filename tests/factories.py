@@ -22,7 +22,7 @@ from schemas.forecasts import (
 )
 from schemas.identity import digest_of
 from schemas.ingests import IngestEvent, IngestRequested
-from schemas.models import Deployment, ModelReleased
+from schemas.models import Deployment, FoldMetrics, MetricSpread, ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.quarantine import ObservationsQuarantined, QuarantineDecided, RuleBroken
 from schemas.record import Record
@@ -97,6 +97,22 @@ def model_release(**changes: Any) -> ModelReleased:
     }
     values.update(changes)
     return ModelReleased(**values)
+
+
+def folds_of_a_release() -> dict[str, Any]:
+    """Two folds of the test part, for `model_release`."""
+    folds = tuple(
+        FoldMetrics(
+            cutoff=cutoff,
+            first_time=cutoff + timedelta(days=1),
+            last_time=cutoff + timedelta(days=10),
+            forecasts=1,
+            metrics={"model": {"mae": mae, "coverage-80": 90.0}, "last-value": {"mae": 2.0}},
+        )
+        for cutoff, mae in ((datetime(2025, 1, 2, tzinfo=UTC), 1.5), (datetime(2025, 1, 7, tzinfo=UTC), 2.5))
+    )
+    spread = {"model": {"mae": MetricSpread(mean=2.0, deviation=0.75, folds=250)}}
+    return {"fold_metrics": folds, "fold_spread": spread}
 
 
 def deployment(**changes: Any) -> Deployment:

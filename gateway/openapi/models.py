@@ -7,7 +7,7 @@ from gateway.bodies import DeployBody
 from gateway.openapi.examples import MODEL_NAME, SERIES_ID, VERSION
 from gateway.openapi.operation import JsonObject, Operation, json_answer
 from gateway.openapi.problem_kinds import QUERY, STARTING
-from schemas.models import Deployment, LeaderboardEntry, Role, Version
+from schemas.models import Deployment, FoldMetrics, LeaderboardEntry, MetricSpread, Role, Version
 from schemas.record import Digest, Freq, Id, Level, ModelName, SeriesId
 
 
@@ -42,6 +42,11 @@ class ModelVersion(Answer, frozen=True, kw_only=True):
     #: What was compared where the algorithm or its hyperparameters were chosen, the winner first, on folds before those
     #: of `metrics` and `skill`; empty where they were given.
     leaderboard: tuple[LeaderboardEntry, ...]
+    #: The test part cutoff by cutoff, the oldest first, 50 at most: more are thinned evenly. Empty for a release that
+    #: does not say.
+    fold_metrics: tuple[FoldMetrics, ...]
+    #: Method -> metric -> mean and standard deviation over the cutoffs, also those that are thinned away.
+    fold_spread: dict[str, dict[str, MetricSpread]]
     artefact_digest: Digest
     code_version: str
 
@@ -97,6 +102,19 @@ MODEL: JsonObject = {
                 },
                 {"algorithm": "nhits", "state": "not-reached"},
             ],
+            "fold_metrics": [
+                {
+                    "cutoff": "2025-01-02T00:00:00Z",
+                    "first_time": "2025-01-03T00:00:00Z",
+                    "last_time": "2025-01-16T00:00:00Z",
+                    "forecasts": 1,
+                    "metrics": {"model": {"mae": 3.02, "crps": 2.11}, "last-value": {"mae": 2.95}},
+                },
+            ],
+            "fold_spread": {
+                "model": {"mae": {"mean": 2.31, "deviation": 1.48, "folds": 250}},
+                "last-value": {"mae": {"mean": 2.28, "deviation": 1.5, "folds": 250}},
+            },
             "artefact_digest": VERSION + "0" * 48,
             "code_version": "0.1.0",
         }

@@ -93,6 +93,19 @@ class ProjectModel(Answer, frozen=True, kw_only=True):
     versions: tuple[ProjectVersion, ...]
 
 
+class ProjectComparison(Answer, frozen=True, kw_only=True):
+    """What a training compared to choose what it released."""
+
+    model: ModelName
+    #: What was released: the winner of this comparison.
+    version: str
+    training_id: Id
+    #: When the training was asked for; null where the log says nothing of it.
+    requested_at: datetime | None
+    #: The winner first.
+    leaderboard: tuple[LeaderboardEntry, ...]
+
+
 class ProjectSchedule(Answer, frozen=True, kw_only=True):
     """A series that is fetched by itself."""
 
@@ -129,8 +142,10 @@ class ProjectDocument(ProjectLine, frozen=True, kw_only=True):
     models: tuple[ProjectModel, ...]
     #: Of the newest release: method -> metric -> value, the model beside the baselines.
     metrics: dict[str, dict[str, float]]
-    #: What the newest training compared, the winner first; empty where the algorithm was named.
+    #: That of the first of `comparisons`; empty where nothing was ever compared.
     leaderboard: tuple[LeaderboardEntry, ...]
+    #: The newest comparison of each model that has one, the newest first. It stays when an algorithm is named later.
+    comparisons: tuple[ProjectComparison, ...]
     schedules: tuple[ProjectSchedule, ...]
     usage: ProjectUsage
 

@@ -30,6 +30,10 @@ _LINE: JsonObject = {
     "quotas": dict.fromkeys(Quotas.__struct_fields__),
     "file": None,
 }
+_BOARD: list[JsonObject] = [
+    {"algorithm": "lightgbm", "state": "chosen", "rung": 1, "folds": 120, "skill": {"seasonal-naive": 0.31}},
+    {"algorithm": "linear", "state": "compared", "rung": 1, "folds": 120, "skill": {"seasonal-naive": 0.22}},
+]
 _DOCUMENT: JsonObject = {
     **_LINE,
     "state": "ready",
@@ -43,7 +47,16 @@ _DOCUMENT: JsonObject = {
     "trainings": [],
     "models": [],
     "metrics": {"model": {"mape": 9.4}},
-    "leaderboard": [],
+    "leaderboard": _BOARD,
+    "comparisons": [
+        {
+            "model": f"{_ID}/sales",
+            "version": "0123456789abcdef",
+            "training_id": "4872ca931bc95c72780bf81c8184f737",
+            "requested_at": "2026-11-21T12:00:00Z",
+            "leaderboard": _BOARD,
+        }
+    ],
     "schedules": [],
     "usage": {"today": {"forecast": 3}, "last_30_days": {"forecast": 41, "training": 1}},
 }

@@ -47,6 +47,12 @@ _LINE = (
     "artefact_digest",
     "code_version",
 )
+#: What not every release has, and what is told of one without.
+_MORE: tuple[tuple[str, list[Any] | dict[str, Any]], ...] = (
+    ("leaderboard", []),
+    ("fold_metrics", []),
+    ("fold_spread", {}),
+)
 
 
 def blueprint(service: GatewayService) -> Blueprint:
@@ -110,7 +116,7 @@ def models(service: GatewayService, projects: Projects, model: str | None = None
         entry = by_model.setdefault(
             row["model"], {"model": row["model"], "champion": champion_of(of_model), "versions": []}
         )
-        line = {name: release.get(name) for name in _LINE} | {"leaderboard": release.get("leaderboard", [])}
+        line = {name: release.get(name) for name in _LINE} | {name: release.get(name, none) for name, none in _MORE}
         entry["versions"].insert(0, {**line, "role": of_model.get(row["version"])})
     return list(by_model.values())
 

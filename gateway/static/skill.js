@@ -1,5 +1,5 @@
 // What the champion is worth beside the baselines, said plainly also when it is worth less.
-import { number, percent } from "./format.js";
+import { number, percent, time } from "./format.js";
 import { baselineName } from "./chart.js";
 import { element, fillTable, make, show } from "./elements.js";
 
@@ -96,6 +96,22 @@ function fillLeaderboard(board) {
   fillTable("leaderboard", heads, board.map((entry) => [candidateName(entry), STATES[entry.state](entry), mase(entry), ...baselines.map((name) => skill(entry, name))]));
 }
 
+/** Cutoffs, the newest first, below the mean and the deviation over all of them. */
+function fillFolds({ fold_metrics: folds, fold_spread: spread, freq }) {
+  const columns = shownMetrics(Object.fromEntries(folds.map((fold) => [fold.cutoff, fold.metrics.model])));
+  const rivals = METHOD_ORDER.filter((name) => name !== "model" && folds.some((fold) => name in fold.metrics));
+  const cells = (metrics) => [
+    ...columns.map(([name, , write]) => (metrics.model?.[name] === undefined ? "–" : write(metrics.model[name], metrics.model))),
+    ...rivals.map((name) => number(metrics[name]?.mae)),
+  ];
+  const heads = ["Cutoff", "Until", "Forecasts", ...columns.map(([, label]) => label), ...rivals.map((name) => `MAE, ${baselineName(name).toLowerCase()}`)];
+  const over = (part) => Object.fromEntries(Object.entries(spread).map(([method, found]) => [method, Object.fromEntries(Object.entries(found).map(([name, one]) => [name, one[part]]))]));
+  const all = spread.model ? [["Mean", "mean"], ["Deviation", "deviation"]] : [];
+  const summary = all.map(([label, part]) => [`${label} of ${spread.model.mae.folds}`, "", "", ...cells(over(part))]);
+  const lines = [...folds].reverse().map((fold) => [time(fold.cutoff, freq), time(fold.last_time, freq), String(fold.forecasts), ...cells(fold.metrics)]);
+  fillTable("folds", heads, [...summary, ...lines]);
+}
+
 function versionRow(model, version, onDeploy) {
   const isChampion = version.version === model.champion;
   const against = version.skill?.["last-value"];
@@ -115,6 +131,7 @@ export function showModel(model, emptyText, onDeploy) {
   const champion = model?.versions.find((version) => version.version === model.champion);
   show("metrics", Boolean(champion));
   show("versions-box", Boolean(model));
+  show("folds-box", Boolean(champion?.fold_metrics.length));
   show("leaderboard-box", Boolean(champion?.leaderboard.length));
   if (model) element("versions").replaceChildren(...model.versions.map((version) => versionRow(model, version, onDeploy)));
   if (!champion) {
@@ -123,5 +140,6 @@ export function showModel(model, emptyText, onDeploy) {
   }
   element("skill").replaceChildren(...verdict(champion));
   fillMetrics(champion.metrics);
+  fillFolds(champion);
   fillLeaderboard(champion.leaderboard);
 }

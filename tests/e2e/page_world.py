@@ -15,7 +15,7 @@ from typing import Any
 from werkzeug.serving import make_server
 
 from schemas.forecasts import ForecastIssued, ForecastRequested, ForecastStep, ModelUsed
-from schemas.models import LeaderboardEntry, ModelReleased
+from schemas.models import ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
@@ -58,9 +58,9 @@ def release(
     skill: float = -0.013,
     training_id: str = "first",
     tested: Mapping[str, float] | None = None,
-    leaderboard: tuple[LeaderboardEntry, ...] = (),
+    **more: Any,
 ) -> ModelReleased:
-    """A release; ``tested`` are metrics of the model that stand beside its errors."""
+    """A release; ``tested`` are metrics of the model that stand beside its errors, ``more`` further fields."""
     metrics = {"mae": 2.31, "rmse": 3.12, "mape": 3.386, "r2": 0.9607, "coverage-80": 79.3, "coverage-95": 94.8}
     return factories.model_release(
         model=MODEL,
@@ -70,7 +70,6 @@ def release(
         algorithm="lstm",
         calendar="XNYS",
         unit="USD",
-        leaderboard=leaderboard,
         metrics={
             "model": metrics | dict(tested or {}),
             "last-value": {**metrics, "mae": 2.28},
@@ -79,6 +78,7 @@ def release(
         },
         skill={"last-value": skill, "drift": 0.004, "seasonal-naive": 0.31},
         folds=250,
+        **more,
     )
 
 

@@ -35,6 +35,24 @@ class LeaderboardEntry(Document, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class FoldMetrics(Document, frozen=True, kw_only=True):
+    """How the forecasts from one cutoff of the test part did, those of all series together."""
+
+    cutoff: datetime
+    first_time: datetime
+    last_time: datetime
+    forecasts: int
+    metrics: dict[str, dict[str, float]]
+
+
+class MetricSpread(Document, frozen=True, kw_only=True):
+    """How a metric of single folds varies."""
+
+    mean: float
+    deviation: float
+    folds: int
+
+
 class ModelVersion(Document, frozen=True, kw_only=True):
     """A released model version and the skill that it showed."""
 
@@ -58,6 +76,8 @@ class ModelVersion(Document, frozen=True, kw_only=True):
     fallback_from: str | None = None
     fallback_reason: str | None = None
     leaderboard: tuple[LeaderboardEntry, ...]
+    fold_metrics: tuple[FoldMetrics, ...] = ()
+    fold_spread: dict[str, dict[str, MetricSpread]] = {}
     artefact_digest: str
     code_version: str
 

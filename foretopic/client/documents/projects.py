@@ -113,6 +113,16 @@ class ProjectModel(Document, frozen=True, kw_only=True):
     versions: tuple[ProjectVersion, ...]
 
 
+class ProjectComparison(Document, frozen=True, kw_only=True):
+    """What a training compared to choose what it released."""
+
+    model: str
+    version: str
+    training_id: str
+    requested_at: datetime | None = None
+    leaderboard: tuple[LeaderboardEntry, ...]
+
+
 class ProjectSchedule(Document, frozen=True, kw_only=True):
     """A series that is fetched by itself."""
 
@@ -164,6 +174,7 @@ class Project(ProjectLine, frozen=True, kw_only=True):
     models: tuple[ProjectModel, ...]
     metrics: dict[str, dict[str, float]]
     leaderboard: tuple[LeaderboardEntry, ...]
+    comparisons: tuple[ProjectComparison, ...] = ()
     schedules: tuple[ProjectSchedule, ...]
     usage: ProjectUsage
 

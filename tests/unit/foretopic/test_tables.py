@@ -7,6 +7,7 @@ from rich.console import Console
 
 from foretopic.tables import (
     backtest_table,
+    folds_table,
     forecast_table,
     leaderboard_table,
     metrics_table,
@@ -161,6 +162,30 @@ def test_parts_stand_apart():
     row = next(line for line in shown(parts_table(TESTED)).splitlines() if "mae" in line)
 
     assert [cell.strip() for cell in row.strip("│\n ").split("│")] == ["mae", "1.5000", "1.7500", "2.0000"]
+
+
+def test_folds_stand_line_by_line_above_their_mean_and_deviation():
+    fold = {
+        "cutoff": "2025-01-02T00:00:00Z",
+        "first_time": "2025-01-03T00:00:00Z",
+        "last_time": "2025-01-16T09:30:00Z",
+        "forecasts": 3,
+        "metrics": {"model": {"mae": 1.5, "rmse": 2.5, "mape": 0.75, "coverage-80": 90.0}, "last-value": {"mae": 1.25}},
+    }
+    spread = {
+        "model": {"mae": {"mean": 2.0, "deviation": 0.5, "folds": 250}},
+        "last-value": {"mae": {"mean": 2.25, "deviation": 0.25, "folds": 250}},
+    }
+
+    text = shown(folds_table({"fold_metrics": [fold], "fold_spread": spread}))
+
+    first, mean, deviation = (
+        [cell.strip() for cell in line.strip("│\n ").split("│")] for line in text.splitlines() if line.startswith("│")
+    )
+    assert first == ["2025-01-02", "2025-01-16T09:30:00Z", "3", "1.50", "1.25", "2.50", "0.8 %", "-", "90.0 %"]
+    assert mean == ["mean of 250", "", "", "2.00", "2.25", "-", "-", "-", "-"]
+    assert deviation[:5] == ["deviation of 250", "", "", "0.50", "0.25"]
+    assert folds_table({"fold_metrics": [fold]}).row_count == 1
 
 
 def test_steps_stand_apart_from_the_whole():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.accounts import used_rows
 from gateway.accounts.projects import new_project_id
 from gateway.accounts.used_rows import Use
 from runtime.broker import TopicPartition
+from schemas.models import LeaderboardEntry
 from schemas.topics import (
     DEPLOYMENTS,
     INGEST_EVENTS,
@@ -26,7 +28,7 @@ from schemas.topics import (
 from tests import factories
 from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.uploaded import left, shops, uploading
-from tests.unit.gateway.world import World
+from tests.unit.gateway.world import World, wait_until
 
 SALES: dict[str, tuple[float | None, ...]] = {
     "sales": tuple(float(100 + day % 7) for day in range(30)),
@@ -236,7 +238,7 @@ def test_each_series_can_have_a_model_of_its_own_and_a_repeat_asks_once(world: W
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
-        ({"series": ["Bremen"]}, 404, "series"),
+        ({"series": ["Berlin", "Bremen"]}, 404, "series[1]"),
         ({"target": "revenue"}, 422, "target"),
         ({"known_future": ["weather"]}, 422, "covariates.weather"),
         ({"model": "market/mine"}, 422, "model"),
@@ -275,6 +277,49 @@ def test_details_have_metrics_leaderboard_and_champion(world: World) -> None:
         1,
     )
     assert found["trainings"][0]["state"] == "succeeded"
+
+
+def test_what_was_compared_is_shown_after_an_algorithm_was_named(world: World) -> None:
+    """Red where the leaderboard is that of the newest release."""
+    project_id = world.client.post("/api/v1/projects", json={"name": "Compared"}).get_json()["project_id"]
+    first, second = f"{project_id}/apples", f"{project_id}/pears"
+
+    def release(model: str, training_id: str, version: str, *compared: str) -> None:
+        board = tuple(
+            LeaderboardEntry(algorithm=name, state="chosen" if name == compared[0] else "compared") for name in compared
+        )
+        world.publish(TRAINING_REQUESTS, factories.training_request(f"{training_id}-{project_id}", model=model))
+        asked_at = world.broker.clock.now()
+        wait_until(lambda: world.broker.clock.now() - asked_at > timedelta(milliseconds=1), "the next millisecond")
+        world.publish(
+            MODELS,
+            factories.model_release(
+                model=model,
+                training_id=f"{training_id}-{project_id}",
+                version=version,
+                leaderboard=board,
+                metrics={"model": {"mae": float(len(compared))}},
+            ),
+        )
+
+    release(first, "older", "0" * 16, "theta", "drift")
+    release(second, "newer", "1" * 16, "ets")
+    release(first, "newest", "2" * 16, "linear", "drift", "theta")
+    # Finds once more what was chosen first: its comparison is the older one nonetheless.
+    release(first, "named-again", "0" * 16)
+    release(second, "named", "3" * 16)
+    world.settle()
+
+    found = world.client.get(f"/api/v1/projects/{project_id}").get_json()
+
+    assert [(one["model"], one["version"], one["training_id"]) for one in found["comparisons"]] == [
+        (first, "2" * 16, f"newest-{project_id}"),
+        (second, "1" * 16, f"newer-{project_id}"),
+    ]
+    assert [one["algorithm"] for one in found["leaderboard"]] == ["linear", "drift", "theta"]
+    assert found["leaderboard"] == found["comparisons"][0]["leaderboard"]
+    assert all(datetime.fromisoformat(one["requested_at"]) for one in found["comparisons"])
+    assert found["metrics"] == {"model": {"mae": 0.0}}, "of the newest release"
 
 
 def test_project_that_is_not_there_is_not_found(world: World) -> None:
