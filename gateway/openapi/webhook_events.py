@@ -18,7 +18,7 @@ class EventDocument(Answer, frozen=True, kw_only=True):
 
     type: str
     timestamp: datetime
-    #: The record; of a model, without its artefact.
+    #: The record; of a model, without its artefact, leaderboard and folds.
     data: dict[str, Any]
 
 
