@@ -34,7 +34,7 @@ demo: $(VENV)/.installed-stack ## Run the whole loop once in one process: load, 
 HEAVY := kafka or e2e or chromium or postgres or slow
 
 # What leans on its database most; `make test-postgres` takes all of the gateway's tests.
-ON_POSTGRES := accounts audit batches dead_letters events limits projects tenancy webhooks
+ON_POSTGRES := accounts audit batches dead_letters events limits projects quotas tenancy webhooks
 ON_POSTGRES_PATHS := $(ON_POSTGRES:%=tests/unit/gateway/test_%.py)
 
 # The official AsyncAPI parser, where npm is: without it its test says why it skips.

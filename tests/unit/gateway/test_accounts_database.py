@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
-from gateway.accounts.database import AccountsDatabase, open_accounts
+from gateway.accounts.database import MIGRATIONS, AccountsDatabase, open_accounts
 from gateway.accounts.keyring import cookie_secret
-from gateway.accounts.tables import METADATA
+from gateway.accounts.tables import METADATA, ORGANISATIONS, PROJECTS, USED
+from gateway.accounts.used_rows import Scope, of_day
 from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
 from gateway.store import StoreUnavailable, open_engine, translated
@@ -40,6 +43,50 @@ def test_the_migrations_make_the_tables_of_today(tmp_path: Path) -> None:
 
     assert differences(database.engine) == []
     database.engine.dispose()
+
+
+def test_what_was_used_before_counts_for_the_organisation(empty_url: str) -> None:
+    """Red without either UPDATE of the migration: the day of an update would begin again for every organisation."""
+    database = open_accounts(empty_url, ManualClock())
+    migrate(database.engine, "0002", is_up=False)
+    used = [("shop-1", "org_1/user/a", 5), ("shop-1", "org_2/user/b", 1), ("gone-1", "org_1/user/a", 2)]
+    public = [("market", "org_2/key/c", 7), ("market", "", 3)]
+    project = {
+        "project_id": "shop-1",
+        "organisation_id": "org_1",
+        "name": "shop",
+        "description": "",
+        "created_by": "me",
+    }
+    with database.engine.begin() as connection:
+        for name in ("org_1", "org_2"):
+            connection.execute(insert(ORGANISATIONS), {"organisation_id": name, "name": name, "created_us": 0})
+        connection.execute(insert(PROJECTS), {**project, "created_us": 0})
+        for project_id, requester, count in (*used, *public):
+            row = {"project_id": project_id, "requester": requester, "kind": "forecast", "day": 20_000, "count": count}
+            connection.execute(insert(USED), row)
+    migrate(database.engine, "head")
+
+    with database.read() as connection:
+        found = of_day(connection, 20_000)
+    assert found == {
+        Scope("shop-1", "", "forecast", 20_000): 6,
+        Scope("", "org_1", "forecast", 20_000): 6,
+        Scope("gone-1", "", "forecast", 20_000): 2,
+        Scope("market", "org_2", "forecast", 20_000): 7,
+        Scope("", "org_2", "forecast", 20_000): 7,
+        Scope("market", "", "forecast", 20_000): 3,
+    }
+    assert differences(database.engine) == []
+    database.engine.dispose()
+
+
+def migrate(engine: Engine, revision: str, *, is_up: bool = True) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        (command.upgrade if is_up else command.downgrade)(config, revision)
 
 
 @pytest.mark.parametrize(
