@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 
-from foretopic.cli_admin import admin
 from foretopic.cli_audit import audit
 from foretopic.cli_dead_letters import dead_letters
 from foretopic.cli_history import history
@@ -20,7 +19,6 @@ from foretopic.cli_log import subscribe, topics
 from foretopic.cli_models import models
 from foretopic.cli_quarantine import quarantine
 from foretopic.cli_raw import raw
-from foretopic.cli_rebuild import rebuild_command
 from foretopic.cli_requests import deploy, forecast, ingest, train
 from foretopic.cli_series import series
 from foretopic.cli_shared import CLOCK, Commands, console, json_option, print_json, settings
@@ -47,7 +45,11 @@ _UP_LOG = "up"
 _FIRST_OPERATOR = "The first operator was made"
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+#: They load the gateway's database layer, which takes as long as all the rest together.
+_LATER = {"admin": "foretopic.cli_admin:admin", "rebuild": "foretopic.cli_rebuild:rebuild_command"}
+
+
+@click.group(cls=Commands, later=_LATER, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Forecasts on Apache Kafka: run the whole stack on this machine, and talk to it."""
 
@@ -252,10 +254,8 @@ for command in (
     upload,
     raw,
     audit,
-    admin,
     dead_letters,
     history,
-    rebuild_command,
 ):
     main.add_command(command)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import click
@@ -27,7 +28,24 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 
 class Commands(click.Group):
-    """Turns the errors that we raise on purpose into one message and an exit code: 2 usage, 1 failure."""
+    """Turns the errors that we raise on purpose into one message and an exit code: 2 usage, 1 failure.
+
+    Args:
+        later: Commands by name, as ``module:attribute``, that are imported when somebody asks for them.
+    """
+
+    def __init__(self, *args: Any, later: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._later = dict(later or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._later:
+            module, _, attribute = self._later.pop(cmd_name).partition(":")
+            self.add_command(getattr(import_module(module), attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

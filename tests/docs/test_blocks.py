@@ -22,6 +22,7 @@ from gateway.openapi.problem_kinds import PROBLEMS
 from gateway.openapi.project_answers import SeriesPrediction
 from schemas.codec import record_id
 from schemas.forecasts import ForecastIssued, ForecastRequested
+from tests.commands import commands_of
 from tests.docs.pages import PAGES, ROOT, Block, blocks, shell_commands
 
 SHELL = blocks("sh", "bash", "console")
@@ -109,7 +110,7 @@ def test_examples_of_the_command_line_take_their_own_options() -> None:
 
 def leaf_commands(group: click.Group) -> list[click.Command]:
     found: list[click.Command] = []
-    for command in group.commands.values():
+    for _, command in commands_of(group):
         found += leaf_commands(command) if isinstance(command, click.Group) else [command]
     return found
 
@@ -215,8 +216,9 @@ def test_commands_named_in_messages_and_pages_exist() -> None:
         for word in text.split():
             if not isinstance(command, click.Group):
                 break
-            assert word in command.commands, (place, text)
-            command = command.commands[word]
+            below = dict(commands_of(command))
+            assert word in below, (place, text)
+            command = below[word]
         does_something = not isinstance(command, click.Group) or command.invoke_without_command
         assert does_something, f"{place} names {text!r}, which does nothing by itself"
 

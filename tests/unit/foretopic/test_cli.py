@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -9,10 +12,11 @@ from click.testing import CliRunner
 from forecasting.models.registry import ALGORITHMS, AUTO, ENSEMBLE
 from foretopic.cli import main
 from runtime.version import CODE_VERSION
+from tests.commands import commands_of
 
 
 def leaf_commands(group: click.Group = main, path: tuple[str, ...] = ()):
-    for name, command in group.commands.items():
+    for name, command in commands_of(group):
         if isinstance(command, click.Group):
             yield from leaf_commands(command, (*path, name))
         else:
@@ -26,7 +30,7 @@ def runner(tmp_path, monkeypatch) -> CliRunner:
 
 
 def test_all_commands_are_there():
-    assert set(main.commands) == {
+    assert {name for name, _ in commands_of(main)} == {
         "up",
         "down",
         "status",
@@ -50,6 +54,17 @@ def test_all_commands_are_there():
         "rebuild",
         "version",
     }
+
+
+def test_what_takes_long_to_load_waits_until_it_is_asked_for():
+    """Red when `cli` imports `cli_admin` or `cli_rebuild`."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, foretopic.cli; print({'sqlalchemy', 'alembic'} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("command", list(leaf_commands()))
