@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from flask import request
 from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from gateway.faults import faults_of, not_shown, rule_fault, shown
 from gateway.problems import FieldFault, Problem
 from schemas.calendars import require_calendar
 from schemas.forecasts import DEFAULT_LEVELS, KnownFuture
 from schemas.models import Role, Version
-from schemas.record import Freq, Level, ModelName, ModelReference, SeriesId, UtcTime
+from schemas.record import Freq, Level, ModelName, ModelReference, Seed, SeriesId, UtcTime
 from schemas.schedules import Minutes, RetrainRule
 from schemas.trainings import (
     CovariateKind,
@@ -27,25 +27,6 @@ from schemas.trainings import (
     StepFeatureRequested,
 )
 
-MAX_SHOWN = 120
-
-
-def _in_words(kind: object) -> tuple[str, str]:
-    """Return the pattern of a kind of text as msgspec tells it, and what it is called by."""
-    (meta,) = get_args(kind)[1:]
-    words: str = meta.description
-    return f"`str` matching regex {meta.pattern!r}", words[0].lower() + words[1:]
-
-
-#: A step of a path as msgspec tells it: into an array, or into an object.
-_STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
-#: Messages of msgspec that say what is wrong, and what is expected instead.
-_SAID_OTHERWISE = (
-    *(_in_words(kind) for kind in (SeriesId, Freq, ModelName, ModelReference, Version)),
-    ("Object missing required field", "an object with the field"),
-    ("Object contains unknown field", "an object without the field"),
-    ("Invalid RFC3339 encoded datetime", "a time such as `2025-01-02T00:00:00Z`"),
-)
 MAX_UNSAID_BYTES = 1024 * 1024
 Levels = Annotated[tuple[Level, ...], Meta(min_length=1, max_length=20)]
 Horizon = Annotated[int, Meta(ge=1, le=1000, description="Steps ahead, 1 to 1000; at most the horizon of the model")]
@@ -77,6 +58,10 @@ class SecretBody(Body, frozen=True, kw_only=True):
     """A request body with secrets in it: what is wrong with it is told without repeating anything of it."""
 
 
+class FutureBody(KnownFuture, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of the steps ahead: values of the columns that a model was told are known in the future."""
+
+
 class ForecastBody(Body, frozen=True, kw_only=True):
     """What to forecast: a series, or a window of raw values with its model."""
 
@@ -84,7 +69,7 @@ class ForecastBody(Body, frozen=True, kw_only=True):
     window: tuple[tuple[float, ...], ...] | None = None
     cutoff: datetime | None = None
     #: Values of the columns that are known in the future, a step each: `{"columns": {"promo": [1, 0]}}`.
-    future: KnownFuture | None = None
+    future: FutureBody | None = None
     horizon: Horizon
     levels: Levels = DEFAULT_LEVELS
     model: ModelReference | None = None
@@ -134,7 +119,7 @@ class TrainingBody(Body, frozen=True, kw_only=True):
     fallback: bool = True
     #: Whether bands follow the newest folds of a series or stay as they were calibrated.
     intervals: IntervalKind = "adaptive"
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Seed = 0
     #: As the series were known at this time (UTC): only batches that were received until then are read.
     known_at: UtcTime | None = None
     cause: str = "user"
@@ -212,68 +197,11 @@ class DecisionBody(Body, frozen=True, kw_only=True):
 B = TypeVar("B", bound=Body)
 
 
-def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
-
-
-def _not_shown(value: Any) -> str:
-    return f"{type(value).__name__} (not shown)"
-
-
-def _expected(message: str, type_: object) -> str:
-    """Return the rule in a msgspec message such as ``Expected `int` <= 1000 - at `$.horizon` ``."""
-    rule = message.split(" - at `", maxsplit=1)[0]
-    if rule.startswith("Invalid enum value") and (choices := list(_choices(type_))):
-        return f"one of {', '.join(choices)}"
-    for found, expected in _SAID_OTHERWISE:
-        rule = rule.replace(found, expected)
-    return rule.removeprefix("Expected ")
-
-
-def _choices(type_: object) -> Iterator[str]:
-    """Yield what the literals in a type may be."""
-    if get_origin(type_) is Literal:
-        yield from (str(choice) for choice in get_args(type_))
-        return
-    for part in get_args(type_):
-        yield from _choices(part)
-
-
-def _within(value: Any, path: str) -> Any:
-    """Return what stands at a path of msgspec such as ``[59][0]``, as far as it can be followed."""
-    for index, name in _STEP.findall(path.partition("[...]")[0]):
-        value = value[int(index)] if index else value[name]
-    return value
-
-
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
-    """Return every field of the decoded JSON ``raw`` that ``body_type`` cannot take, each judged on its own."""
-    shown = _not_shown if issubclass(body_type, SecretBody) else _shown
+    """Return the faults of the decoded JSON ``raw`` that ``body_type`` cannot take, as `gateway.faults.faults_of`."""
     if not isinstance(raw, dict):
         return [FieldFault(field="", expected="a JSON object", found=shown(raw))]
-    fields = {field.encode_name: field for field in msgspec.structs.fields(body_type)}
-    known = ", ".join(fields)
-    faults = [
-        FieldFault(field=name, expected=f"one of the fields {known}", found=shown(value))
-        for name, value in raw.items()
-        if name not in fields
-    ]
-    for name, field in fields.items():
-        if name not in raw:
-            if field.required:
-                faults.append(FieldFault(field=name, expected="a value", found="nothing"))
-            continue
-        try:
-            msgspec.convert(raw[name], field.type, strict=True)
-        except msgspec.ValidationError as error:
-            path = str(error).partition(" - at `$")[2].rstrip("`")
-            faults.append(
-                FieldFault(
-                    field=name + path, expected=_expected(str(error), field.type), found=shown(_within(raw[name], path))
-                )
-            )
-    return faults
+    return faults_of(raw, body_type, not_shown if issubclass(body_type, SecretBody) else shown)
 
 
 def invalid(detail: str, faults: list[FieldFault]) -> Problem:
@@ -281,16 +209,24 @@ def invalid(detail: str, faults: list[FieldFault]) -> Problem:
     return Problem(422, "invalid-body", detail, errors=faults)
 
 
-def rule_broken(error: ValueError, body: Body) -> Problem:
-    """Return the 422 for a rule over several fields; its sentence starts with, or names, the field."""
-    return _broken(str(error), {name: getattr(body, name) for name in body.__struct_fields__})
+def faulty(faults: list[FieldFault]) -> Problem:
+    """Return the 422 for fields that are not what is asked for."""
+    return invalid("; ".join(map(_told, faults)), faults)
 
 
-def _broken(text: str, values: Mapping[str, Any]) -> Problem:
-    words = text.replace("[", " ").split()
-    names = sorted((name for name in values if name in words), key=words.index)
-    faults = [FieldFault(field=name, expected=text, found=_shown(values[name])) for name in names]
-    return invalid(text, faults[:1])
+def _told(fault: FieldFault) -> str:
+    if " must " in fault.expected:  # the sentence of a rule
+        return fault.expected
+    return f"{fault.field or 'the body'}: expected {fault.expected}, found {fault.found}"
+
+
+def rule_broken(error: ValueError, of: msgspec.Struct, path: str = "") -> Problem:
+    """Return the 422 for a rule over several fields of the body, or of what stands at a path of it.
+
+    The first field that its sentence names is the one at fault.
+    """
+    fault = rule_fault(str(error), {name: getattr(of, name) for name in of.__struct_fields__}, path=path)
+    return invalid(str(error), [] if fault is None else [fault])
 
 
 def read_body(decoder: msgspec.json.Decoder[B]) -> B:
@@ -316,30 +252,36 @@ def read_body(decoder: msgspec.json.Decoder[B]) -> B:
     try:
         body = decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _fault_of(content, error, decoder.type) from error
-    if b"\\u0000" in content and _has_nul(msgspec.json.decode(content)):
-        raise invalid("a body without the character NUL was expected: PostgreSQL keeps it in no text", [])
+        raise _fault_of(content, decoder.type) from error
+    if b"\\u0000" in content:
+        _require_no_nul(msgspec.json.decode(content))
     return body
 
 
-def _has_nul(value: Any) -> bool:
+def _require_no_nul(raw: Any) -> None:
+    """Refuse the character NUL: PostgreSQL keeps it in no text."""
+    place = next(_nul_places(raw), None)
+    if place is not None:
+        raise faulty([FieldFault(field=place, expected="text without the character NUL", found="one")])
+
+
+def _nul_places(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the paths of the texts that have the character NUL, and of the objects with such a key."""
     if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_has_nul(part) for part in value)
+        if "\0" in value:
+            yield path
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from [path] if "\0" in key else _nul_places(part, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _nul_places(part, f"{path}[{index}]")
 
 
-def _fault_of(content: bytes, error: Exception, body_type: type[B]) -> Problem:
+def _fault_of(content: bytes, body_type: type[B]) -> Problem:
     try:
         raw = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         detail = f"the body must be JSON in UTF-8 (NaN and Infinity are not JSON): {malformed}"
         return Problem(400, "malformed-json", detail)
-    faults = field_faults(raw, body_type)
-    if not faults:  # each field may be as it is; a rule of the body says otherwise
-        return _broken(str(error), raw)
-    named = "; ".join(
-        f"{fault.field or 'the body'}: expected {fault.expected}, found {fault.found}" for fault in faults
-    )
-    return invalid(named, faults)
+    return faulty(field_faults(raw, body_type))

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.bodies import invalid
+from gateway.bodies import FutureBody, invalid
 from gateway.problems import FieldFault, Problem
 from gateway.uploads.jobs import column_name
-from schemas.forecasts import KnownFuture
 
 Cell = float | str | bool | None
 #: How a time or a series may be called where the file called it otherwise.
@@ -128,7 +127,7 @@ def require_ahead(steps: Steps, cutoff: datetime, *, is_daily: bool) -> None:
 
 def future_of(
     steps: Steps, names: Sequence[str], known: Collection[str], target: str
-) -> tuple[KnownFuture | None, set[str]]:
+) -> tuple[FutureBody | None, set[str]]:
     """Return what the rows tell of the steps, and the columns that the model does not read there.
 
     Args:
@@ -154,7 +153,7 @@ def future_of(
     if not steps.steps or not names:
         return None, ignored - {target}
     columns = {name: tuple(_number(step, name) for step in steps.steps) for name in names}
-    return KnownFuture(columns=columns, time=steps.times), ignored - {target}
+    return FutureBody(columns=columns, time=steps.times), ignored - {target}
 
 
 def _number(step: Step, name: str) -> float:

@@ -17,6 +17,15 @@ PROBLEM_TYPE = "application/problem+json"
 #: Problem types are names below this path of the documentation; the path need not be fetched to be understood.
 TYPE_PREFIX = "/problems/"
 RETRY_AFTER_SECONDS = 2
+#: Kind of thing -> the parameter of a path that names it, where that is not the id of its kind.
+_NAMED_BY = {
+    "forecast": "forecast_or_request_id",
+    "member": "user_id",
+    "model": "model",
+    "schema": "name",
+    "source": "series_id",
+    "symbol": "symbol",
+}
 
 _LOG = structlog.get_logger("gateway")
 
@@ -65,13 +74,21 @@ def unavailable(code: str, detail: str, *, retry_after_seconds: int = RETRY_AFTE
     return Problem(503, code, detail, headers={"Retry-After": str(retry_after_seconds)}, extensions=more)
 
 
-def not_found(kind: str, found: str, advice: str) -> Problem:
-    """Return a 404 for a thing that was named and does not exist."""
+def not_found(kind: str, found: str, advice: str, *, field: str = "") -> Problem:
+    """Return a 404 for a thing that was named and does not exist, or not for the caller.
+
+    Args:
+        kind: What it is, in words-with-hyphens.
+        found: How it was named.
+        advice: Where those are that exist.
+        field: The parameter or the field of the body that names it; empty: that of a path for such things.
+    """
+    field = field or _NAMED_BY.get(kind) or f"{kind.replace('-', '_')}_id"
     return Problem(
         404,
         f"unknown-{kind}",
         f"a known {kind} was expected, found {found!r}; {advice}",
-        errors=[FieldFault(field=kind, expected=f"a known {kind}", found=found)],
+        errors=[FieldFault(field=field, expected=f"a known {kind}", found=found)],
     )
 
 
@@ -107,9 +124,10 @@ def _from_werkzeug(error: HTTPException) -> Problem:
         detail = f"one of the methods {allowed} was expected, found {request.method}"
     if status == HTTPStatus.NOT_FOUND and request.routing_exception is error:
         code, detail = "no-such-path", f"no such path {request.path!r}; GET /openapi.json lists the paths"
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
         # The rest of the body is not read, so the connection cannot carry another request.
         headers["Connection"] = "close"
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         code = "body-too-large"
         detail = f"a body of at most {request.max_content_length} bytes was expected, found a larger one"
     return Problem(status, code, detail, headers=headers)

@@ -12,7 +12,7 @@ from flask import request
 from gateway import parameters
 from gateway.accounts.project_rows import ProjectFile
 from gateway.accounts.projects import new_project_id
-from gateway.bodies import field_faults, invalid
+from gateway.bodies import faulty, field_faults
 from gateway.guard import principal
 from gateway.headers import new_id
 from gateway.limits.quotas import ROW
@@ -107,10 +107,7 @@ def _load_body(given: Mapping[str, list[str]]) -> LoadBody:
     try:
         return msgspec.convert(raw, LoadBody)
     except msgspec.ValidationError as error:
-        faults = field_faults(raw, LoadBody)
-        raise invalid(
-            "; ".join(f"{one.field} must be {one.expected}, was {one.found}" for one in faults), faults
-        ) from error
+        raise faulty(field_faults(raw, LoadBody)) from error
 
 
 def _parts(value: str) -> list[str]:

@@ -18,7 +18,7 @@ from gateway.service import GatewayService
 from gateway.uploads.jobs import column_name, series_name
 from schemas.forecasts import DEFAULT_LEVELS, default_model_name
 from schemas.identity import content_id
-from schemas.record import ModelName
+from schemas.record import ModelName, Seed
 from schemas.trainings import CovariateKind, GapRule, Hyperparameter, IntervalKind
 
 MAX_TRAININGS = 100
@@ -70,7 +70,7 @@ class ProjectTrainingBody(Body, frozen=True, kw_only=True):
     fallback: bool = True
     #: Null: `adaptive` of one series, `split` of many: replaying the folds of each of them would take most of the time.
     intervals: IntervalKind | None = None
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Seed = 0
 
 
 def trainings_of(
@@ -114,7 +114,7 @@ def series_of(service: GatewayService, project_id: str, named: str, field: str) 
     found = service.project_queries.named(project_id, series_name(named))
     if not found:
         service.require_caught_up()
-        raise not_found("series", named[:200], f"GET /api/v1/projects/{project_id} lists them")
+        raise not_found("series", named[:200], f"GET /api/v1/projects/{project_id} lists them", field=field)
     if len(found) > 1:
         fault = FieldFault(field=field, expected=f"one of the ids {', '.join(found)}", found=named)
         raise invalid(f"{field} must be {fault.expected}, was {named}", [fault])

@@ -65,20 +65,21 @@ def visible(service: GatewayService) -> frozenset[str] | None:
     return service.access.visible(principal())
 
 
-def unknown_series(series_id: str) -> Problem:
+def unknown_series(series_id: str, field: str = "series_id") -> Problem:
     """Return the answer for a series that does not exist, or not for the caller."""
-    return not_found("series", series_id, "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one")
+    advice = "GET /api/v1/series lists them, POST /api/v1/ingests fetches another one"
+    return not_found("series", series_id, advice, field=field)
 
 
-def require_project(service: GatewayService, permission: Permission, named: str) -> None:
-    """Let through who may bring something new into the project of a series or a model.
+def require_project(service: GatewayService, permission: Permission, named: str, *, field: str = "series_id") -> None:
+    """Let through who may bring something new into the project of a series or a model, which ``field`` names.
 
     Raises:
         Problem: 404 for a project that is not the caller's, 403 for a member whose role is too low.
     """
     project = project_of(named)
     advice = "ids begin with a project of yours, GET /api/v1/projects lists them"
-    require(service, permission, project, not_found("project", project, advice))
+    require(service, permission, project, not_found("project", named, advice, field=field))
 
 
 def record_id() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gateway.bodies import TrainingBody, invalid
+from gateway.bodies import TrainingBody, faulty
 from gateway.problems import FieldFault
 from gateway.service import GatewayService
 from schemas.topics import OBSERVATIONS
@@ -29,8 +29,7 @@ def require_trainable(service: GatewayService, body: TrainingBody, series_ids: S
         *_missing_columns(service, body, series_ids),
     ]
     if faults:
-        told = "; ".join(f"{fault.field} must be {fault.expected}, was {fault.found}" for fault in faults)
-        raise invalid(told, faults)
+        raise faulty(faults)
 
 
 def _faults_within(body: TrainingBody) -> Iterator[FieldFault]:

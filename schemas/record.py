@@ -94,14 +94,21 @@ def require_ascending(field: str, values: Sequence[datetime] | Sequence[float]) 
 
 
 def require_finite(field: str, values: Iterable[float | None]) -> None:
-    """Refuse NaN and the infinities; ``None`` is a missing value and passes."""
+    """Refuse NaN, the infinities and whole numbers beyond them; ``None`` is a missing value and passes."""
     given = list(values)
     try:
         # One of them makes the sum one too: asked for every number that travels.
         if math.isfinite(sum(given)):  # type: ignore[arg-type]  # a missing value is a `TypeError`
             return
-    except TypeError:
+    except (TypeError, OverflowError):
         pass
     for index, value in enumerate(given):
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{field} must be finite, but [{index}] = {value}")
+        if value is not None and not _is_finite(value):
+            raise ValueError(f"{field} must be finite, but [{index}] = {str(value)[:20]}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False

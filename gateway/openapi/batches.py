@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from gateway.answers import Answer, Count
 from gateway.batches import MAX_ENTRIES
-from gateway.bodies import Body, Horizon, Levels
+from gateway.bodies import Body, FutureBody, Horizon, Levels
 from gateway.openapi.answers import ProblemDocument
 from gateway.openapi.examples import SERIES_ID, forecast, problem
 from gateway.openapi.operation import JsonObject, Operation, json_answer
 from gateway.openapi.problem_kinds import STARTING
-from schemas.forecasts import ForecastIssued, KnownFuture
+from schemas.forecasts import ForecastIssued
 from schemas.record import Id, ModelReference, SeriesId, UtcTime
 
 
@@ -24,7 +24,7 @@ class ForecastEntry(Body, frozen=True, kw_only=True):
     series_id: SeriesId | None = None
     window: tuple[tuple[float, ...], ...] | None = None
     cutoff: datetime | None = None
-    future: KnownFuture | None = None
+    future: FutureBody | None = None
     horizon: Horizon | None = None
     levels: Levels | None = None
     model: ModelReference | None = None

@@ -19,7 +19,7 @@ from gateway import parameters, tenancy
 from gateway.access import Permission
 from gateway.answers import json_of, refusal
 from gateway.batches import MAX_ENTRIES, index_of, request_id_of, stem_of
-from gateway.bodies import Body, ForecastBody, Horizon, Levels, field_faults, invalid, read_body
+from gateway.bodies import Body, ForecastBody, Horizon, Levels, faulty, field_faults, read_body
 from gateway.forecast_access import reader
 from gateway.forecast_requests import ForecastRequests, project_of_forecast
 from gateway.guard import needs, principal
@@ -290,9 +290,7 @@ def _single(body: BatchBody, given: object) -> ForecastBody:
     try:
         return msgspec.convert(merged, ForecastBody, strict=True)
     except msgspec.ValidationError as error:
-        faults = field_faults(merged, ForecastBody)
-        named = "; ".join(f"{fault.field}: expected {fault.expected}, found {fault.found}" for fault in faults)
-        raise invalid(named or str(error), faults) from error
+        raise faulty(field_faults(merged, ForecastBody)) from error
 
 
 def _is_logged(entry: _Entry) -> bool:

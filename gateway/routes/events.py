@@ -89,4 +89,4 @@ def _unknown_model(model: str) -> Problem:
 
 
 def _unknown_project(project: str) -> Problem:
-    return not_found("project", project, "GET /api/v1/projects lists them")
+    return not_found("project", project, "GET /api/v1/projects lists them", field="project")

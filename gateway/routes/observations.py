@@ -82,12 +82,13 @@ def _appends(service: GatewayService, key: str, series: Sequence[SeriesRows]) ->
     # What becomes of an append is told to who may see its project, so it is of one.
     groups: dict[tuple[int, str], list[SeriesRows]] = {}
     for index, rows in enumerate(series):
+        field = f"series[{index}].series_id"
         if rows.series_id in seen:
             expected = "each series once, with all its rows"
-            fault = FieldFault(field=f"series[{index}].series_id", expected=expected, found=rows.series_id)
+            fault = FieldFault(field=field, expected=expected, found=rows.series_id)
             raise invalid(f"{expected} was expected, found {rows.series_id} again", [fault])
         seen.add(rows.series_id)
-        tenancy.require_project(service, Permission.WRITE, rows.series_id)
+        tenancy.require_project(service, Permission.WRITE, rows.series_id, field=field)
         place = (service.partition_of(INGEST_REQUESTS, rows.series_id), project_of(rows.series_id))
         groups.setdefault(place, []).append(rows)
     of_project: dict[str, list[str]] = {}

@@ -122,7 +122,7 @@ class Predictions:
         if len(found) == 1:
             return str(found[0]["series_id"])
         if not found:
-            raise not_found("series", project_id, "the project has no series yet")
+            raise not_found("series", project_id, "the project has no series yet", field="project_id")
         raise fault("series", f"the name of a series of {project_id}, which has several", None)
 
     def _asked(  # what a question is made of

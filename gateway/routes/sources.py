@@ -13,8 +13,9 @@ from msgspec import structs
 from gateway import parameters, tenancy
 from gateway.access import Permission, project_of
 from gateway.answers import json_of
-from gateway.bodies import SourceBody, invalid, read_body, rule_broken
+from gateway.bodies import RetrainBody, SourceBody, faulty, invalid, read_body, rule_broken
 from gateway.changes import note_change
+from gateway.faults import faults_of
 from gateway.guard import needs, principal
 from gateway.headers import new_id
 from gateway.keyed import send_once
@@ -99,19 +100,22 @@ def _schedule(series_id: str, body: SourceBody) -> SeriesScheduled:
     if (body.source is None) == (body.sources is None):
         fault = FieldFault(field="sources", expected="sources or source, one of them", found="none or both")
         raise invalid("exactly one of sources and source must be given", [fault])
-    for cron in filter(None, (body.cron, *(rule.cron for rule in body.retrain))):
-        try:
-            cron_times(cron, body.timezone, datetime(2025, 1, 1, tzinfo=UTC))
-        except ValueError as error:
-            raise rule_broken(error, body) from error
+    if faults := faults_of(series_id, SeriesId, path="series_id"):
+        raise faulty(faults)
+    freq = series_id.rpartition("@")[2]
+    if body.freq not in (None, freq):
+        raise faulty([FieldFault(field="freq", expected=f"{freq}, in which the series id ends", found=body.freq)])
+    # The time zone is judged where the body has no cron expression too: those of `retrain` are in it.
+    _require_times(body.cron or "0 0 * * *", body, body)
+    for index, rule in enumerate(body.retrain):
+        _require_times(rule.cron, body, rule, f"retrain[{index}]")
     try:
-        msgspec.convert(series_id, SeriesId)
         return SeriesScheduled(
             schedule_id=new_id(),
             series_id=series_id,
             sources=body.sources or (body.source or "",),
             symbol=body.symbol,
-            freq=body.freq or series_id.rpartition("@")[2],
+            freq=freq,
             calendar=body.calendar,
             adjust=body.adjust,
             known_future=body.known_future,
@@ -126,6 +130,15 @@ def _schedule(series_id: str, body: SourceBody) -> SeriesScheduled:
         )
     except ValueError as error:
         raise rule_broken(error, body) from error
+
+
+def _require_times(cron: str, body: SourceBody, of: SourceBody | RetrainBody, path: str = "") -> None:
+    """Refuse the cron expression, of the body or of what stands at a path of it, that names no times."""
+    try:
+        if cron:  # empty: by observations alone
+            cron_times(cron, body.timezone, datetime(2025, 1, 1, tzinfo=UTC))
+    except ValueError as error:
+        raise rule_broken(error, of, path) from error
 
 
 def _paused(series_id: str, before: SeriesScheduled | None, *, is_paused: bool) -> SeriesScheduled:

@@ -131,12 +131,13 @@ def _request(service: GatewayService, training_id: str, body: TrainingBody) -> T
     if not series_ids or (body.series_ids and body.series_id):
         fault = FieldFault(field="series_ids", expected="series_ids or series_id, one of them", found="none or both")
         raise invalid("exactly one of series_ids and series_id must be given", [fault])
-    for series_id in series_ids:
-        tenancy.require(service, Permission.READ, series_id, tenancy.unknown_series(series_id))
+    for index, series_id in enumerate(series_ids):
+        unknown = tenancy.unknown_series(series_id, f"series_ids[{index}]" if body.series_ids else "series_id")
+        tenancy.require(service, Permission.READ, series_id, unknown)
         if not service.projection.knows_series(series_id):
-            raise tenancy.unknown_series(series_id)
+            raise unknown
     model = body.model or default_model_name(series_ids[0])
-    tenancy.require_project(service, Permission.TRAIN, model)
+    tenancy.require_project(service, Permission.TRAIN, model, field="model")
     for index, series_id in enumerate(series_ids):
         tenancy.require_within(f"series_ids[{index}]", project_of(model), series_id, with_public=True)
     require_trainable(service, body, series_ids)

@@ -141,13 +141,13 @@ def _owner(service: GatewayService) -> Owner:
         project = msgspec.convert(named, Project)
     except msgspec.ValidationError as error:
         raise parameters.invalid("project", "the id of a project of yours", named[:100] or "nothing") from error
-    tenancy.require_project(service, Permission.WRITE, project)
+    tenancy.require_project(service, Permission.WRITE, project, field="project")
     return Owner(organisation_id=service.projects.organisation_of(project) or "", project=project)
 
 
 def _load(service: GatewayService, upload: Upload, body: LoadBody) -> Upload:
     project = upload.owner.project if body.project is UNSET else body.project
-    tenancy.require_project(service, Permission.WRITE, project)
+    tenancy.require_project(service, Permission.WRITE, project, field="project")
     if upload.load is None:
         # Before it is split: what is refused can be loaded, or removed, later.
         service.usage.require(principal(), ROW, project, upload.inspection.rows)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from schemas.forecasts import ForecastRequested
 from tests import factories
-from tests.unit.gateway.world import Responder, World
+from tests.unit.gateway.world import DEADLINE_SECONDS, Responder, World, running
 
 URL = "/api/v1/forecasts"
 GOOD = {"series_id": factories.SERIES, "horizon": 3}
+ASK = f"POST {URL}"
+PUT_SOURCE = f"PUT /api/v1/sources/{factories.SERIES}"
+#: What else a body needs to be asked for.
+GOOD_OF = {
+    "POST /api/v1/trainings": {"series_id": factories.SERIES},
+    PUT_SOURCE: {"symbol": "A", "source": "mock"},
+    "PUT /api/v1/sources/shop/apples": {"symbol": "A", "source": "mock"},
+}
 
 
 @pytest.fixture
@@ -72,6 +83,132 @@ def test_each_fault_of_a_body_is_named(client: FlaskClient, body: Any, field: st
     assert fault["field"] == field
     assert expected in fault["expected"]
     assert found in fault["found"]
+
+
+#: In each body, what stands in a map, a list or an object of it: what is sent, and the field that is at fault.
+NESTED: list[tuple[str, dict[str, Any], str]] = [
+    ("POST /api/v1/trainings", {"hyperparameters": {"learning_rate": [0.1]}}, "hyperparameters.learning_rate"),
+    ("POST /api/v1/trainings", {"hyperparameters": {"dropout": 0.1, "epochs": None}}, "hyperparameters.epochs"),
+    ("POST /api/v1/trainings", {"hyperparameters": {"a.b": {}}}, "hyperparameters.a.b"),
+    ("POST /api/v1/trainings", {"hyperparameters": []}, "hyperparameters"),
+    ("POST /api/v1/trainings", {"covariates": {"price": "static", "promo": "soon"}}, "covariates.promo"),
+    ("POST /api/v1/trainings", {"features": [{"nme": "lag", "name": "lag"}]}, "features[0].nme"),
+    ("POST /api/v1/trainings", {"features": [{"name": "lag"}, {}]}, "features[1].name"),
+    (
+        "POST /api/v1/trainings",
+        {"features": [{"name": "lag", "parameters": {"k": [1]}}]},
+        "features[0].parameters.k",
+    ),
+    (
+        "POST /api/v1/trainings",
+        {"features": [{"name": "lag", "parameters": {"k": 10**400}}]},  # no float holds it
+        "features[0].parameters",
+    ),
+    ("POST /api/v1/trainings", {"step_features": [{"name": "month", "order": -1}]}, "step_features[0].order"),
+    ("POST /api/v1/trainings", {"seed": 2**32}, "seed"),  # no reader takes it from the log
+    ("POST /api/v1/trainings", {"columns": ["close", None]}, "columns[1]"),
+    ("POST /api/v1/projects/{project}/train", {"hyperparameters": {"depth": {}}}, "hyperparameters.depth"),
+    ("POST /api/v1/projects/{project}/train", {"covariates": {"promo": 1}}, "covariates.promo"),
+    ("POST /api/v1/projects/{project}/train", {"series": ["a", 1]}, "series[1]"),
+    ("POST /api/v1/projects/{project}/train", {"seed": 2**32}, "seed"),
+    ("POST /api/v1/projects/shop/predict", {"rows": [{"date": "2025-01-01"}, {"promo": [1]}]}, "rows[1].promo"),
+    ("POST /api/v1/projects/shop/predict", {"rows": [["2025-01-01"]]}, "rows[0]"),
+    (ASK, {**GOOD, "future": {"columns": {"price": [1, 2], "promo": [1, "x"]}}}, "future.columns.promo[1]"),
+    (ASK, {**GOOD, "future": {"columns": {"price": [1, 2], "promo": [1]}}}, "future.columns.promo"),
+    (ASK, {**GOOD, "future": {"columns": {}}}, "future.columns"),
+    (ASK, {**GOOD, "future": {"columns": {"promo": [1]}, "tmie": []}}, "future.tmie"),
+    (
+        ASK,
+        {**GOOD, "future": {"columns": {"promo": [1]}, "time": ["2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z"]}},
+        "future.time",
+    ),
+    (ASK, {**GOOD, "future": {"columns": {"promo": [1]}}}, "future"),  # fewer steps than the horizon
+    (
+        "POST /api/v1/observations",
+        {"series": [{"time": ["2025-01-01T00:00:00Z"], "columns": {"close": [1]}}]},
+        "series[0].series_id",
+    ),
+    (
+        "POST /api/v1/observations",
+        {"series": [{"series_id": factories.SERIES, "time": ["2025-01-01"], "columns": {"close": [1]}}]},
+        "series[0].time[0]",
+    ),
+    (
+        "POST /api/v1/observations",
+        {"series": [{"series_id": factories.SERIES, "time": ["2025-01-01T00:00:00Z"], "columns": {"close": [1, 2]}}]},
+        "series[0].columns.close",
+    ),
+    (
+        "POST /api/v1/observations",
+        {"series": [{"series_id": factories.SERIES, "time": ["2025-01-01T00:00:00Z"], "columns": {"close": ["1"]}}]},
+        "series[0].columns.close[0]",
+    ),
+    (PUT_SOURCE, {"retrain": [{"model": "shop/a", "every_observations": "9"}]}, "retrain[0].every_observations"),
+    (PUT_SOURCE, {"retrain": [{"model": "shop/a"}]}, "retrain[0]"),
+    (PUT_SOURCE, {"retrain": [{"model": "shop/a", "cron": "0 0 * * *"}, {"model": "b"}]}, "retrain[1].model"),
+    (PUT_SOURCE, {"cron": "0 0 * * *", "retrain": [{"model": "shop/a", "cron": "soon"}]}, "retrain[0].cron"),
+    (PUT_SOURCE, {"cron": "soon"}, "cron"),
+    (PUT_SOURCE, {"after_close_minutes": 5, "timezone": "Mars/Olympus"}, "timezone"),
+    ("PUT /api/v1/sources/shop/apples", {"cron": "0 0 * * *"}, "series_id"),
+    ("POST /api/v1/ingests", {"symbol": "A", "sources": ["mock", 3]}, "sources[1]"),
+    ("POST /api/v1/ingests", {"symbol": "A", "source": "mock", "known_future": ["promo", ""]}, "known_future[1]"),
+    ("POST /api/v1/ingests", {"symbol": "A", "source": "mock", "calendar": "MARS"}, "calendar"),
+    ("PATCH /api/v1/projects/{project}/quotas", {"series": {"most": 5}}, "series"),
+    ("PATCH /api/v1/organisations/local/quotas", {"upload_bytes": 0.5}, "upload_bytes"),
+    ("POST /api/v1/projects", {"name": "a", "metadata": {"owner": 1}}, "metadata"),
+    ("POST /api/v1/projects/{project}/webhooks", {"url": "https://a.example", "events": ["all"]}, "events[0]"),
+    ("POST /predict", {"last_60_days": [[1] * 6] * 59 + [[1, 2, 3, 4, 5, "6"]]}, "last_60_days[59][5]"),
+    ("POST /predict", {"last_60_days": [[1] * 6] * 59 + [[1] * 5]}, "last_60_days[59]"),
+    ("POST /api/v1/forecasts:batch", {"forecasts": [GOOD], "levels": [80, "95"]}, "levels[1]"),
+    ("POST /api/v1/quarantine/any/release", {"reason": {"because": 1}}, "reason"),
+    ("POST /api/v1/users", {"email": "a@b.example", "role": "king"}, "role"),
+    ("POST /api/v1/projects", {"name": "a\0"}, "name"),
+    ("POST /api/v1/trainings", {"hyperparameters": {"loss": "a\0"}}, "hyperparameters.loss"),
+    ("POST /api/v1/trainings", {"columns": ["close", "a\0"]}, "columns[1]"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(shared_world: World) -> str:
+    made = shared_world.client.post("/api/v1/projects", json={"name": "nested"})
+    return str(made.json["project_id"])
+
+
+@pytest.mark.parametrize(("asked", "changes", "field"), NESTED)
+def test_a_fault_within_a_field_is_named_by_its_whole_path(
+    client: FlaskClient, project: str, asked: str, changes: dict[str, Any], field: str
+) -> None:
+    method, url = asked.split()
+
+    answer = client.open(url.format(project=project), method=method, json={**GOOD_OF.get(asked, {}), **changes})
+
+    document = assert_problem(answer, 422, "invalid-body")
+
+    assert [fault["field"] for fault in document["errors"]] == [field]
+    assert document["errors"][0]["expected"]
+    assert document["errors"][0]["found"]
+    assert field in document["detail"] or " must " in document["detail"]
+
+
+def test_an_entry_of_a_batch_names_the_field_of_a_single_request(client: FlaskClient) -> None:
+    entries = [{**GOOD, "future": {"columns": {"promo": ["x"]}}}]
+
+    answer = client.post("/api/v1/forecasts:batch", json={"forecasts": entries}).json
+
+    assert [fault["field"] for fault in answer["answers"][0]["problem"]["errors"]] == ["future.columns.promo[0]"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{f"{number:x}": 1 for number in range(20_000)}, {"horizon": 3, "k" * 500_000: 1}, {"horizon": "9" * 500_000}],
+    ids=["fields", "name", "value"],
+)
+def test_what_is_told_of_a_large_body_is_small(client: FlaskClient, body: dict[str, Any]) -> None:
+    # Goes red without `MAX_FAULTS` and `_MAX_SHOWN` in `gateway.faults`: an answer of 10 MB to a body of 200 kB.
+    answer = client.post(URL, json=body)
+
+    assert_problem(answer, 422, "invalid-body")
+    assert len(answer.data) < 20_000
 
 
 def test_all_faults_are_told_together(client: FlaskClient) -> None:
@@ -152,6 +289,36 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit_only(client: FlaskClie
     )
 
     assert_problem(answer, 413, "body-too-large")
+
+
+class Dripping:
+    """A body that comes byte by byte, each in time, and has no end before the test would end as failed."""
+
+    def __init__(self) -> None:
+        self._give_up = time.monotonic() + DEADLINE_SECONDS
+
+    def read(self, size: int = -1) -> bytes:
+        while time.monotonic() < self._give_up:
+            gevent.sleep(0.001)
+        return b" " * size
+
+
+@pytest.mark.parametrize(("path", "kind"), [(URL, "application/json"), ("/api/v1/uploads?filename=a.csv", "text/csv")])
+def test_a_body_that_drips_is_cut_off(tmp_path: Path, path: str, kind: str) -> None:
+    """Red without `limit_time` in `limits.hooks`, or without the time in `_TimedBody.read`."""
+    with running(tmp_path, body_seconds=0.05, files_directory=tmp_path / "files") as world:
+        try:
+            answer = world.client.post(
+                path,
+                content_type=kind,
+                # As the server of the gateway, which runs requests in green threads, hands a body over.
+                environ_overrides={"wsgi.input": Dripping(), "gunicorn.socket": object(), "CONTENT_LENGTH": "1000"},
+            )
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    assert_problem(answer, 408, "request-timeout")
+    assert answer.headers["Connection"] == "close"
 
 
 def test_an_unknown_series_is_404_and_reaches_no_log(world: World, predictor: Responder) -> None:

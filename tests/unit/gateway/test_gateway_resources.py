@@ -149,12 +149,12 @@ def test_features_and_covariates_reach_the_topic_and_come_again_under_their_key(
 @pytest.mark.parametrize(
     ("body", "field", "expected"),
     [
-        ({"features": [{"name": "lag"}, {"window_size": 7}]}, "features[1]", "an object with the field `name`"),
+        ({"features": [{"name": "lag"}, {"window_size": 7}]}, "features[1].name", "a value"),
         ({"features": [{"name": "lag", "window_size": 0}]}, "features[0].window_size", "`int` >= 1"),
-        ({"features": [{"name": "lag", "window": 7}]}, "features[0]", "an object without the field `window`"),
-        ({"features": [{"name": "lag", "parameters": {"log": [1]}}]}, "features[0].parameters[...]", "`bool"),
+        ({"features": [{"name": "lag", "window": 7}]}, "features[0].window", "one of the fields name, columns"),
+        ({"features": [{"name": "lag", "parameters": {"log": [1]}}]}, "features[0].parameters.log", "`bool"),
         ({"step_features": [{"name": "step"}, {"name": "month", "order": -1}]}, "step_features[1].order", "`int` >= 0"),
-        ({"covariates": {"promo": "future"}}, "covariates[...]", "one of known-future, past-only, static"),
+        ({"covariates": {"promo": "future"}}, "covariates.promo", "one of known-future, past-only, static"),
         ({"covariates": {"close": "static"}}, "covariates", "must not name the target close"),
         ({"gaps": "guess"}, "gaps", "one of skip, forward-fill, interpolate, zero, refuse"),
         # A pattern says little to people: red without `_in_words`.
@@ -173,7 +173,7 @@ def test_a_fault_of_a_feature_is_told_with_its_place(
 
 
 def test_a_fault_deep_in_a_field_shows_what_stands_there(shared_world: World) -> None:
-    """Red without `_within`: of a long window its beginning would be shown."""
+    """Red without `gateway.faults._within`: of a long window its beginning would be shown."""
     rows = [[1.0, 2.0]] * 50
     body = {"window": [*rows, [1.0, "x"]], "horizon": 1}
     answer = shared_world.client.post("/api/v1/forecasts", json=body)
@@ -356,6 +356,23 @@ def test_a_version_shows_what_it_was_chosen_from(world: World) -> None:
     ]
     assert chosen["leaderboard"][0]["skill"] == {"drift": 0.1}
     assert given["leaderboard"] == []
+
+
+def test_a_version_shows_its_folds_and_one_of_before_shows_none(world: World) -> None:
+    world.publish(topics.MODELS, factories.model_release(version=OTHER_VERSION, **factories.folds_of_a_release()))
+    world.settle()
+
+    told, before = world.client.get(f"/api/v1/models/{MODEL}").json["versions"]
+
+    assert told["fold_metrics"][0] == {
+        "cutoff": "2025-01-02T00:00:00Z",
+        "first_time": "2025-01-03T00:00:00Z",
+        "last_time": "2025-01-12T00:00:00Z",
+        "forecasts": 1,
+        "metrics": {"model": {"mae": 1.5, "coverage-80": 90.0}, "last-value": {"mae": 2.0}},
+    }
+    assert told["fold_spread"]["model"]["mae"] == {"mean": 2.0, "deviation": 0.75, "folds": 250}
+    assert (before["fold_metrics"], before["fold_spread"]) == ([], {})
 
 
 def test_a_deployment_is_answered_once_it_is_read_back(world: World) -> None:
