@@ -18,6 +18,7 @@ from foretopic.cli_history import history
 from foretopic.cli_log import subscribe, topics
 from foretopic.cli_models import models
 from foretopic.cli_quarantine import quarantine
+from foretopic.cli_quotas import quotas
 from foretopic.cli_raw import raw
 from foretopic.cli_requests import deploy, forecast, ingest, train
 from foretopic.cli_series import series
@@ -252,6 +253,7 @@ for command in (
     sources,
     quarantine,
     upload,
+    quotas,
     raw,
     audit,
     dead_letters,

@@ -128,6 +128,10 @@ class GatewayClient:
         """Return an upload with the state of each series."""
         return self._call("GET", f"/api/v1/uploads/{quote(upload_id)}")
 
+    def quotas(self, kind: str, owner_id: str) -> Document:
+        """Return the quotas of one of the ``projects`` or ``organisations``, and what it uses."""
+        return self._call("GET", f"/api/v1/{kind}/{quote(owner_id)}/quotas")
+
     def forecast(self, body: Mapping[str, object], *, wait_seconds: float = 60.0, key: str | None = None) -> Document:
         """Return a forecast, waiting for it as long as the gateway may; one that takes longer is asked for again."""
         answer = self._call("POST", "/api/v1/forecasts", body=body, key=key, prefer=f"wait={wait_seconds:g}")

@@ -47,6 +47,7 @@ def test_all_commands_are_there():
         "raw",
         "quarantine",
         "upload",
+        "quotas",
         "audit",
         "admin",
         "dead-letters",
