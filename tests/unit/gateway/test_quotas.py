@@ -32,7 +32,11 @@ def daily(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     """Tenants whose days bring little."""
     folder = tmp_path_factory.mktemp("daily")
     with tenants(
-        folder, files_directory=folder / "files", rows_a_day=OF_PROJECT, rows_a_day_an_organisation=OF_ORGANISATION
+        folder,
+        files_directory=folder / "files",
+        rows_a_day=OF_PROJECT,
+        rows_a_day_an_organisation=OF_ORGANISATION,
+        series_a_project=3,
     ) as found:
         found.world.settle()
         yield found
@@ -267,6 +271,10 @@ def test_file_with_more_rows_than_are_left_is_not_loaded(daily: Tenants, tenant:
     require_over(client.post("/api/v1/ingests", json=second, headers=headers), "rows")
     raise_quota(daily, tenant.project_id, {"rows_a_day": 0})
     require_over(client.post("/api/v1/ingests", json=second, headers=headers), "organisation-rows")
+    # Red without `charge` in the route that runs a source now.
+    source = f"/api/v1/sources/{second['series_id']}"
+    assert client.put(source, json={**again, "cron": "0 3 * * *"}, headers=headers).status_code == 200
+    require_over(client.post(f"{source}/run", headers=headers), "organisation-rows")
 
 
 def test_file_that_is_loaded_at_once_leaves_nothing_where_too_few_rows_are_left(daily: Tenants, tenant: Tenant) -> None:
@@ -300,6 +308,17 @@ def test_project_of_a_file_with_more_rows_than_are_left_is_not_made(daily: Tenan
     client.patch(path, json={"rows_a_day": OF_ORGANISATION + 1}, headers=daily.operator.headers)
     assert make().status_code == 201
     assert quotas(daily, tenant)["used_today"]["rows"] == OF_ORGANISATION + 1
+
+
+def test_project_of_a_file_with_too_many_series_is_not_made(daily: Tenants, tenant: Tenant) -> None:
+    """Red without `require_series` in `create_from_file`: an empty project, and its file, would stay."""
+    form = {"file": (BytesIO(shops(5, ("Berlin", "Bonn", "Kiel", "Ulm"))), "sales.csv")}
+
+    answer = daily.world.client.post("/api/v1/projects", data=form, headers=tenant.editor.headers)
+
+    require_problem(answer, 409, "limit-reached")
+    assert shelved(daily, tenant) == 0
+    assert quotas(daily, tenant)["in_use"]["projects"] == 1
 
 
 # --- who has no quota ---
