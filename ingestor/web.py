@@ -212,7 +212,7 @@ def retry_after_seconds(text: str) -> float | None:
         return min(float(text), _LONGEST_RETRY_AFTER_SECONDS)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits
         return None
     until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
     return min(max(0.0, (until - SystemClock().now()).total_seconds()), _LONGEST_RETRY_AFTER_SECONDS)

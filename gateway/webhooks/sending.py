@@ -118,7 +118,7 @@ def _seconds(text: str) -> float | None:
         return min(float(text), _LONGEST_RETRY_AFTER_SECONDS)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits
         return None
     left = until.timestamp() - time.time()
     return min(max(0.0, left), _LONGEST_RETRY_AFTER_SECONDS)
