@@ -29,7 +29,7 @@ def test_receiver_checks_signatures_and_knows_repeats() -> None:
             port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
 
             def post(headers: dict[str, str]) -> int:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 try:
                     connection.request("POST", "/", BODY, headers)
                     return connection.getresponse().status

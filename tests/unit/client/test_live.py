@@ -54,7 +54,7 @@ def test_a_problem_says_what_and_where(client: Any, both: Tenants) -> None:
 
 def test_a_batch_is_waited_for(client: Any, both: Tenants) -> None:
     entries = [{"series_id": series_of(both.apples)}, {"series_id": f"{both.apples.project_id}/nothing@1d"}]
-    batch = client.batch(entries, horizon=2).wait(20)
+    batch = client.batch(entries, horizon=2).wait(60)
 
     assert [line.state for line in batch.answers] == ["issued", "refused"]
     assert len(batch.answers[0].forecast.steps) == 2
@@ -106,7 +106,7 @@ def test_a_training_is_waited_for(client: Any, both: Tenants) -> None:
         topics.TRAINING_EVENTS, factories.training_event(job.answer.training_id, state="succeeded", **told)
     )
 
-    assert job.wait(20).version == factories.VERSION
+    assert job.wait(60).version == factories.VERSION
     ended = list(client.follow_training(job.answer.training_id))
     assert [event.data["state"] for event in ended] == ["succeeded"]
 
@@ -117,7 +117,7 @@ def test_a_training_that_failed_says_so(client: Any, both: Tenants) -> None:
     both.world.publish(topics.TRAINING_EVENTS, factories.training_event(job.answer.training_id, state="failed", **told))
 
     with pytest.raises(Unsuccessful, match="too little history") as caught:
-        job.wait(20)
+        job.wait(60)
     assert caught.value.outcome.state == "failed"
 
 
@@ -227,15 +227,15 @@ def test_events_over_a_socket(served: str, new_client: Any, both: Tenants, kind:
     wait_until(lambda: both.world.service.feed._listeners)
     asked = Client(served, api_key=both.apples.editor.key)
     issued = asked.forecast(series_of(both.apples), horizon=2, levels=[first_level])
-    event = first.result(20)
+    event = first.result(60)
     assert event.data["data"]["request_id"] == issued.request_id
-    listening.submit(events.close).result(20)
+    listening.submit(events.close).result(60)
 
     # Behind the first one: what comes while nobody listens is told later.
     missed = asked.forecast(series_of(both.apples), horizon=2, levels=[other_level])
     again = client.events(project=mine, types=["forecast.issued"], after=event.id)
-    assert listening.submit(next, again).result(20).data["data"]["request_id"] == missed.request_id
-    listening.submit(again.close).result(20)
+    assert listening.submit(next, again).result(60).data["data"]["request_id"] == missed.request_id
+    listening.submit(again.close).result(60)
     listening.shutdown()
     asked.close()
 

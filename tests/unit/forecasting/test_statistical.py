@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -114,7 +115,7 @@ def test_nothing_is_fitted_in_serving(name: str) -> None:
         "import sys, forecasting.serving, forecasting.statistical_forecaster;"
         "print([m for m in ('statsforecast', 'scipy', 'statsmodels', 'pandas', 'torch') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
 
     assert found.stdout.strip() == "[]"
     model = model_of(name, weekly(60, noise=1.0))
@@ -297,12 +298,18 @@ def test_recipes_with_states_of_the_wrong_length_are_refused() -> None:
 
 @pytest.mark.parametrize("name", STATISTICAL)
 def test_a_window_of_200_rows_costs_little(name: str) -> None:
-    # Below 1 ms on an idle machine; ten times that says only that nothing is fitted.
+    # Thirty times less than a fit on the same machine when written: nothing is fitted.
     rows = weekly(200, noise=1.0)
     model = model_of(name, rows)
 
-    started = time.process_time()
-    for _ in range(20):
-        path(model, rows, None)
+    def processor_seconds(work: Callable[[], object], rounds: int) -> float:
+        found = []
+        for _ in range(rounds):
+            started = time.process_time()
+            work()
+            found.append(time.process_time() - started)
+        return min(found)
 
-    assert (time.process_time() - started) / 20 < 0.01
+    # The first fit has compiled what it needs.
+    fitted = processor_seconds(lambda: model_of(name, rows), 2)
+    assert 5 * processor_seconds(lambda: path(model, rows, None), 20) < fitted

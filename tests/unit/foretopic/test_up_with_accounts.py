@@ -107,7 +107,7 @@ def test_log_with_the_one_time_password_is_named_while_it_has_it(tmp_path):
 def test_log_with_the_one_time_password_is_for_its_owner_alone_and_so_is_what_is_kept_of_it(tmp_path):
     log = tmp_path / "logs" / "gateway.log"
     child = start_child([sys.executable, "-c", "print('password once')"], log_path=log)
-    assert child.wait(30) == 0
+    assert child.wait(60) == 0
     rotate(log, largest_bytes=1)
     kept = log.with_name("gateway.log.1")
     assert kept.read_text() == "password once\n"

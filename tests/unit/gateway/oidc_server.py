@@ -64,7 +64,7 @@ class OidcServer:
         if asked is None or authorization != expected or challenge.rstrip(b"=").decode() != asked["code_challenge"]:
             return None
         now = int(time.time())
-        claims = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 60, "nonce": asked["nonce"]}
+        claims = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 600, "nonce": asked["nonce"]}
         claims |= self.claims | self.lies
         key = OctKey.import_key(CLIENT_SECRET) if self.algorithm == "HS256" else self.signs_with or self.key
         id_token = jwt.encode({"alg": self.algorithm, "kid": "one"}, claims, key, algorithms=[self.algorithm])

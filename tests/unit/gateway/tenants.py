@@ -17,11 +17,9 @@ from gateway.accounts.logins import start_login
 from gateway.accounts.tables import MEMBERSHIPS, ORGANISATIONS, USERS
 from tests.unit.gateway.world import World, running
 
-#: What a gateway with accounts is told in tests: passwords that cost nothing to check, and no rates.
+#: What a gateway with accounts is told in tests: no rates.
 SETTINGS: dict[str, Any] = {
     "accounts": "required",
-    "password_memory_kibibytes": 8,
-    "password_rounds": 1,
     # A test may ask more often in a minute than people do.
     "requests_a_minute": 0,
     "anonymous_requests_a_minute": 0,

@@ -28,7 +28,7 @@ from tests import factories
 from tests.unit.gateway.world import World, partition_of, running, wait_until
 
 #: A stream that tells nothing is waited for: without what is tested here, it is for ever.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 URL = "/api/v1/events"
 PLUMS = "shop/plums@1d"
 TOPICS = (FORECASTS, TRAINING_EVENTS, MODELS)

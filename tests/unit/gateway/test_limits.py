@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from datetime import timedelta
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from limits.storage import memory
 from sqlalchemy import Connection, select
 from werkzeug.test import TestResponse
 
@@ -31,6 +34,13 @@ from tests.unit.gateway.world import Responder, World, running
 LIST = "/api/v1/projects"
 _POLICY = re.compile(r'"[a-z-]+";q=[0-9]+;w=[0-9]+(, "[a-z-]+";q=[0-9]+;w=[0-9]+)*')
 _LEFT = re.compile(r'"[a-z-]+";r=[0-9]+;t=[0-9]+(, "[a-z-]+";r=[0-9]+;t=[0-9]+)*')
+
+
+@pytest.fixture(autouse=True)
+def _middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are counted by the minutes of the wall clock: where one ends within a test, more of them are let in."""
+    now = time.time() // 60 * 60 + 30
+    monkeypatch.setattr(memory, "time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture(scope="module")

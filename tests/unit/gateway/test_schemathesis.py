@@ -95,7 +95,7 @@ def schema_of(both: Tenants, served: str, headers: dict[str, str], tags: frozens
             "base-url": served,
             "headers": headers,
             "continue-on-failure": True,
-            "request-timeout": 20,
+            "request-timeout": 120,
             "generation": generation,
             "phases": {"stateful": {"max-steps": 4}},
             "checks": {
@@ -137,7 +137,7 @@ def run(schema: Any) -> tuple[Counter[str], dict[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.loopback
-@pytest.mark.timeout(0 if EXAMPLES else 900)
+@pytest.mark.timeout(0 if EXAMPLES else 1800)
 @pytest.mark.parametrize("caller", ["admin", "operator"])
 def test_the_gateway_is_as_its_document_says(both: Tenants, served: str, caller: str) -> None:
     """Red when e.g. `repeats.before` judges a key before the method, or a view loses its mark in `guard`."""

@@ -144,7 +144,7 @@ def test_two_requests_at_once_do_not_get_past_a_limit_together(shared: Tenants) 
                 waits.result(0.3)
             connection.execute(insert(PROJECTS), {**row, "organisation_id": tenant.organisation_id})
         with pytest.raises(Problem, match="projects of an organisation"):
-            waits.result(20)
+            waits.result(60)
 
 
 def test_a_user_makes_so_many_organisations(shared: Tenants) -> None:

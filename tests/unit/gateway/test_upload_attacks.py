@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         upload_memory_bytes=1024 * MIB,
         upload_max_rows=500_000,
         upload_max_series=2,
-        upload_timeout_seconds=30.0,
+        upload_timeout_seconds=120.0,
     ) as started:
         yield started
 

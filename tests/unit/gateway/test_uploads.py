@@ -25,7 +25,7 @@ from ingestor.settings import IngestorSettings
 from ingestor.uploads import UploadSource
 from tests.fakes import ManualClock
 from tests.unit.gateway.uploaded import left, send, shops, uploading
-from tests.unit.gateway.world import World, running, wait_until
+from tests.unit.gateway.world import DEADLINE_SECONDS, World, running, wait_until
 from tests.unit.ingestor.frames import wanted
 
 
@@ -130,7 +130,7 @@ def ingest_all(world: World) -> None:
     clock = ManualClock(datetime(2024, 1, 17, 12, tzinfo=UTC))
     settings = IngestorSettings(files_directory=world.folder / "files")
     worker = build(settings, broker=world.broker, clock=clock, runner=InProcessRunner)
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while not all(row["event"] is not None and b'"running"' not in row["event"] for row in requests_of(world)):
         assert time.monotonic() < deadline
         for _ in worker.steps():

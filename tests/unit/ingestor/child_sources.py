@@ -55,7 +55,7 @@ class Slow:
 
     def fetch(self, wanted: Wanted) -> SourceFrame:
         (self.folder / "begun").touch()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (self.folder / "go-on").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         return frame(close=[1.0])

@@ -24,7 +24,7 @@ def _no_waiting():
 
 def client(*allowed: str) -> WebClient:
     return WebClient(
-        source="url", timeout_seconds=5, max_bytes=1000, sessions=PublicSession(allowed), follows_redirects=True
+        source="url", timeout_seconds=60, max_bytes=1000, sessions=PublicSession(allowed), follows_redirects=True
     )
 
 

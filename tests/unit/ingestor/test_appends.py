@@ -12,6 +12,7 @@ from ingestor.jobs import InProcessRunner
 from ingestor.settings import IngestorSettings
 from ingestor.state import IngestLog
 from runtime.broker import TopicPartition, partition_for
+from runtime.job_worker import JobWorker
 from runtime.memory_broker import MemoryBroker
 from schemas.appends import AppendRequested, SeriesRows
 from schemas.identity import content_id
@@ -98,6 +99,57 @@ def test_an_append_waits_for_rows_that_the_log_does_not_show_yet() -> None:
     assert decided.event.ingest_id == "append-1"
 
 
+def turn(worker: JobWorker, clock: ManualClock, *, seconds: float = 0.0) -> None:
+    """Do one turn, in which publishing takes so long."""
+    for effect in worker.steps():
+        if effect == "before-publish":
+            clock.advance(seconds)
+            seconds = 0.0
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.3, 0.3), (9.0, 0.5)])
+def test_appends_rest_as_long_as_their_turn_took(broker, clock, worker, took, rest):
+    """Red when `Appends.end` sets no rest, or a longer one: rows that come meanwhile go together in one batch."""
+    append(broker, clock, "append-0", hours_ago=9, value=10.0)
+    turn(worker, clock, seconds=took)
+    assert len(batches(broker)) == 1
+
+    for number in (1, 2):
+        append(broker, clock, f"append-{number}", hours_ago=9 - number, value=10.0 + number)
+        turn(worker, clock)
+    clock.advance(rest - 0.01)
+    turn(worker, clock)
+    assert len(batches(broker)) == 1
+
+    clock.advance(0.02)
+    turn(worker, clock)
+    assert [batch.columns["sales"] for batch in batches(broker)] == [(10.0,), (11.0, 12.0)]
+
+
+def test_an_append_that_had_to_wait_for_a_turn_is_decided_without_a_rest(broker, clock, worker):
+    """Red when `Appends.end` does not look at what is waiting."""
+    for number in (0, 1):
+        append(broker, clock, f"append-{number}", hours_ago=9, value=10.0 + number)
+    turn(worker, clock, seconds=0.3)
+    turn(worker, clock)
+
+    assert [batch.columns["sales"] for batch in batches(broker)] == [(10.0,), (11.0,)]
+
+
+def test_waiting_for_messages_ends_with_the_rest() -> None:
+    """Red when `Appends.due_in` forgets one of the two: a row would wait for the next message, or nothing would rest."""
+    appends = Appends(IngestLog())
+    assert appends.due_in(1.0) is None
+    appends.begin(1.0)
+    appends.end(1.4)
+    rows = SeriesRows(series_id=SERIES, time=(START,), columns={"sales": (1.0,)})
+    request = AppendRequested(ingest_id="append-1", series=(rows,))
+    appends.receive(incoming(INGEST_REQUESTS, request), request, 12)
+
+    assert appends.due_in(1.5) == pytest.approx(0.3)
+    assert appends.due_in(1.8) == appends.due_in(2.0) == 0.0
+
+
 def test_an_append_that_comes_again_is_done_once(broker, clock, worker):
     """Red when `Appends.decide` does not ask whether it ``has_ended``: a second end would be told."""
     append(broker, clock, "append-1", hours_ago=9, value=10.0)
@@ -137,11 +189,11 @@ def test_what_waits_is_dropped_with_its_partition(worker):
         pass
     rows = SeriesRows(series_id=SERIES, time=(START,), columns={"sales": (1.0,)})
     worker._core.receive(incoming(INGEST_REQUESTS, AppendRequested(ingest_id="append-1", series=(rows,))))
-    assert worker._core._appends
+    assert worker._core._appends.partitions()
 
     worker._core.revoked([HOME])
 
-    assert not worker._core._appends
+    assert not worker._core._appends.partitions()
 
 
 def test_appends_whose_rows_stand_in_the_same_batches_fail_together():

@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 def sources(bad: Bad, folder: Path) -> dict[str, object]:
     """Return the sources as the service has them, without processes of their own."""
-    url = partial(UrlSource, directory=folder, max_bytes=MIB, timeout_seconds=5.0)
+    url = partial(UrlSource, directory=folder, max_bytes=MIB, timeout_seconds=60.0)
     coins = CryptoCompareSource(sessions=Fake(lambda *_: bad.answer or (200, {}, b"")).session)
     sql = SqlSource(url=f"sqlite:///{folder.parent / 'sales.db'}", queries=folder.parent / "queries.toml")
     real = {

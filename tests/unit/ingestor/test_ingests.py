@@ -29,7 +29,7 @@ from tests.fakes import ManualClock
 from tests.unit.ingestor.frames import frame
 from tests.unit.ingestor.test_handlers import ask, batches, final, records
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 120.0
 REMOTE = Policy(parallel=2, is_remote=True)
 HET = {"series_id": "market/HET@1h", "freq": "1h", "sources": ("mock",), "symbol": "HET"}
 #: Rows of the backfill, and those that one part asks for.

@@ -96,7 +96,7 @@ def fetch(request, queries):
     url = request.getfixturevalue(f"{request.param}_url")
 
     def fetch(symbol, *, source=None, **asked):
-        options = {"url": url, "queries": queries, "timeout_seconds": 10.0} | (source or {})
+        options = {"url": url, "queries": queries, "timeout_seconds": 60.0} | (source or {})
         return SqlSource(**options).fetch(wanted(symbol=symbol, **asked))
 
     return fetch
@@ -156,7 +156,7 @@ def test_a_query_that_waits_is_ended_too(postgres_url, queries, symbol):
     begun = time.monotonic()
     with pytest.raises(SourceUnreachable, match=r"the query took longer than 0\.3 s"):
         source.fetch(wanted(symbol=symbol))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 40
 
 
 @pytest.mark.postgres
@@ -176,7 +176,7 @@ def test_a_table_that_somebody_has_locked_is_waited_for_no_longer(postgres_url, 
 def test_a_connection_that_is_cut_is_no_fault_of_the_query(postgres_url, queries):
     import psycopg
 
-    source = SqlSource(url=postgres_url, queries=queries, timeout_seconds=20)
+    source = SqlSource(url=postgres_url, queries=queries, timeout_seconds=60)
     found: list[str] = []
 
     def fetch() -> None:
@@ -188,14 +188,14 @@ def test_a_connection_that_is_cut_is_no_fault_of_the_query(postgres_url, queries
     thread = threading.Thread(target=fetch)
     thread.start()
     with psycopg.connect(postgres_url, autocommit=True) as other:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         # It sleeps when the first rows are fetched from its cursor.
         cut = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^FETCH' AND pid <> pg_backend_pid()"
         )
         while not other.execute(cut).fetchall():
             assert time.monotonic() < deadline
-    thread.join(10)
+    thread.join(60)
     gc.collect()
     assert [error[:39] for error in found] == ["sql: the database does not answer now: "]
 

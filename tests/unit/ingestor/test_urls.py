@@ -38,7 +38,7 @@ def as_parquet() -> bytes:
 
 
 def fetch(url, **options):
-    options = {"max_bytes": MIB, "timeout_seconds": 5.0, "allowed_hosts": ("127.0.0.1",)} | options
+    options = {"max_bytes": MIB, "timeout_seconds": 60.0, "allowed_hosts": ("127.0.0.1",)} | options
     return UrlSource(**options).fetch(wanted(symbol=url, now=NOW))
 
 

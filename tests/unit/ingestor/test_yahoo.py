@@ -184,11 +184,11 @@ def test_the_probe_knows_a_server_from_none(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        connect(5.0, "127.0.0.1", port)
+        connect(60.0, "127.0.0.1", port)
     with pytest.raises(ConnectionRefusedError):
-        connect(5.0, "127.0.0.1", port)
+        connect(60.0, "127.0.0.1", port)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    connect(5.0, "127.0.0.1", port)
+    connect(60.0, "127.0.0.1", port)
 
 
 def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
@@ -285,13 +285,13 @@ def test_the_real_session_gives_each_request_what_is_left_of_the_deadline(monkey
         raise curl.exceptions.Timeout("no answer")
 
     monkeypatch.setattr(curl.Session, "request", request)
-    session, seen = browser_session(5.0)
+    session, seen = browser_session(500.0)
     with session:
         for _ in range(2):
             with pytest.raises(curl.exceptions.Timeout):
                 session.get("https://example.invalid/v8/finance/chart/X", timeout=30)
 
-    assert 5.0 >= timeouts[0] > timeouts[1] > 4.0
+    assert 500.0 >= timeouts[0] > timeouts[1] > 400.0
     assert seen.failures == ["no answer", "no answer"]
 
 

@@ -56,7 +56,7 @@ def run(work: Callable[[threading.Event], None]) -> int:
 def test_a_signal_stops_the_service_and_the_process_ends_well(number: signal.Signals) -> None:
     def work(stop: threading.Event) -> None:
         os.kill(os.getpid(), number)
-        assert stop.wait(5)
+        assert stop.wait(60)
 
     assert run(work) == process.EXIT_OK
 

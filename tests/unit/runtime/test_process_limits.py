@@ -20,7 +20,7 @@ def child(code: str, folder: Path, memory_bytes: int = 256 * MIB, file_bytes: in
         [sys.executable, "-c", BEGIN.format(memory_bytes, file_bytes) + code.format(folder=folder)],
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=120,
         text=True,
     )
     return done.returncode, done.stderr

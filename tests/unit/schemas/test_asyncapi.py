@@ -35,7 +35,7 @@ def official_findings(document: object) -> dict:
         input=json.dumps(document),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     return json.loads(done.stdout)

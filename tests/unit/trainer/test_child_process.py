@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ from trainer.compose import task_of
 from trainer.jobs import Died, Job, JobEvent, Progressed, Recorded, Refused, Trained
 from trainer.settings import TrainerSettings
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 def new_runner(clock: ManualClock | None = None) -> ChildProcessRunner:
@@ -41,6 +42,8 @@ def events_until(runner: ChildProcessRunner, *kinds: type[JobEvent]) -> list[Job
     while not any(isinstance(event, kinds) for event in found):
         assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s, only {found}"
         found += runner.poll()
+        # The child needs the processor to say something.
+        threading.Event().wait(0.005)
     return found
 
 
