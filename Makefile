@@ -6,7 +6,7 @@ PACKAGES := schemas forecasting runtime ingestor trainer predictor gateway foret
 LOCKS := ingestor trainer predictor gateway mlflow client stack dev bench
 .DEFAULT_GOAL := help
 
-.PHONY: help up down demo test test-unit test-postgres check format bench bench-accuracy docs lock clean
+.PHONY: help up down demo notebooks test test-unit test-postgres check format bench bench-accuracy docs lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ down: $(VENV)/.installed-stack ## Stop a stack that runs in the background
 
 demo: $(VENV)/.installed-stack ## Run the whole loop once in one process: load, train, ask, forecast
 	$(BIN)/python examples/memory_loop.py
+
+# JupyterLab lies over the environment, in one of its own that uv fetches.
+notebooks: $(VENV)/.installed-stack ## Open the notebooks in a browser
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv run --no-project --with jupyterlab jupyter lab notebooks
 
 # What needs a broker, a browser, a database or patience mostly waits: two at a time, however many cores there are.
 HEAVY := kafka or e2e or chromium or postgres or slow
