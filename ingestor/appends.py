@@ -3,6 +3,8 @@
 An append has rows of many series. It is decided from the log as it is then, so it waits while rows of one of its
 series are being published, and later appends of that series wait behind it. Where more than one is there, plain rows
 (`ingestor.live`) of the later ones join those of the first in one batch: the more come, the less each of them costs.
+So a turn is followed by a rest as long as itself: at low rates too short to be noticed, at high ones what comes
+meanwhile goes together.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ _TOLD_REASONS = 20
 _MAX_REASON_CHARACTERS = 2000
 #: Rows that are published between two looks at everything else, beyond those of one append.
 _ROWS_A_TURN = 20_000
+_LONGEST_REST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,21 @@ class Appends:
     def __init__(self, log: IngestLog) -> None:
         self._log = log
         self._waiting: deque[tuple[Incoming, AppendRequested]] = deque()
+        #: By the monotonic clock.
+        self._began = self._rests_until = float("-inf")
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def due_in(self, at: float) -> float | None:
+        """Return after how many seconds some are to be decided, 0 for at once; ``None`` while there are none."""
+        return max(self._rests_until - at, 0.0) if self._waiting else None
+
+    def begin(self, at: float) -> None:
+        """Note that a turn of them begins."""
+        self._began = at
+
+    def end(self, at: float) -> None:
+        """Note that all of the turn is acknowledged; what had to wait for it goes on without a rest."""
+        if not self._waiting:
+            self._rests_until = at + min(at - self._began, _LONGEST_REST_SECONDS)
 
     def receive(self, incoming: Incoming, append: AppendRequested, partitions: int) -> None:
         """Take in an append.

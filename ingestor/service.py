@@ -127,7 +127,11 @@ class Ingests:
     # --- messages ----------------------------------------------------------------------------------------------
 
     def patience_seconds(self) -> float:
-        return 0.0 if self._jobs or self._appends or self._is_busy(self._clock.monotonic()) else self._poll_seconds
+        at = self._clock.monotonic()
+        if self._jobs or self._is_busy(at):
+            return 0.0
+        due_in = self._appends.due_in(at)
+        return self._poll_seconds if due_in is None else min(due_in, self._poll_seconds)
 
     def learn(self, messages: Sequence[Message]) -> Iterator[str]:
         until = self._clock.monotonic() + self._poll_seconds
@@ -189,11 +193,13 @@ class Ingests:
         fetched = [one for one in heads if one.phase is Phase.FETCHED]
         at = self._clock.monotonic()
         resting = [one for one in heads if self._may_go_on(one, at)]
-        if not fetched and not resting and not self._appends:
+        must_append = self._appends.due_in(at) == 0
+        if not fetched and not resting and not must_append:
             return
         yield "before-catch-up"
         # Those of running fetches too: what ends at once is decided in this turn.
-        self._owned.know_all({one.partition for one in heads} | self._appends.partitions())
+        appending_to = self._appends.partitions() if must_append else set()
+        self._owned.know_all({one.partition for one in heads} | appending_to)
         yield "after-catch-up"
         for one in fetched:
             one.decide(self._log)
@@ -203,7 +209,8 @@ class Ingests:
             elif self._begin(one):
                 yield from self._fetch(one)
         yield from self._gather(heads)
-        self._append()
+        if must_append:
+            self._append(at)
 
     def _gather(self, heads: Sequence[Ingest]) -> Iterator[str]:
         """Decide what ends at once, too, and begin others in its place: one turn then publishes for many series.
@@ -230,10 +237,11 @@ class Ingests:
                     yield from self._fetch(one)
                     places -= 1
 
-    def _append(self) -> None:
+    def _append(self, began: float) -> None:
         """Decide the appends whose turn it is, unless others are on their way."""
         if self._outbox or self._appended:
             return
+        self._appends.begin(began)
         busy = {name for name, queue in self._series.items() if queue[0].phase is Phase.PUBLISHING}
         self._appended, ended = self._appends.decide(busy, self._clock.now())
         for incoming in ended:
@@ -329,16 +337,16 @@ class Ingests:
         return [outgoing for _, outgoing in self._outbox]
 
     def sent(self, group: Sequence[Sent]) -> None:
-        if not self._appended:
-            # Reading and decoding it again would take a quarter of the time of a backfill. Live rows are read again:
-            # what comes meanwhile goes together in the next turn, which is worth more.
-            for each in group:
-                self._owned.follower.take(each.acknowledged())
+        # Reading and decoding it again would take a quarter of the time of a backfill.
+        for each in group:
+            self._owned.follower.take(each.acknowledged())
         published, self._outbox, self._publishing = self._publishing, [], []
         for one in published:
             if one.sent():
                 self._tell(one.told)
                 self._finish(one)
+        if self._appended:
+            self._appends.end(self._clock.monotonic())
         appended, self._appended = self._appended, []
         for append in appended:
             self._tell(append.event)
