@@ -6,17 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from schemas.record import (
-    Id,
-    Record,
-    Requester,
-    SeriesId,
-    UtcTime,
-    require,
-    require_ascending,
-    require_finite,
-    require_utc,
-)
+from schemas.columns import require_rows
+from schemas.record import Id, Record, Requester, SeriesId, UtcTime, require
 
 MAX_SERIES_AN_APPEND = 1_000
 MAX_ROWS_A_SERIES = 1_000
@@ -34,15 +25,7 @@ class SeriesRows(Record, frozen=True, kw_only=True):
     columns: Annotated[dict[str, tuple[float | None, ...]], Meta(min_length=1, max_length=500)]
 
     def __post_init__(self) -> None:
-        for time in self.time:
-            require_utc("time", time)
-        require_ascending("time", self.time)
-        for name, values in self.columns.items():
-            require(
-                len(values) == len(self.time),
-                f"columns[{name!r}] must have {len(self.time)} values, one a time, had {len(values)}",
-            )
-            require_finite(f"columns[{name!r}]", values)
+        require_rows(self.time, self.columns)
 
     @property
     def freq(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta
 
+from schemas.columns import require_rows
 from schemas.identity import digest_of
 from schemas.record import (
     Digest,
@@ -16,8 +17,6 @@ from schemas.record import (
     SeriesId,
     UtcTime,
     require,
-    require_ascending,
-    require_finite,
     require_utc,
 )
 
@@ -55,15 +54,7 @@ class ObservationBatch(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_utc("received_at", self.received_at)
-        for time in self.time:
-            require_utc("time", time)
-        require_ascending("time", self.time)
-        for name, values in self.columns.items():
-            require(
-                len(values) == len(self.time),
-                f"columns[{name!r}] must have {len(self.time)} values, one a time, had {len(values)}",
-            )
-            require_finite(f"columns[{name!r}]", values)
+        require_rows(self.time, self.columns)
         require(self.series_id.endswith(f"@{self.freq}"), f"series_id must end in @{self.freq}, was {self.series_id}")
         require(
             (self.kind == "restatement") == bool(self.reason),
