@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from kafka.partitioner.default import murmur2
@@ -220,6 +221,7 @@ class Broker(Protocol):
         ...
 
 
+@lru_cache(maxsize=16_384)
 def partition_for(key: bytes, partitions: int) -> int:
     """Return the partition of ``key`` under Kafka's default partitioner, ``toPositive(murmur2(key)) % partitions``.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response, g
-from msgspec import Meta, structs
+from msgspec import Meta
 
 from gateway import parameters, tenancy
 from gateway.access import Permission, project_of
@@ -81,6 +81,7 @@ def _appends(service: GatewayService, key: str, series: Sequence[SeriesRows]) ->
     seen: set[str] = set()
     # What becomes of an append is told to who may see its project, so it is of one.
     groups: dict[tuple[int, str], list[SeriesRows]] = {}
+    of_project: dict[str, list[str]] = {}
     for index, rows in enumerate(series):
         field = f"series[{index}].series_id"
         if rows.series_id in seen:
@@ -88,12 +89,11 @@ def _appends(service: GatewayService, key: str, series: Sequence[SeriesRows]) ->
             fault = FieldFault(field=field, expected=expected, found=rows.series_id)
             raise invalid(f"{expected} was expected, found {rows.series_id} again", [fault])
         seen.add(rows.series_id)
-        tenancy.require_project(service, Permission.WRITE, rows.series_id, field=field)
-        place = (service.partition_of(INGEST_REQUESTS, rows.series_id), project_of(rows.series_id))
-        groups.setdefault(place, []).append(rows)
-    of_project: dict[str, list[str]] = {}
-    for (_, project_id), group in groups.items():
-        of_project.setdefault(project_id, []).extend(rows.series_id for rows in group)
+        project_id = project_of(rows.series_id)
+        if project_id not in of_project:
+            tenancy.require_project(service, Permission.WRITE, rows.series_id, field=field)
+        of_project.setdefault(project_id, []).append(rows.series_id)
+        groups.setdefault((service.partition_of(INGEST_REQUESTS, rows.series_id), project_id), []).append(rows)
     for project_id, series_ids in of_project.items():
         service.shares.require_series(project_id, series_ids)
     requester = principal().requester
@@ -112,8 +112,7 @@ def _parts(series: Sequence[SeriesRows]) -> Iterator[tuple[SeriesRows, ...]]:
     part: list[SeriesRows] = []
     size = 0
     for rows in series:
-        plain = SeriesRows(**structs.asdict(rows))
-        added = len(msgspec.json.encode(plain))
+        added = len(msgspec.json.encode(rows))
         if added > _MAX_BYTES_AN_APPEND:
             expected = f"at most {_MAX_BYTES_AN_APPEND} bytes of one series in a request; upload a file instead"
             fault = FieldFault(field="series", expected=expected, found=f"{added} bytes of {rows.series_id}")
@@ -121,6 +120,6 @@ def _parts(series: Sequence[SeriesRows]) -> Iterator[tuple[SeriesRows, ...]]:
         if part and (size + added > _MAX_BYTES_AN_APPEND or len(part) == MAX_SERIES_AN_APPEND):
             yield tuple(part)
             part, size = [], 0
-        part.append(plain)
+        part.append(rows)
         size += added
     yield tuple(part)
