@@ -60,6 +60,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         from gateway.compose import build  # noqa: PLC0415
         from runtime.error_tracker import LibraryErrors, tracker_of  # noqa: PLC0415
         from runtime.logs import configure  # noqa: PLC0415
+        from runtime.process import collect_rarely  # noqa: PLC0415
 
         tracker = tracker_of("gateway", self._settings)
         configure("gateway", self._settings.log_level, tracker)
@@ -68,6 +69,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
             logging.getLogger("gunicorn.error").addHandler(LibraryErrors(tracker))
         app = build(self._settings, on_failure=_end_arbiter)
         _show_first_operator(service_of(app))
+        collect_rarely()
         service_of(app).start()
         return app
 

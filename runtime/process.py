@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -23,6 +24,9 @@ EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 #: As a shell reports a process that a signal ended while it started.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+#: Containers that are made before Python looks for cycles among the new ones; it looks 20 times before at the older.
+_COLLECT_AFTER = 20_000
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
@@ -59,6 +63,16 @@ def stop_on_signals() -> threading.Event:
     for number in _SIGNALS:
         signal.signal(number, on_signal)
     return stop
+
+
+def collect_rarely() -> None:
+    """Look for cycles of garbage after more work than Python's own 700 containers, and never among what starting made.
+
+    Records are containers by the thousand that live for a while and die without a cycle: looking through them was a
+    sixth of the processor time of live rows.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
 def start_metrics(settings: ServiceSettings, metrics: Metrics, health: Health) -> MetricsServer | None:
@@ -103,7 +117,9 @@ def run_service(
     server = start_metrics(loaded, metrics, health)
     log.info("started", metrics_port=0 if server is None else server.port)
     try:
-        build(loaded, metrics, health).run(stop)
+        built = build(loaded, metrics, health)
+        collect_rarely()
+        built.run(stop)
     except Exception as error:
         # The shell of the process: whatever it is, the log has it and the process ends.
         health.fail(f"{type(error).__name__}: {error}")
