@@ -53,6 +53,8 @@ _DEADLINE_SECONDS = 600.0
 _FLOOR_MESSAGES = 20_000
 #: So few questions to the broker while it works, so that asking costs nothing.
 _LOOK_SECONDS, _ASK_SECONDS = 0.1, 0.5
+#: How often memory is looked at: a child lives for seconds in a backfill; live rows change little, and share our cores.
+_BACKFILL_LOOK_SECONDS, _LIVE_LOOK_SECONDS = 0.05, 1.0
 
 
 def long_table(series: int, rows: int) -> pa.Table:
@@ -134,7 +136,7 @@ def backfill(services: Services, file: Path, series: int, rows: int) -> dict[str
     watch = Watch(services.kafka)
     watched = {name: pid for name, pid in services.pids.items() if name != "kafka"}
     used = services.processor_seconds()
-    with PeakMemory(watched) as peak:
+    with PeakMemory(watched, _BACKFILL_LOOK_SECONDS) as peak:
         started = time.perf_counter()
         upload(services.url, file)
         asked = time.perf_counter() - started
@@ -185,7 +187,7 @@ def live(services: Services, series: int, rows: int, seconds: float) -> dict[str
     watched = {name: pid for name, pid in services.pids.items() if name != "kafka"}
     used = services.processor_seconds()
     connection = http.client.HTTPConnection(services.url.removeprefix("http://"), timeout=_DEADLINE_SECONDS)
-    with PeakMemory(watched) as peak:
+    with PeakMemory(watched, _LIVE_LOOK_SECONDS) as peak:
         started = time.perf_counter()
         for number, body in enumerate(bodies):
             # At the pace of the rate, whatever the answers take.

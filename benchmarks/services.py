@@ -24,7 +24,6 @@ from runtime.kafka_broker import KafkaBroker
 from runtime.topic_specs import specs
 
 _READY_SECONDS = 60.0
-_SAMPLE_SECONDS = 0.05
 
 
 @dataclass
@@ -32,10 +31,13 @@ class PeakMemory:
     """Watches how much memory processes, with all that they start, take at most; a context manager.
 
     Attributes:
+        processes: Name -> process id.
+        every_seconds: How often it looks; a look at all processes of the machine takes some milliseconds.
         mebibytes: Name -> largest resident size so far, in MiB. Pages that a parent and its child share count twice.
     """
 
     processes: dict[str, int]
+    every_seconds: float
     mebibytes: dict[str, float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -57,7 +59,7 @@ class PeakMemory:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(_SAMPLE_SECONDS):
+        while not self._stop.wait(self.every_seconds):
             self._look()
 
     def _look(self) -> None:
