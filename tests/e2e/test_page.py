@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
     if chromium is None:
         pytest.skip("no chromium found on this machine; install Debian's package chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=120_000)
         yield started
         started.close()
 
@@ -194,7 +194,7 @@ def test_skill_above_zero_is_said(empty: Watched) -> None:
     )
 
 
-def test_what_the_champion_was_chosen_from_is_shown(empty: Watched) -> None:
+def test_what_the_champion_was_chosen_from_and_its_folds_are_shown(empty: Watched) -> None:
     board = (
         LeaderboardEntry(
             algorithm="lstm",
@@ -209,7 +209,7 @@ def test_what_the_champion_was_chosen_from_is_shown(empty: Watched) -> None:
         LeaderboardEntry(algorithm="ets", state="dropped", rung=1, folds=200, skill={"last-value": -0.05}),
         LeaderboardEntry(algorithm="theta", state="not-possible", reason="<b>one series</b>"),
     )
-    page_world.publish_market(empty.world, leaderboard=board)
+    page_world.publish_market(empty.world, leaderboard=board, **factories.folds_of_a_release())
     page = empty.open()
 
     page.get_by_text("What the champion was chosen from").click()
@@ -220,12 +220,23 @@ def test_what_the_champion_was_chosen_from_is_shown(empty: Watched) -> None:
     assert rows.nth(0).locator("th").inner_text() == "lstm (dropout 0.2)"
     assert rows.nth(1).locator("td").first.inner_text() == "dropped at rung 1"
     assert rows.nth(2).locator("td").first.inner_text() == "not possible: <b>one series</b>"
+    page.get_by_text("The champion fold by fold").click()
+    folds = page.locator("#folds tbody tr")
+    assert folds.locator("th").all_inner_texts() == [
+        "Mean of 250",
+        "Deviation of 250",
+        "Tue, 7 Jan 2025",
+        "Thu, 2 Jan 2025",
+    ]
+    assert folds.nth(0).locator("td").all_inner_texts() == ["", "", "2.00", "\u2013", "\u2013"]
+    assert folds.nth(2).locator("td").all_inner_texts() == ["Fri, 17 Jan 2025", "1", "2.50", "90.0\u00a0%", "2.00"]
 
 
-def test_a_champion_that_was_named_has_no_leaderboard(full: Watched) -> None:
+def test_a_champion_that_was_named_has_no_leaderboard_and_one_of_before_no_folds(full: Watched) -> None:
     page = full.open()
     expect(page.locator("#metrics tbody tr")).to_have_count(4)
     expect(page.locator("#leaderboard-box")).to_be_hidden()
+    expect(page.locator("#folds-box")).to_be_hidden()
 
 
 def test_skill_that_chance_does_as_well_is_said(empty: Watched) -> None:
@@ -400,7 +411,7 @@ def test_sources_are_shown_with_their_state_and_last_error(full: Watched) -> Non
     full.world.publish(INGEST_EVENTS, failure)
 
     cells = page.locator("#sources tbody tr").first
-    expect(cells).to_contain_text("<b>no</b> answer", timeout=20_000)
+    expect(cells).to_contain_text("<b>no</b> answer")
     expect(cells).to_contain_text("paused")
     expect(cells).to_contain_text("failed")
     expect(page.locator("#sources-empty")).to_be_hidden()

@@ -71,7 +71,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: making its tables takes seconds."""
     store = tmp_path_factory.mktemp("mlflow") / "empty.db"
     make = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
-    subprocess.run([sys.executable, "-c", make, f"sqlite:///{store}"], cwd=store.parent, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", make, f"sqlite:///{store}"], cwd=store.parent, check=True, timeout=240)
     return store
 
 
@@ -127,4 +127,8 @@ def test_run_has_parameters_metrics_plots_and_the_artefact(client: Client, tmp_p
     assert run.parameters["hyperparameters.layers"] == "4"
     assert {"loss.train", "loss.validation", "model.mae", "last-value.mae", "skill.last-value"} <= set(run.metrics)
     plots = {f"plots/{name}.png" for name in ("loss-curve", "fit", "residuals", "fan", "calibration", "skill-by-step")}
-    assert run.artefacts == plots | {"artefact/recipe.json", "artefact/model.onnx"}
+    assert run.artefacts == plots | {"artefact/recipe.json", "artefact/model.onnx", "backtest/folds.json"}
+    (release,) = client.records(ModelReleased)
+    last = release.fold_metrics[-1].metrics["model"]
+    assert {name: run.metrics[f"model.fold.{name}"] for name in last} == pytest.approx(last)
+    assert run.metrics["model.fold-mean.mae"] == pytest.approx(release.metrics["model"]["mae"])
