@@ -37,9 +37,9 @@ _SCHEDULE = {
 }
 _TRAINING = {"series_ids": [SERIES_ID], "horizon": HORIZON, "cause": _CAUSE}
 _POLL_SECONDS = 0.2
-_INGEST_SECONDS = 120.0
+_INGEST_SECONDS = 300.0
 _TRAINING_SECONDS = 1800.0
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 
 
 class Stopped(ForetopicError):

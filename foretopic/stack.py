@@ -26,7 +26,7 @@ from runtime.kafka_broker import KafkaBroker
 from runtime.topic_specs import specs as topic_specs
 
 LOCK_NAME = "stack.lock"
-_READY_SECONDS = 120.0
+_READY_SECONDS = 300.0
 _TICK_SECONDS = 0.1
 #: Longest that an orderly stop takes: the deadlines of all services, one after the other.
 _DOWN_SECONDS = 120.0
