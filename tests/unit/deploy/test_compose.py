@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+import yaml
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
 
 from gateway.settings import GatewaySettings
 from runtime.settings import variable_of
@@ -27,25 +30,49 @@ ONE_SHOT = {"topics", "first-run"}
 OURS = set(SETTINGS) | {"mlflow"}
 
 
-def compose_specification() -> dict[str, Any]:
-    """Return the schema that the package ships; the package itself is not imported."""
+def schema_of(name: str) -> Validator:
+    """Return a schema that the package ships; the package itself is not imported."""
     spec = find_spec("check_jsonschema")
     assert spec is not None
     [folder] = spec.submodule_search_locations or []
-    loaded: dict[str, Any] = json.loads(Path(folder, "builtin_schemas/vendor/compose-spec.json").read_text())
-    return loaded
+    loaded = json.loads(Path(folder, f"builtin_schemas/vendor/{name}.json").read_text())
+    return validator_for(loaded)(loaded)
+
+
+def faults_of(document: object, schema: str) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in schema_of(schema).iter_errors(document)]
 
 
 def test_file_is_valid_by_the_compose_specification() -> None:
-    schema = compose_specification()
-    assert [
-        f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(compose())
-    ] == []
+    assert faults_of(compose(), "compose-spec") == []
 
 
 def test_schema_of_compose_files_can_refuse() -> None:
-    schema = compose_specification()
-    assert list(Draft202012Validator(schema).iter_errors({"services": {"kafka": {"imag": "x"}}}))
+    assert faults_of({"services": {"kafka": {"imag": "x"}}}, "compose-spec")
+
+
+def workflow() -> dict[str, Any]:
+    loaded: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    loaded["on"] = loaded.pop(True)  # what YAML 1.1 makes of it
+    return loaded
+
+
+def test_workflow_is_valid_and_may_only_read() -> None:
+    assert faults_of(workflow(), "github-workflows") == []
+    assert faults_of(workflow() | {"permission": {}}, "github-workflows")
+    assert workflow()["permissions"] == {"contents": "read"}
+    for step in workflow()["jobs"]["test"]["steps"]:
+        assert "uses" not in step or re.fullmatch(r"[a-z/-]+@[0-9a-f]{40}", step["uses"])
+
+
+def test_every_ci_runs_the_same_and_that_alone() -> None:
+    jobs = workflow()["jobs"].values()
+    [of_github] = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    [of_jenkins] = re.findall(r"\bsh '''(.*?) *'''", (ROOT / "Jenkinsfile").read_text(), re.DOTALL)
+
+    assert of_github == of_jenkins
+    assert of_github.endswith("&& .ci/run'")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
 def test_services_are_the_stack() -> None:
