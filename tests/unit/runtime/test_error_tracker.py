@@ -320,7 +320,8 @@ def started(module: str, *arguments: str, stdin: bytes = b"", descriptor: int | 
 @pytest.mark.slow
 @pytest.mark.parametrize("service", ["gateway", "predictor", "trainer"])
 def test_a_process_that_cannot_go_on_has_told_it_before_it_ends(service: str, server: Tracker) -> None:
-    """Red where it does not hand its tracker to `logs.configure`; gateway also without gunicorn's `LibraryErrors`."""
+    """Red where it does not hand its tracker to `logs.configure`; besides without gunicorn's `LibraryErrors` in
+    `gateway.server`, and without `close` in `predictor.__main__`."""
     if service == "trainer":
         read_end, write_end = os.pipe()
         settings = TrainerSettings(kafka_bootstrap_servers="nowhere:none", error_tracker_dsn=server.dsn)
