@@ -337,17 +337,19 @@ def test_members_projects_and_keys_are_changed_by_the_rules(two: Tenants, operat
     project = f"/admin/projects/{pears.project_id}"
     assert send(operator, f"{project}/quotas", forecasts_a_day="many").status_code == 400
     assert send(operator, f"{project}/quotas", forecasts_a_day="-1").status_code == 400
-    send(operator, f"{project}/quotas", forecasts_a_day="7", trainings_a_day="")
+    send(operator, f"{project}/quotas", forecasts_a_day="7", trainings_a_day="", rows_a_day="9")
     row = two.world.service.project_rows.get(pears.project_id)
     assert row is not None
-    assert (row.quotas.forecasts_a_day, row.quotas.trainings_a_day) == (7, None)
+    assert (row.quotas.forecasts_a_day, row.quotas.trainings_a_day, row.quotas.rows_a_day) == (7, None, 9)
 
     organisation = f"/admin/organisations/{pears.organisation_id}"
     assert send(operator, f"{organisation}/quotas", upload_bytes="-1").status_code == 400
-    send(operator, f"{organisation}/quotas", upload_bytes=str(5 * 2**40), projects="")
+    send(operator, f"{organisation}/quotas", upload_bytes=str(5 * 2**40), projects="", rows_a_day="11")
     quotas = two.world.service.shares.quotas(pears.organisation_id)
-    assert (quotas.upload_bytes, quotas.projects) == (5 * 2**40, None)
-    assert f"of {5 * 2**40}" in operator.get(organisation).text
+    assert (quotas.upload_bytes, quotas.projects, quotas.rows_a_day) == (5 * 2**40, None, 11)
+    shown = operator.get(organisation).text
+    assert f"of {5 * 2**40}" in shown
+    assert "0 of 11" in shown
 
 
 def test_signing_keys_are_rotated(two: Tenants, operator: FlaskClient) -> None:
