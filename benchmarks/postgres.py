@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from foretopic.ports import free_port
 
 
 class PostgresMissing(RuntimeError):
@@ -39,13 +40,12 @@ def postgres_server(*options: str) -> Iterator[str]:
             raise PostgresMissing("PostgreSQL does not run as root, and setpriv is not there to run it as nobody")
         as_user = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
         os.chown(folder, 65534, 65534)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     data, log = folder / "data", folder / "log"
     given = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
     given += "".join(f" -c {option}" for option in options)
-    environment = {**os.environ, "HOME": str(folder)}
+    # How long pg_ctl waits: a machine may have much else to do.
+    environment = {**os.environ, "HOME": str(folder), "PGCTLTIMEOUT": "300"}
 
     def run(*command: str) -> None:
         done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,10 +9,11 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from testcontainers.core.container import DockerContainer
 
+from foretopic.ports import free_port
 from runtime.clock import SystemClock
 
 IMAGE = "apache/kafka:4.2.1"
-_START_SECONDS = 90.0
+_START_SECONDS = 240.0
 
 
 @contextmanager
@@ -23,9 +23,7 @@ def kafka_in_docker() -> Iterator[str]:
     testcontainers' own ``KafkaContainer`` knows Confluent's image alone. Clients must reach the address that the broker
     advertises, so the host's port is chosen before the start.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     container = DockerContainer(IMAGE).with_bind_ports(9092, port)
     for name, value in {
         "KAFKA_NODE_ID": "1",

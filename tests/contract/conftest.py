@@ -62,7 +62,7 @@ class KafkaHands:
     def _wait_for_marker(self, partition: TopicPartition) -> None:
         """The broker writes the marker some time after it has said that the transaction is aborted."""
         clock = SystemClock()
-        deadline = clock.monotonic() + 10
+        deadline = clock.monotonic() + 60
         admin = KafkaAdminClient(bootstrap_servers=self._servers)
         wanted = {KafkaPartition(*partition): OffsetSpec.LATEST}
 
@@ -115,7 +115,7 @@ def topic(broker: Broker, topic_prefix: str) -> str:
     return name
 
 
-def read_all(reader: Reader, count: int, deadline_seconds: float = 10.0) -> list[Message]:
+def read_all(reader: Reader, count: int, deadline_seconds: float = 60.0) -> list[Message]:
     """Poll until ``count`` messages have come."""
     import time
 

@@ -23,7 +23,7 @@ pytestmark = [
 PARTITION = TopicPartition("things", 0)
 
 
-def eventually(what: str, attempt: Callable[[], bool], seconds: float = 60.0) -> None:
+def eventually(what: str, attempt: Callable[[], bool], seconds: float = 120.0) -> None:
     """Try until it holds; transient errors are tried again, as the worker does."""
     deadline = time.monotonic() + seconds
     while True:
@@ -60,7 +60,7 @@ def live_through_an_outage(tmp_path: Path) -> None:
             return any(message.value == value for message in consumed)
 
         producer.send(OutgoingMessage(PARTITION.topic, b"k", b"before"))
-        producer.flush(10.0)
+        producer.flush(60.0)
         eventually("the consumer reads", lambda: consume_up_to(b"before"))
         eventually("the reader reads", lambda: read_up_to(b"before"))
         consumer.commit({PARTITION: 1})

@@ -16,7 +16,7 @@ def send(broker: Broker, topic: str, *values: bytes, partition: int = 0) -> None
     producer = broker.producer()
     for value in values:
         producer.send(OutgoingMessage(topic, b"key", value, partition=partition))
-    producer.flush(10.0)
+    producer.flush(60.0)
     producer.close()
 
 
@@ -25,14 +25,14 @@ def test_a_producer_keeps_its_order_in_a_partition(broker: Broker, topic: str) -
     deliveries = [
         producer.send(OutgoingMessage(topic, b"key", str(number).encode(), partition=1)) for number in range(200)
     ]
-    producer.flush(10.0)
+    producer.flush(60.0)
 
     reader = broker.reader({TopicPartition(topic, 1): 0})
     messages = read_all(reader, 200)
 
     assert [message.value for message in messages] == [str(number).encode() for number in range(200)]
     assert [message.offset for message in messages] == list(range(200))
-    assert [delivery.result(1.0) for delivery in deliveries] == [(1, offset) for offset in range(200)]
+    assert [delivery.result(60.0) for delivery in deliveries] == [(1, offset) for offset in range(200)]
     reader.close()
     producer.close()
 
@@ -41,7 +41,7 @@ def test_the_key_decides_the_partition_by_murmur2(broker: Broker, topic: str) ->
     producer = broker.producer()
     keys = [f"market/S{number}@1d".encode() for number in range(40)]
 
-    found = {key: producer.send(OutgoingMessage(topic, key, b"v")).result(10.0)[0] for key in keys}
+    found = {key: producer.send(OutgoingMessage(topic, key, b"v")).result(60.0)[0] for key in keys}
 
     assert found == {key: partition_for(key, PARTITIONS) for key in keys}
     assert len(set(found.values())) == PARTITIONS
@@ -70,7 +70,7 @@ def test_bytes_come_back_as_they_went(
     broker: Broker, topic: str, key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes], ...]
 ) -> None:
     producer = broker.producer()
-    producer.send(OutgoingMessage(topic, key, value, headers, partition=2)).result(10.0)
+    producer.send(OutgoingMessage(topic, key, value, headers, partition=2)).result(60.0)
 
     reader = broker.reader({TopicPartition(topic, 2): 0})
     (message,) = read_all(reader, 1)
@@ -123,8 +123,8 @@ def test_a_poll_takes_no_more_than_it_is_told(broker: Broker, topic: str) -> Non
     send(broker, topic, *[b"v"] * 10)
     reader = broker.reader({TopicPartition(topic, 0): 0})
 
-    first = reader.poll(5.0, 3)
-    second = reader.poll(5.0, 3)
+    first = reader.poll(60.0, 3)
+    second = reader.poll(60.0, 3)
 
     assert [message.offset for message in (*first, *second)] == [0, 1, 2, 3, 4, 5]
     assert reader.position(TopicPartition(topic, 0)) == 6
@@ -139,10 +139,10 @@ def test_a_poll_returns_when_a_message_comes_and_does_not_wait_out_its_timeout(b
     timer.start()
 
     started = time.monotonic()
-    messages = reader.poll(30.0)
+    messages = reader.poll(200.0)
 
     assert len(messages) == 1
-    assert time.monotonic() - started < 10.0
+    assert time.monotonic() - started < 100.0
     timer.join()
     reader.close()
     producer.close()
@@ -157,7 +157,7 @@ def test_a_gap_at_the_end_is_passed(broker: Broker, topic: str, hands: Hands) ->
     assert broker.end_offsets([partition]) == {partition: end}
     reader = broker.reader({partition: 0})
     read_all(reader, 1)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while reader.position(partition) < end:
         assert time.monotonic() < until
         assert list(reader.poll(0.05)) == []
@@ -196,7 +196,7 @@ def test_a_message_that_is_too_large_is_refused_at_once(broker: Broker, topic_pr
 
     with pytest.raises(ValueError, match="may have 10000 bytes, this one has up to"):
         producer.send(OutgoingMessage(name, b"k", bytes(10_000)))
-    producer.send(OutgoingMessage(name, b"k", bytes(9_000))).result(10.0)
+    producer.send(OutgoingMessage(name, b"k", bytes(9_000))).result(60.0)
 
     assert broker.end_offsets([TopicPartition(name, 0)]) == {TopicPartition(name, 0): 1}
     producer.close()
@@ -211,7 +211,7 @@ def test_a_message_of_many_mebibytes_passes_where_the_topic_takes_it(broker: Bro
     producer.send(OutgoingMessage(name, b"k", value)).result(60.0)
 
     reader = broker.reader({TopicPartition(name, 0): 0})
-    (message,) = read_all(reader, 1, deadline_seconds=60)
+    (message,) = read_all(reader, 1)
 
     assert message.value == value
     reader.close()
@@ -224,16 +224,16 @@ def test_flush_reports_what_the_broker_refused(broker: Broker, topic_prefix: str
     broker.ensure_topics([TopicSpec(name=name, partitions=1, is_compacted=True)])
     producer = broker.producer()
     good = producer.send(OutgoingMessage(name, b"k", b"v"))
-    producer.flush(10.0)
+    producer.flush(60.0)
     bad = producer.send(OutgoingMessage(name, None, b"v", partition=0))
 
     with pytest.raises(DeliveryFailed, match="1 messages were not acknowledged"):
-        producer.flush(10.0)
+        producer.flush(60.0)
     with pytest.raises(DeliveryFailed):
-        bad.result(1.0)
+        bad.result(60.0)
 
-    assert good.result(1.0) == (0, 0)
-    producer.flush(10.0)
+    assert good.result(60.0) == (0, 0)
+    producer.flush(60.0)
     producer.close()
 
 

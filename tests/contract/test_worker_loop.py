@@ -54,14 +54,14 @@ def ask(broker: Broker, prefix: str, *request_ids: str) -> None:
             FORECAST_REQUESTS, forecast_request(request_id), prefix=prefix, partition=number % 12
         )
         producer.send(message)
-    producer.flush(10.0)
+    producer.flush(60.0)
     producer.close()
 
 
 def answered(broker: Broker, prefix: str, count: int) -> list[str]:
     positions = {TopicPartition(FORECASTS.full_name(prefix), number): 0 for number in range(FORECASTS.partitions)}
     reader = broker.reader(positions)
-    records = [decode_message(FORECASTS, message).record for message in read_all(reader, count, 30)]
+    records = [decode_message(FORECASTS, message).record for message in read_all(reader, count)]
     reader.close()
     return [record.request_id for record in records if isinstance(record, ForecastRefused)]
 
@@ -83,7 +83,7 @@ def test_a_worker_answers_until_it_is_stopped(broker: Broker, prefix: str) -> No
         assert sorted(answered(broker, prefix, COUNT)) == sorted(ids)
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
 
     assert not thread.is_alive()
     assert backlog(broker, prefix) == 0
@@ -127,6 +127,6 @@ def test_junk_goes_to_the_dead_letters_of_the_installation(broker: Broker, prefi
 
     name = DEAD_LETTERS.full_name(prefix)
     reader = broker.reader({TopicPartition(name, number): 0 for number in range(DEAD_LETTERS.partitions)})
-    (letter,) = read_all(reader, 1, 30)
+    (letter,) = read_all(reader, 1)
     reader.close()
     assert letter.key == b"forecast-requests/3/0"

@@ -16,13 +16,13 @@ from foretopic import ports
 from tests.docs.pages import ROOT
 from tests.integration.installation import Installation
 
-pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 OPERATOR = "operator@foretopic.local"
 PASSWORD = "the operator of the tour"
 STORES = 10
 #: Of a week, as a test should be quick.
 TRAINING = '{"algorithm": "linear", "horizon": 7, "window_size": 30}'
-SECONDS = 600
+SECONDS = 900
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,15 +19,10 @@ from typing import Any
 import pytest
 
 from benchmarks import postgres
+from foretopic.ports import free_port
 from tests.unit.gateway.world import wait_until
 
-_START_SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -82,14 +76,14 @@ class GatewayProcess:
         """``kill -9`` of the process that a supervisor knows; its worker must follow by itself."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(60)
 
     def stop(self) -> int:
         """SIGTERM; return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(30)
+            return self._process.wait(120)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -107,7 +101,7 @@ class GatewayProcess:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout_seconds: float = 30.0,
+        timeout_seconds: float = 60.0,
     ) -> Answer:
         """Return the answer, whatever its status; ``OSError`` where there is none."""
         request = urllib.request.Request(

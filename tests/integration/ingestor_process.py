@@ -66,20 +66,20 @@ class Client:
     def ask(self, ingest_id: str, **changes: object) -> None:
         self._producer.send(
             outgoing_message(INGEST_REQUESTS, ingest_request(ingest_id, **changes), prefix=self.prefix)
-        ).result(20)
+        ).result(60)
 
     def schedule(self, number: int, series_id: str, **changes: object) -> None:
         record = schedule(f"schedule-{number}", series_id=series_id, **changes)
-        self._producer.send(outgoing_message(INGEST_SCHEDULES, record, prefix=self.prefix)).result(20)
+        self._producer.send(outgoing_message(INGEST_SCHEDULES, record, prefix=self.prefix)).result(60)
 
     def junk(self) -> None:
         topic = INGEST_REQUESTS.full_name(self.prefix)
-        self._producer.send(OutgoingMessage(topic=topic, key=b"x", value=JUNK)).result(20)
+        self._producer.send(OutgoingMessage(topic=topic, key=b"x", value=JUNK)).result(60)
 
     def final(self, ingest_id: str) -> IngestEvent | None:
         return next((e for e in self.events if e.ingest_id == ingest_id and e.state != "running"), None)
 
-    def wait_until(self, holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    def wait_until(self, holds: Callable[[], object], what: str, seconds: float = 120.0) -> None:
         deadline = self.clock.monotonic() + seconds
         while not holds():
             assert self.clock.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -94,7 +94,7 @@ class Client:
 
     def catch_up(self) -> None:
         """Read all that stands in the log now."""
-        self._follower.catch_up(None, 20)
+        self._follower.catch_up(None, 120)
 
     def times(self, series_id: str) -> list[object]:
         return [time for batch in self.batches if batch.series_id == series_id for time in batch.time]
@@ -143,4 +143,4 @@ def ingestor_process(
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.wait(20)
+                process.wait(60)

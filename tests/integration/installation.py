@@ -15,7 +15,7 @@ from foretopic.processes import wait_until
 from foretopic.stack_state import read_state
 from runtime.clock import SystemClock
 
-SECONDS = 400
+SECONDS = 600
 
 
 class Installation:
@@ -66,5 +66,5 @@ class Installation:
         return sorted({*found, *children})
 
 
-def eventually(condition, seconds: float = 60.0) -> None:
+def eventually(condition, seconds: float = 120.0) -> None:
     assert wait_until(condition, clock=SystemClock(), deadline_seconds=seconds)

@@ -30,7 +30,7 @@ from tests.predictor_world import champion, release
 _ROOT = Path(__file__).parents[2]
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
     """Return what ``condition`` gives once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -136,7 +136,7 @@ class KafkaLog:
 
     def write_messages(self, messages: Iterable[OutgoingMessage]) -> list[tuple[int, int]]:
         deliveries = [self._producer.send(message) for message in messages]
-        return [delivery.result(30) for delivery in deliveries]
+        return [delivery.result(60) for delivery in deliveries]
 
     def write_raw(self, topic: Topic, value: bytes | None, partition: int, headers: Any = ()) -> tuple[int, int]:
         name = topic.full_name(self.prefix)
@@ -188,7 +188,7 @@ class KafkaLog:
         """How many answers were read, repeats included."""
         return self._answer_count
 
-    def answer(self, request_id: str, seconds: float = 60.0) -> Any:
+    def answer(self, request_id: str, seconds: float = 120.0) -> Any:
         """Return the decoded JSON of the one answer to a request, waiting for it."""
         (value,) = wait_until(lambda: self.answers().get(request_id), f"{request_id} answered", seconds)
         return msgspec.json.decode(value)

@@ -101,6 +101,6 @@ def test_two_operators_cannot_remove_each_other_at_once(two: Tenants) -> None:
         request.start()
         with two.world.accounts.read() as looking:
             wait_until(lambda: statuses or looking.scalar(waiting), "the second operator")
-    request.join(20)
+    request.join(60)
 
     assert statuses == [409]

@@ -36,7 +36,7 @@ def create_topic(servers: str, name: str, *, replicas: int = 1, **config: str) -
 def write(servers: str, topic: str, values: list[bytes]) -> None:
     producer = KafkaProducer(bootstrap_servers=servers, max_request_size=70_000_000, acks="all")
     for sent in [producer.send(topic, value) for value in values]:
-        sent.get(timeout=60)
+        sent.get(timeout=120)
     producer.close()
 
 
@@ -56,7 +56,7 @@ def read(servers: str, topic: str, count: int) -> list[bytes]:
             found.extend(message.value for message in messages)
         return len(found) >= count
 
-    assert wait_until(all_there, clock=SystemClock(), deadline_seconds=60)
+    assert wait_until(all_there, clock=SystemClock(), deadline_seconds=120)
     consumer.close()
     return found
 
@@ -189,7 +189,7 @@ def test_broker_dies_with_its_parent_and_the_home_is_usable_again(tmp_path):
     parent.wait()
     parent.stdin.close()
     parent.stdout.close()
-    assert wait_until(lambda: is_gone(broker_pid), clock=SystemClock(), deadline_seconds=10)
+    assert wait_until(lambda: is_gone(broker_pid), clock=SystemClock(), deadline_seconds=60)
     with EmbeddedKafka(tmp_path) as kafka:
         assert kafka.is_ready()
 

@@ -20,7 +20,7 @@ from tests.integration.test_gateway_kafka import Log, log_with_a_champion
 from tests.unit.gateway.receiver import receiver
 from tests.unit.gateway.world import Responder, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 SERIES = [f"shop/item-{number:02d}@1d" for number in range(24)]
 
 
@@ -30,7 +30,7 @@ def log(kafka: str, topic_prefix: str) -> Iterator[Log]:
         publisher = Publisher(log.broker.producer(), service="test", clock=SystemClock(), topic_prefix=topic_prefix)
         for series_id in SERIES:
             batch = factories.observation_batch(series_id=series_id)
-            publisher.send(topics.OBSERVATIONS, batch).result(10.0)
+            publisher.send(topics.OBSERVATIONS, batch).result(60.0)
         publisher.close()
         yield log
 
@@ -49,7 +49,7 @@ class Told:
 
     def stop(self) -> None:
         self._is_over.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
     def _run(self) -> None:
         while not self._is_over.is_set():
@@ -90,7 +90,7 @@ def test_everything_is_told_through_a_kill(log: Log, tmp_path: Path) -> None:
             asked |= {answer["request_id"] for answer in batch(gateway, "second")}
             wait_until(lambda: asked <= set(told.request_ids), "every forecast through the kill")
             # What was taken but not sent when it was killed is taken anew 15 s after that.
-            wait_until(lambda: len(set(taker.ids)) == len(asked), "every delivery through the kill", 90)
+            wait_until(lambda: len(set(taker.ids)) == len(asked), "every delivery through the kill")
 
             assert len(told.request_ids) == len(set(told.request_ids))
             assert told.streams >= 2
@@ -108,12 +108,14 @@ def batch(gateway: GatewayProcess, key: str) -> list[dict[str, str]]:
     """Ask for a thousand forecasts; return the answers."""
     body = {"horizon": 3, "forecasts": [{"series_id": SERIES[number % len(SERIES)]} for number in range(1000)]}
     answer = gateway.call(
-        "POST", "/api/v1/forecasts:batch", body, {"Idempotency-Key": key, "Prefer": "wait=60"}, timeout_seconds=90
+        "POST", "/api/v1/forecasts:batch", body, {"Idempotency-Key": key, "Prefer": "wait=60"}, timeout_seconds=120
     )
     assert answer.status == 200, answer.content[:500]
     document = answer.json
     assert document["counts"]["issued"] == 1000, document["counts"]
-    again = gateway.call("POST", "/api/v1/forecasts:batch", body, {"Idempotency-Key": key, "Prefer": "wait=60"})
+    again = gateway.call(
+        "POST", "/api/v1/forecasts:batch", body, {"Idempotency-Key": key, "Prefer": "wait=60"}, timeout_seconds=120
+    )
     assert again.content == answer.content
     answers: list[dict[str, str]] = document["answers"]
     return answers

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
+from foretopic.ports import free_port
 from gateway.migrations.upgrade import upgrade
 from gateway.store import open_engine
 from gateway.tables import FORECAST_REQUESTS
-from tests.integration.gateway_process import free_port
 from tests.unit.gateway.world import wait_until
 
 pytestmark = pytest.mark.loopback
@@ -69,7 +69,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 def _is_up(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -82,7 +82,7 @@ def _is_up(process: subprocess.Popen[bytes], port: int) -> bool:
 
 def exchange(port: int, sent: bytes) -> bytes:
     """Return all that comes until the connection ends."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(sent)
         found = bytearray()
         while chunk := connection.recv(1 << 20):

@@ -49,7 +49,7 @@ def test_killed_twenty_times_a_backfill_goes_on_and_every_row_stands_once(client
             # By the broker, and after another number of batches each time: the kill may fall between any two effects.
             client.wait_until(lambda most=before + kill % 4: client.observations_written() > most, "another part")
             process.kill()
-            process.wait(20)
+            process.wait(60)
         bury(client)
         client.catch_up()
         assert client.final("backfill") is None, f"the backfill was over before kill {kill}"

@@ -31,7 +31,7 @@ class QuarantineClient(Client):
 
     def release(self, held: ObservationsQuarantined) -> None:
         decided = quarantine_decided(held.quarantine_id, series_id=held.series_id)
-        self._producer.send(outgoing_message(QUARANTINE, decided, prefix=self.prefix)).result(20)
+        self._producer.send(outgoing_message(QUARANTINE, decided, prefix=self.prefix)).result(60)
 
     def _learn(self, incoming: Incoming) -> None:
         super()._learn(incoming)
@@ -62,7 +62,7 @@ def test_held_rows_are_released_once_by_whichever_process(
         # Red when the gate asks the exchange's calendar in the service.
         assert psutil.Process(process.pid).memory_info().rss < IDLE_BYTES
         process.kill()
-        process.wait(20)
+        process.wait(60)
     [held] = client.held
     client.release(held)
     for number in range(2):
@@ -71,7 +71,7 @@ def test_held_rows_are_released_once_by_whichever_process(
             client.ask(f"again-{number}", **ASKED)
             again = client.wait_for_end(f"again-{number}")
             process.kill()
-            process.wait(20)
+            process.wait(60)
         assert (again.rows_published, again.rows_quarantined) == (0, 0)
 
     times = client.times("market/P@1d")

@@ -173,7 +173,7 @@ def test_broker_that_is_away_for_a_while_costs_no_request(launcher_of_own: tuple
                 launcher.start("only")
             return load.is_answered()
 
-        wait_until(is_answered, "answers after", 90)
+        wait_until(is_answered, "answers after")
         assert [request_id for request_id, found in log.answers().items() if len(found) != 1] == []
         assert pid in launcher.started
     finally:

@@ -18,7 +18,7 @@ from foretopic.services import NAMES
 from foretopic.stack_state import read_state
 from tests.integration.installation import SECONDS, Installation, eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def is_gone(pid: int) -> bool:
@@ -94,7 +94,7 @@ def test_file_becomes_a_project_that_is_trained_and_predicts(stack):
     lines = [f"{month},{100 + 2 * number + 30 * (number % 12 in (5, 6, 7))}" for number, month in enumerate(months)]
     content = "\n".join(["Month,Passengers", *lines]).encode()
     address = f"http://{ports.LOOPBACK}:{stack.ports['GATEWAY']}/api/v1"
-    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
         project = client.post("/projects", files={"file": ("airline.csv", content)}).raise_for_status().json()
         path = f"/projects/{project['project_id']}"
         eventually(lambda: client.get(path).json()["state"] == "ready")
@@ -124,7 +124,7 @@ def test_junk_becomes_a_dead_letter_that_can_be_shown_and_sent_again(stack):
     from kafka import KafkaProducer
 
     producer = KafkaProducer(bootstrap_servers=f"{ports.LOOPBACK}:{stack.ports['KAFKA']}")
-    sent = producer.send("ingest-requests", b"\xff junk", key=b"x", partition=3).get(timeout=30)
+    sent = producer.send("ingest-requests", b"\xff junk", key=b"x", partition=3).get(timeout=60)
     producer.close()
     name = f"ingest-requests/3/{sent.offset}"
     eventually(lambda: any(letter["message"] == name for letter in stack.json("dead-letters", "list")))
@@ -191,7 +191,7 @@ def test_interrupt_stops_everything(tmp_path):
     process.stdout.close()
     assert process.wait(SECONDS) == 0
     assert output[-1] == "Stopped.\n"
-    eventually(lambda: all(is_gone(pid) for pid in pids), seconds=5)
+    eventually(lambda: all(is_gone(pid) for pid in pids))
 
 
 def test_from_nothing_to_a_forecast_and_the_same_forecast_after_a_restart(tmp_path):

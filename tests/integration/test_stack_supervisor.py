@@ -17,7 +17,7 @@ from foretopic.supervisor import ServiceSpec, Supervisor
 from runtime.clock import SystemClock
 
 pytestmark = pytest.mark.e2e
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def eventually(condition) -> None:
@@ -35,7 +35,7 @@ def spec(tmp_path: Path, name: str, script: str, **changes) -> ServiceSpec:
         "environment": dict(os.environ),
         "log_path": tmp_path / f"{name}.log",
         "is_ready": lambda: True,
-        "stop_seconds": 5.0,
+        "stop_seconds": 60.0,
     }
     return ServiceSpec(name=name, **values | changes)
 

@@ -63,7 +63,7 @@ def test_killed_trainer_resumes_with_one_release_one_deployment_and_one_end(clie
         )
         (child,) = trainer.children()
         trainer.kill()
-        gone, _ = psutil.wait_procs([child], timeout=10)
+        gone, _ = psutil.wait_procs([child], timeout=60)
         assert gone, "the child dies with its trainer"
     assert not client.ends("training-1")
     assert client.committed() == 0
@@ -119,7 +119,7 @@ def test_running_and_queued_trainings_are_cancelled(client: Client, tmp_path: Pa
         assert client.committed() == 0, "nothing is committed past the running one"
         client.write(TRAINING_REQUESTS, training_cancel_request("running"))
         assert client.wait_for_end("running").state == "cancelled"
-        gone, _ = psutil.wait_procs([child], timeout=10)
+        gone, _ = psutil.wait_procs([child], timeout=60)
         assert gone
         client.wait_until(lambda: client.committed() == 4, what="all four messages are committed")
 
@@ -144,7 +144,7 @@ def test_membership_outlives_a_training_that_is_longer_than_the_poll_interval(cl
         assert client.wait_for_end("training-1").state == "succeeded"
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
     broker.close()
 
     assert client.clock.monotonic() - begin > 2.0

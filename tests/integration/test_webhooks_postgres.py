@@ -95,7 +95,7 @@ def test_what_another_sender_is_taking_is_not_waited_for(database: AccountsDatab
 
     with ThreadPoolExecutor(1) as pool, database.engine.begin() as other:
         held = set(other.scalars(first.limit(2).with_for_update()))
-        taken = pool.submit(deliveries.claim, webhook.webhook_id, 4).result(10)
+        taken = pool.submit(deliveries.claim, webhook.webhook_id, 4).result(60)
 
     assert len(taken) == 2
     assert held.isdisjoint(one.delivery_id for one in taken)

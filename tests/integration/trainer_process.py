@@ -72,7 +72,7 @@ class Client:
         self.broker.close()
 
     def write(self, topic: Topic, record: Record) -> tuple[int, int]:
-        return self._publisher.send(topic, record).result(20)
+        return self._publisher.send(topic, record).result(60)
 
     def history(self, *, rows: int = 200) -> dict[str, int]:
         partition, offset = self.write(OBSERVATIONS, observation_batch(rows=rows, columns=wave(rows)))
@@ -94,7 +94,7 @@ class Client:
     def ends(self, training_id: str) -> list[TrainingEvent]:
         return [event for event in self.events(training_id) if event.state in FINAL_TRAINING_STATES]
 
-    def wait_until(self, holds: Callable[[], object], *, what: str, seconds: float = 120.0) -> None:
+    def wait_until(self, holds: Callable[[], object], *, what: str, seconds: float = 240.0) -> None:
         deadline = self.clock.monotonic() + seconds
         while not holds():
             assert self.clock.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -154,12 +154,12 @@ class TrainerProcess:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def interrupt(self, number: int) -> int:
         """Send a signal to the whole process group, as a terminal or a service manager does; return the exit status."""
         os.killpg(self.pid, number)
-        return self._process.wait(20)
+        return self._process.wait(60)
 
 
 @contextmanager
