@@ -223,10 +223,7 @@ def _train(service: GatewayService, project_id: str) -> Response:
     row = require(service, Permission.TRAIN, project_id)
     service.require_caught_up()
     body = read_body(_TRAINING) if request.content_length or request.mimetype else ProjectTrainingBody()
-    started = [
-        trainings.start(service, training_id, wanted)
-        for training_id, wanted in trainings_of(service, project_id, row, body)
-    ]
+    started = trainings.start(service, trainings_of(service, project_id, row, body))
     first = started[0]
     told = {
         "trainings": [{"training_id": one.training_id, "state": "queued", "model": one.model} for one in started],

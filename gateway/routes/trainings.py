@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -100,30 +101,45 @@ def _unknown(training_id: str) -> Problem:
 
 
 def _post(service: GatewayService) -> Response:
-    wanted = start(service, tenancy.record_id(), read_body(_BODY))
+    (wanted,) = start(service, [(tenancy.record_id(), read_body(_BODY))])
     document = {"training_id": wanted.training_id, "state": "queued", "model": wanted.model}
     return json_of(document, 202, {"Location": url_for("trainings.get", training_id=wanted.training_id)})
 
 
-def start(service: GatewayService, training_id: str, body: TrainingBody) -> TrainingRequested:
-    """Ask for a training, once for each id.
+def start(service: GatewayService, asked: Sequence[tuple[str, TrainingBody]]) -> list[TrainingRequested]:
+    """Ask for trainings of one project by their ids, once for each.
+
+    All are judged before the first one is asked for: who is refused has started nothing.
 
     Raises:
-        Problem: The body asks for what cannot be, or for what is not the caller's.
+        Problem: A body asks for what cannot be, or for what is not the caller's, or more than the quotas leave.
     """
     service.require_caught_up()
-    wanted = _request(service, training_id, body)
-
-    def first() -> TrainingRequested | None:
-        row = service.queries.training(wanted.training_id)
-        return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
+    wanted = [_request(service, training_id, body) for training_id, body in asked]
+    project_id = project_of(wanted[0].model)
 
     def charge() -> None:
-        service.usage.take(principal(), TRAINING, {project_of(wanted.model): 1})
+        service.usage.take(principal(), TRAINING, {project_id: 1})
 
-    ignoring = ("as_of", "requester")
-    send_once(service, TRAINING_REQUESTS, wanted, g.traceparent, first=first, ignoring=ignoring, charge=charge)
+    if new := sum(_before(service, one.training_id) is None for one in wanted):
+        service.usage.require(principal(), TRAINING, project_id, new)
+    for one in wanted:
+        send_once(
+            service,
+            TRAINING_REQUESTS,
+            one,
+            g.traceparent,
+            first=partial(_before, service, one.training_id),
+            ignoring=("as_of", "requester"),
+            charge=charge,
+        )
     return wanted
+
+
+def _before(service: GatewayService, training_id: str) -> TrainingRequested | None:
+    """Return the request that came before under this id."""
+    row = service.queries.training(training_id)
+    return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
 
 
 def _request(service: GatewayService, training_id: str, body: TrainingBody) -> TrainingRequested:

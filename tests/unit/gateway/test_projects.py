@@ -235,6 +235,24 @@ def test_each_series_can_have_a_model_of_its_own_and_a_repeat_asks_once(world: W
     assert asked_trainings(world) == before + 2
 
 
+def test_who_is_refused_one_of_several_models_has_started_none(world: World, shop: dict[str, Any]) -> None:
+    """Red where `trainings.start` judges each when it is its turn, or without its look at what is left of the quota."""
+    path, before = f"/api/v1/projects/{shop['project_id']}", asked_trainings(world)
+    world.publish(OBSERVATIONS, factories.observation_batch(series_id=f"{shop['project_id']}/other@1d"))
+    world.settle()
+    asked = {"per_series": True, "series": ["Berlin", "other"], "target": "sales", "known_future": []}
+
+    unlike = world.client.post(f"{path}/train", json=asked)
+    used = world.client.get(f"{path}/quotas").get_json()["used_today"]["trainings"]
+    world.client.patch(f"{path}/quotas", json={"trainings_a_day": used + 1})
+    too_many = world.client.post(f"{path}/train", json={"per_series": True, "series": ["Berlin", "Hamburg"]})
+    world.client.patch(f"{path}/quotas", json={"trainings_a_day": None})
+
+    assert (unlike.status_code, unlike.get_json()["errors"][0]["field"]) == (422, "target")
+    assert (too_many.status_code, too_many.get_json()["type"]) == (429, "/problems/quota-exceeded")
+    assert asked_trainings(world) == before
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [

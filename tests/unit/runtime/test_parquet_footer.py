@@ -116,3 +116,26 @@ def test_columns_within_others_count() -> None:
 def test_what_is_no_whole_parquet_file(content: bytes, said: str) -> None:
     with pytest.raises(ParquetFault, match=said):
         opened(content)
+
+
+def test_what_is_just_as_much_as_may_be_is_opened_and_one_more_is_not() -> None:
+    """Red where a comparison of `_judge` lets one more through, or refuses the most that may be."""
+    footer = opened(GOOD).metadata
+    told = sum(footer.row_group(0).column(index).total_uncompressed_size for index in range(footer.num_columns))
+    decoded = 2 * 8 * len(TABLE)
+    most = max(told, decoded)
+    assert opened(GOOD, ParquetLimits(rows=100, columns=2, unpacked_bytes=most)).metadata.num_rows == 100
+
+    for limits, said in (
+        (ParquetLimits(rows=99, columns=2, unpacked_bytes=most), "at most 99 rows"),
+        (ParquetLimits(rows=100, columns=1, unpacked_bytes=most), "at most 1 columns"),
+        (ParquetLimits(rows=100, columns=2, unpacked_bytes=told - 1), f"found {told} by its footer"),
+    ):
+        with pytest.raises(ParquetFault, match=said):
+            opened(GOOD, limits)
+
+    # Equal values take less in the file than when they are decoded.
+    equal = parquet_of(pa.table({"sales": np.zeros(1000)}), store_schema=False)
+    assert opened(equal, ParquetLimits(rows=1000, columns=1, unpacked_bytes=8000))
+    with pytest.raises(ParquetFault, match="found 8000 by its rows and columns"):
+        opened(equal, ParquetLimits(rows=1000, columns=1, unpacked_bytes=7999))
