@@ -28,10 +28,11 @@ from schemas import topics
 from schemas.codec import decode
 from schemas.dead_letters import DeadLetter
 from schemas.forecasts import ForecastStep
+from schemas.models import LeaderboardEntry
 from schemas.topics import DEAD_LETTERS, TOPIC_BY_NAME
 from tests import factories
 from tests.unit.gateway.conftest import BOTH, fill
-from tests.unit.gateway.world import World, contents, every_record, running, wait_until
+from tests.unit.gateway.world import DEADLINE_SECONDS, World, contents, every_record, running, wait_until
 
 NAMES = {name: name for name in TOPIC_BY_NAME}
 
@@ -152,6 +153,25 @@ def test_an_older_record_that_is_read_again_is_not_the_newest(store: Store, topi
     store.apply(rows_of(messages[:1]), {}, {}, NAMES)
 
     assert contents(store) == before
+
+
+def test_what_was_compared_outlives_a_training_that_names_what_was_chosen(store: Store) -> None:
+    """Red without `_telling_more`: both release one version, as the same artefact comes of both."""
+    board = (LeaderboardEntry(algorithm="drift", state="chosen"),)
+    chosen = factories.model_release(training_id="training-auto", leaderboard=board)
+    named = factories.model_release(training_id="training-named")
+    again = factories.model_release(training_id="training-auto-2", leaderboard=board)
+    messages = log_of([(topics.MODELS, one) for one in (chosen, named, again)])
+
+    def kept(read: list[Incoming]) -> tuple[str, int]:
+        assert store.apply(rows_of(read), {}, {}, NAMES) == []
+        ((_, _, offset, release),) = contents(store)["model_versions"]
+        return msgspec.json.decode(release)["training_id"], offset
+
+    assert kept(messages[:1]) == ("training-auto", 0)
+    assert kept(messages[1:2]) == ("training-auto", 1), "the place is that of the newest release"
+    assert kept(messages[:2]) == ("training-auto", 1), "what is read again changes nothing"
+    assert kept(messages[2:]) == ("training-auto-2", 2)
 
 
 @pytest.mark.parametrize(("topic", "first", "second"), FIRST_OF_TWO)
@@ -313,7 +333,7 @@ def test_readers_wait_for_the_writer_when_what_they_hold_is_large(
 
     def waits(*_: object) -> None:
         is_writing.set()
-        assert is_over.wait(20)
+        assert is_over.wait(DEADLINE_SECONDS)
         raise StoreUnavailable("the test is over")
 
     monkeypatch.setattr(Store, "apply", waits)
@@ -332,7 +352,7 @@ def test_readers_wait_for_the_writer_when_what_they_hold_is_large(
         partition, _offset = producer.send(message).result(1)
     with running(tmp_path, broker=broker) as world:
         try:
-            assert is_writing.wait(20)
+            assert is_writing.wait(DEADLINE_SECONDS)
             reads = world.service.projection
             wait_until(lambda: reads._buffer.is_full, "a full buffer")
             # What the writer has and what the reader holds: each within the limit but for the messages of one look.

@@ -63,7 +63,7 @@ def test_a_forecast_is_sent_once_and_signed(world: World) -> None:
 
     assert set(documents) == {"forecast.issued", "model.released"}
     assert documents["forecast.issued"]["data"]["request_id"] == "told-1"
-    assert "graph" not in documents["model.released"]["data"]
+    assert {"graph", "leaderboard", "fold_metrics", "fold_spread"}.isdisjoint(documents["model.released"]["data"])
     assert sorted(taker.ids) == sorted(line["delivery_id"] for line in deliveries(world, made))
     assert made["secret"].startswith("whsec_")
     for path in (URL, f"{URL}/{made['webhook_id']}"):
