@@ -19,6 +19,7 @@ from flask_wtf import FlaskForm  # type: ignore[import-untyped]
 from wtforms import HiddenField, PasswordField, StringField  # type: ignore[import-untyped]
 from wtforms.validators import InputRequired, Length  # type: ignore[import-untyped]
 
+from gateway import parameters
 from gateway.access import Permission
 from gateway.accounts.audit import audit
 from gateway.accounts.authenticator import LOGIN
@@ -62,6 +63,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     """Return the pages."""
     routes = Blueprint("login", __name__)
     routes.after_request(add_headers(policy()))
+    routes.before_request(parameters.require_plain_form)
     _add_login(routes, service)
     _add_join(routes, service)
     _add_password(routes, service)

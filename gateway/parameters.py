@@ -21,7 +21,7 @@ def invalid(name: str, expected: str, found: str) -> Problem:
     return Problem(
         422,
         "invalid-parameter",
-        f"the query parameter {name} must be {expected}, was {found!r}",
+        f"the parameter {name} must be {expected}, was {found!r}",
         errors=[FieldFault(field=name, expected=expected, found=found)],
     )
 
@@ -32,8 +32,19 @@ def require_known(names: Iterable[str]) -> None:
     for name, value in request.args.items():
         if name not in known:
             raise invalid(name, f"one of {', '.join(known) or 'none'}", value)
+    require_no_nul(request.args.items(multi=True))
+
+
+def require_no_nul(given: Iterable[tuple[str, str]]) -> None:
+    """Refuse the character NUL in a query or a form: PostgreSQL keeps it in no text, and looks for none."""
+    for name, value in given:
         if "\0" in value:
-            raise invalid(name, "text without NUL", value[:100])  # PostgreSQL takes none
+            raise invalid(name, "text without the character NUL", "one")  # it may be a password
+
+
+def require_plain_form() -> None:
+    """Refuse a form with the character NUL; pages that take forms ask it before each request."""
+    require_no_nul(request.form.items(multi=True))
 
 
 def integer(name: str, *, default: int, minimum: int, maximum: int) -> int:

@@ -83,6 +83,7 @@ def _given(fields: Mapping[str, list[str]]) -> dict[str, list[str]]:
     for name, values in fields.items():
         if name not in FIELDS:
             raise parameters.invalid(name, f"one of {', '.join(FIELDS)}", values[0][:100])
+    parameters.require_no_nul((name, value) for name, values in fields.items() for value in values)
     return {**request.args.to_dict(flat=False), **fields}
 
 

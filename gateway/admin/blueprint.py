@@ -14,6 +14,7 @@ from gateway.admin.pages import PARTS, Cell, Shown, page, sentence, shown
 from gateway.callers import require_no_key
 from gateway.content_security import add_headers, policy
 from gateway.guard import needs, principal
+from gateway.parameters import require_plain_form
 from gateway.problems import Problem
 from gateway.service import GatewayService
 from gateway.webhooks.deliveries import FAILED
@@ -30,6 +31,7 @@ def blueprint(service: GatewayService) -> Blueprint:
     routes.after_request(add_headers(policy(style_src="'self'")))
     # An API key that leaked must not be able to make further ways in.
     routes.before_request(require_no_key)
+    routes.before_request(require_plain_form)
     routes.register_error_handler(Problem, _refused)
     for part in (users, organisations, projects, keys, quarantine, dead_letters, webhooks, audit_log):
         part.add(routes, service)

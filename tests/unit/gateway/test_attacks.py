@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from gateway.webhooks.rows import Webhook
 from runtime.broker import TopicPartition
 from tests.unit.gateway.tenants import Tenants, add_tenant, add_user, tenants
 from tests.unit.gateway.test_gateway_bad_input import assert_problem
+from tests.unit.gateway.uploaded import shops
 
 PASSWORD = "four random words"
 #: No clock in UTC shows it.
@@ -28,7 +30,8 @@ BEYOND = "9999-12-31T23:59:59-23:00"
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
-    with tenants(tmp_path_factory.mktemp("tenants"), trusted_proxies=1) as found:
+    folder = tmp_path_factory.mktemp("tenants")
+    with tenants(folder, trusted_proxies=1, files_directory=folder / "files") as found:
         found.world.settle()
         yield found
 
@@ -67,10 +70,21 @@ def test_a_time_beyond_time_is_refused_in_a_query(two: Tenants, name: str) -> No
 
 
 def test_nul_reaches_no_database(two: Tenants) -> None:
-    """Red without the looks for NUL in `guard.install`, `parameters.require_known` and `bodies.read_body`."""
+    """Red without the looks for NUL in `guard.install`, `parameters.require_known`, `bodies.read_body` and for forms in
+    `project_files`, `login_pages` and `admin.blueprint`."""
     assert_problem(admin(two, "GET", "/api/v1/organisations/a%00b"), 404, "no-such-path")
     assert_problem(admin(two, "GET", "/api/v1/quarantine?series_id=a%00b"), 422, "invalid-parameter")
+    assert_problem(admin(two, "GET", "/api/v1/quarantine?series_id=a&series_id=%00"), 422, "invalid-parameter")
     assert_problem(admin(two, "POST", "/api/v1/keys", json={"name": "a\0b"}), 422, "invalid-body")
+    for name in ("name", "description"):
+        file = (BytesIO(shops()), "sales.csv")
+        answer = admin(two, "POST", "/api/v1/projects", data={"series": "shop", name: "a\0b", "file": file})
+        assert assert_problem(answer, 422, "invalid-parameter")["errors"][0]["field"] == name
+    answer = two.world.client.post("/login", data={"email": "a@b.example", "password": "hunter2\0"})
+    assert assert_problem(answer, 422, "invalid-parameter")["errors"][0]["field"] == "password"
+    assert "hunter2" not in answer.text
+    page = two.world.client.post("/admin/organisations/new", data={"name": "a\0b"}, headers=two.operator.headers)
+    assert (page.status_code, "without the character NUL" in page.text) == (422, True)
     # The two characters before `u` are one backslash.
     assert admin(two, "POST", "/api/v1/projects", json={"name": "a\\u0000b"}).status_code == 201
 
