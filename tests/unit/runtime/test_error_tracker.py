@@ -317,8 +317,23 @@ def started(module: str, *arguments: str, stdin: bytes = b"", descriptor: int | 
 
 
 @pytest.mark.loopback
+def test_a_service_that_stops_on_a_fault_has_told_it(server: Tracker) -> None:
+    """Red where `runtime.process` does not hand its tracker to `logs.configure`."""
+    code = (
+        "from runtime import process, settings; process.run_service('shop', settings.ServiceSettings, lambda *_: None)"
+    )
+    environment = {**os.environ, "FORETOPIC_ERROR_TRACKER_DSN": server.dsn}
+
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+
+    [event] = server.events(1)
+    assert (event["logentry"]["message"], event["level"]) == ("stopped", "fatal")
+    assert [value["type"] for value in event["exception"]["values"]] == ["AttributeError"]
+
+
+@pytest.mark.loopback
 @pytest.mark.slow
-@pytest.mark.parametrize("service", ["gateway", "predictor", "trainer"])
+@pytest.mark.parametrize("service", ["gateway", "predictor", "topics", "trainer"])
 def test_a_process_that_cannot_go_on_has_told_it_before_it_ends(service: str, server: Tracker) -> None:
     """Red where it does not hand its tracker to `logs.configure`; besides without gunicorn's `LibraryErrors` in
     `gateway.server`, and without `close` in `predictor.__main__`."""
@@ -331,8 +346,9 @@ def test_a_process_that_cannot_go_on_has_told_it_before_it_ends(service: str, se
         os.close(read_end)
     else:
         code = started(
-            service,
+            "runtime.create_topics" if service == "topics" else service,
             error_tracker_dsn=server.dsn,
+            topics_timeout_seconds="0.1",
             kafka_bootstrap_servers=f"127.0.0.1:{free_port()}",
             gateway_port=str(free_port()),
             gateway_accounts="local",
