@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -173,25 +173,43 @@ class BatchDesk:
     def _send(self, entries: Sequence[_Entry], repeated: str | None) -> None:
         """Bring to the log what is not there; ``repeated`` is the batch id where it may have come before."""
         service = self._service
-        known = frozenset[str]() if repeated is None else service.batches.request_ids(repeated)
-        answers = service.batches.answers(repeated) if known and repeated is not None else {}
         wanted = [entry for entry in entries if entry.wanted is not None]
-        size = (request.content_length or service.settings.max_body_bytes) // len(entries) + 1
-        waiting = []
+        new: set[OpenRequest] = set()
+        # Before the store is asked: what it has not yet is in the entries, and what leaves them it has.
         for entry in wanted:
             assert entry.wanted is not None
             request_id = entry.wanted.request_id
             entry.open, is_new = service.open_requests.join(request_id, wish_of(entry.wanted), entry.wanted)
+            if is_new:
+                new.add(entry.open)
+        try:
+            known, answers = self._stored(repeated)
+        except TransientError:
+            for one in new:
+                service.open_requests.discard(one)
+            raise
+        size = (request.content_length or service.settings.max_body_bytes) // len(entries) + 1
+        waiting = []
+        for entry in wanted:
+            assert entry.wanted is not None
+            assert entry.open is not None
+            request_id = entry.wanted.request_id
             if request_id in known:
                 service.open_requests.stored_requests([request_id])
                 if request_id in answers:
                     answer, is_refused = answers[request_id]
                     service.open_requests.answered(request_id, answer, is_refused=is_refused)
                     service.open_requests.stored_answers([request_id])
-            elif is_new:
+            elif entry.open in new:
                 waiting.append(self._requests.waiting(entry.open, entry.wanted, size))
         self._charge([one.entry for one in waiting])
         service.dispatcher.put(waiting)
+
+    def _stored(self, repeated: str | None) -> tuple[frozenset[str], Mapping[str, tuple[bytes, bool]]]:
+        """Return the requests of a batch that the store knows, and the answers that it has."""
+        known = frozenset[str]() if repeated is None else self._service.batches.request_ids(repeated)
+        answers = self._service.batches.answers(repeated) if known and repeated is not None else {}
+        return known, answers
 
     def _charge(self, new: Sequence[OpenRequest]) -> None:
         """Count what will be done: all of the batch that is new, or nothing.

@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield started
 
 
-def ask(world: World, forecasts: list[Any], *, key: str | None = None, wait: int = 5, **common: Any) -> Any:
+def ask(world: World, forecasts: list[Any], *, key: str | None = None, wait: int = 60, **common: Any) -> Any:
     headers = {"Prefer": f"wait={wait}"} | ({} if key is None else {"Idempotency-Key": key})
     return world.client.post(URL, json={"forecasts": forecasts, **common}, headers=headers)
 
@@ -189,6 +189,27 @@ def test_a_batch_takes_its_places_at_the_door(tmp_path: Path) -> None:
             assert (answer.status_code, answer.get_json()["type"]) == (503, "/problems/busy")
             assert ask(small, entries[:10], wait=0).status_code == 202
         assert ask(small, entries * 50, wait=0).status_code == 202
+
+
+def test_what_is_asked_again_is_never_between_memory_and_store(
+    world: World, predictor: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red where the store is asked before `OpenRequests.join`: what it takes over in between would be asked for anew."""
+    entries = [{"series_id": factories.SERIES, "horizon": 2}] * 3
+    first = ask(world, entries, key="taken-over")
+    world.settle()
+    wait_until(lambda: len(world.service.open_requests) == 0, "the entries to be forgotten")
+    ids_in, open_then = world.service.batches.request_ids, []
+
+    def noted(batch_id: str) -> frozenset[str]:
+        open_then.append(len(world.service.open_requests))
+        return ids_in(batch_id)
+
+    monkeypatch.setattr(world.service.batches, "request_ids", noted)
+    again = ask(world, entries, key="taken-over")
+
+    assert (first.status_code, again.status_code, open_then) == (200, 200, [3])
+    assert first.get_json()["answers"] == again.get_json()["answers"]
 
 
 def test_a_log_that_acknowledges_nothing_is_told_an_entry_at_a_time(tmp_path: Path) -> None:

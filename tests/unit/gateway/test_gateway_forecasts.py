@@ -118,7 +118,7 @@ def test_a_key_that_comes_often_at_once_is_one_request(world: World, predictor: 
 def test_a_key_with_another_body_is_refused(world: World, predictor: Responder, moment: str) -> None:
     if moment == "in flight":
         predictor.pause()
-    first = ask(world, key="key-1", wait=0 if moment == "in flight" else 5)
+    first = ask(world, key="key-1", wait=0 if moment == "in flight" else 60)
     if moment == "stored":
         world.settle()
 
@@ -270,7 +270,7 @@ def test_more_requests_than_may_wait_are_turned_away(tmp_path: Path) -> None:
     with running(tmp_path, max_waiting_requests=2) as world:
         fill(world)
         with ThreadPoolExecutor(2) as pool:
-            waiting = [pool.submit(ask, world, wait=5) for _ in range(2)]
+            waiting = [pool.submit(ask, world, wait=60) for _ in range(2)]
             wait_until(lambda: len(world.service.open_requests) == 2)
 
             # Goes red without `_Door`.
