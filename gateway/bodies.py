@@ -199,9 +199,10 @@ B = TypeVar("B", bound=Body)
 
 def field_faults(raw: Any, body_type: type[B]) -> list[FieldFault]:
     """Return the faults of the decoded JSON ``raw`` that ``body_type`` cannot take, as `gateway.faults.faults_of`."""
+    show = not_shown if issubclass(body_type, SecretBody) else shown
     if not isinstance(raw, dict):
-        return [FieldFault(field="", expected="a JSON object", found=shown(raw))]
-    return faults_of(raw, body_type, not_shown if issubclass(body_type, SecretBody) else shown)
+        return [FieldFault(field="", expected="a JSON object", found=show(raw))]
+    return faults_of(raw, body_type, show)
 
 
 def invalid(detail: str, faults: list[FieldFault]) -> Problem:
