@@ -6,7 +6,6 @@ from datetime import UTC
 from functools import lru_cache
 
 from flask import g
-from msgspec import structs
 
 from gateway import tenancy
 from gateway.access import Permission, project_of
@@ -17,7 +16,7 @@ from gateway.known import ends_known_at
 from gateway.open_requests import OpenRequest
 from gateway.problems import not_found
 from gateway.service import GatewayService
-from schemas.forecasts import AsOf, ForecastRequested, KnownFuture
+from schemas.forecasts import AsOf, ForecastRequested
 from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
 
 
@@ -52,7 +51,7 @@ class ForecastRequests:
                 series_id=body.series_id,
                 window=body.window,
                 cutoff=body.cutoff,
-                future=None if body.future is None else KnownFuture(**structs.asdict(body.future)),
+                future=body.future,
                 horizon=body.horizon,
                 levels=body.levels,
                 model=body.model,

@@ -44,13 +44,13 @@ class Joined:
     usage: Usage
 
 
-def word(text: str) -> str:
-    r"""Return free text as a column takes it: PostgreSQL knows no NUL, and nobody filters by an essay.
+def word(text: str, most: int = _MAX_WORD) -> str:
+    r"""Return free text as a column takes it: PostgreSQL knows no NUL and takes nothing longer.
 
     >>> word("drift\x00")
     'drift\ufffd'
     """
-    return text[:_MAX_WORD].replace("\x00", "\ufffd")
+    return text[:most].replace("\x00", "\ufffd")
 
 
 def organisation_of(requester: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.access import project_of
 from gateway.history import ISSUED, REFUSED, Row, organisation_of, subject, word
+from gateway.tables import MAX_CALENDAR, MAX_FREQ, MAX_SOURCE, MAX_UNIT
 from runtime.dead_letter import replay_of
 from runtime.incoming import Incoming
 from schemas.appends import AppendRequested
@@ -102,11 +103,11 @@ def _observations(rows: Rows, incoming: Incoming, batch: ObservationBatch) -> No
             "batch_id": incoming.envelope.id,
             "series_id": series_id,
             "kind": batch.kind,
-            "reason": batch.reason,
-            "freq": batch.freq,
-            "calendar": batch.calendar,
-            "unit": batch.unit,
-            "source": batch.source,
+            "reason": batch.reason.replace("\x00", "\ufffd"),
+            "freq": word(batch.freq, MAX_FREQ),
+            "calendar": word(batch.calendar, MAX_CALENDAR),
+            "unit": word(batch.unit, MAX_UNIT),
+            "source": word(batch.source, MAX_SOURCE),
             "rows": list(zip(repeat(series_id), times, texts, repeat(offset), repeat(received_us))),
         }
     )
@@ -179,7 +180,7 @@ def _quarantined(rows: Rows, incoming: Incoming, held: ObservationsQuarantined) 
             "ingest_id": held.ingest_id,
             "held_ms": incoming.message.timestamp_ms,
             "rows": len(held.batch.time),
-            "source": held.batch.source,
+            "source": word(held.batch.source, MAX_SOURCE),
             "first_time": int(held.batch.time[0].timestamp()),
             "last_time": int(held.batch.time[-1].timestamp()),
             "broken": _ENCODER.encode(held.broken),
@@ -206,7 +207,6 @@ def _dead_letter(rows: Rows, incoming: Incoming, letter: DeadLetter) -> None:
             "died_ms": incoming.message.timestamp_ms,
             "topic": word(letter.topic),
             "service": word(letter.service),
-            # PostgreSQL takes no NUL.
             "reason": letter.reason.replace("\x00", "\ufffd"),
             "value_bytes": len(letter.value or b""),
             "replay_of": replay_of(letter) or None,

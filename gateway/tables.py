@@ -12,6 +12,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 METADATA = MetaData()
 _MAX_WORD = 100
+#: How long the words of a series may be; PostgreSQL takes no longer ones.
+MAX_FREQ, MAX_CALENDAR, MAX_UNIT, MAX_SOURCE = 20, 40, 40, 80
 
 
 def _asked() -> tuple[Column[Any], ...]:
@@ -44,10 +46,10 @@ SERIES = Table(
     "series",
     METADATA,
     Column("series_id", String(200), primary_key=True),
-    Column("freq", String(20), nullable=False),
-    Column("calendar", String(40), nullable=False),
-    Column("unit", String(40), nullable=False),
-    Column("source", String(80), nullable=False),
+    Column("freq", String(MAX_FREQ), nullable=False),
+    Column("calendar", String(MAX_CALENDAR), nullable=False),
+    Column("unit", String(MAX_UNIT), nullable=False),
+    Column("source", String(MAX_SOURCE), nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("first_time", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
@@ -89,7 +91,7 @@ OBSERVATION_BATCHES = Table(
     Column("received_us", BigInteger, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("source", String(80), nullable=False),
+    Column("source", String(MAX_SOURCE), nullable=False),
     Index("observation_batches_by_series", "series_id", "log_offset"),
     sqlite_with_rowid=False,
 )
@@ -142,7 +144,7 @@ QUARANTINE = Table(
     Column("ingest_id", String(128), nullable=False),
     Column("held_ms", BigInteger, nullable=False),
     Column("rows", Integer, nullable=False),
-    Column("source", String(80), nullable=False),
+    Column("source", String(MAX_SOURCE), nullable=False),
     Column("first_time", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
     #: The rules broken, a JSON array of `RuleBroken`.

@@ -165,6 +165,7 @@ NESTED: list[tuple[str, dict[str, Any], str]] = [
     ("POST /api/v1/projects", {"name": "a\0"}, "name"),
     ("POST /api/v1/trainings", {"hyperparameters": {"loss": "a\0"}}, "hyperparameters.loss"),
     ("POST /api/v1/trainings", {"columns": ["close", "a\0"]}, "columns[1]"),
+    ("POST /api/v1/trainings", {"hyperparameters": {"a\0": 1}}, "hyperparameters"),
 ]
 
 
@@ -355,6 +356,35 @@ def test_unknown_things_are_404(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
 
     assert_problem(answer, 404, f"unknown-{path.split('/')[3][:-1]}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "field"),
+    [
+        ("GET /schemas/nothing", None, "name"),
+        ("GET /symbol/NOTHING", None, "symbol"),
+        ("GET /api/v1/models/shop/pears-1d", None, "model"),
+        ("GET /api/v1/forecasts/nothing/inputs", None, "forecast_or_request_id"),
+        ("GET /api/v1/sources/shop/pears@1d", None, "series_id"),
+        ("DELETE /api/v1/organisations/local/members/nobody", None, "user_id"),
+        (ASK, {"series_id": "shop/pears@1d", "horizon": 3}, "series_id"),
+        ("POST /api/v1/trainings", {"series_id": "shop/pears@1d"}, "series_id"),
+        ("POST /api/v1/trainings", {"series_ids": [factories.SERIES, "shop/pears@1d"]}, "series_ids[1]"),
+        ("POST /api/v1/projects/shop/train", {"series": ["apples", "pears"]}, "series[1]"),
+        ("POST /api/v1/projects/shop/predict", {"series": "pears", "horizon": 1}, "series"),
+        ("POST /api/v1/projects/{project}/predict", {"horizon": 1}, "project_id"),
+    ],
+)
+def test_what_is_not_there_is_named_by_its_parameter_or_field(
+    client: FlaskClient, project: str, asked: str, body: Any, field: str
+) -> None:
+    """Red without its line in `problems._NAMED_BY`, or where `not_found` is not told the field of the body."""
+    method, url = asked.split()
+
+    answer = client.open(url.format(project=project), method=method, json=body)
+
+    assert answer.status_code == 404, answer.text
+    assert [fault["field"] for fault in answer.json["errors"]] == [field]
 
 
 def test_an_unknown_path_is_404(client: FlaskClient) -> None:

@@ -325,6 +325,31 @@ def test_free_text_that_a_column_cannot_hold_stops_nothing(world: World) -> None
     assert (cause[:3], len(cause)) == ("a\ufffdb", 100)
 
 
+def test_words_of_a_series_that_a_column_cannot_hold_stop_nothing(
+    tmp_path: Path, new_database: Callable[[], str]
+) -> None:
+    """Red without `word` in `rows._observations`: PostgreSQL refused the batch, and the gateway ended for good."""
+    count = "1" * 30
+    nasty = factories.observation_batch(
+        series_id=f"shop/nasty@{count}d",
+        freq=f"{count}d",
+        calendar="c" * 50,
+        unit="\0" * 50,
+        source="s" * 100,
+        kind="restatement",
+        reason="a\0b",
+    )
+    with running(tmp_path, database_url=new_database()) as world:
+        world.publish(topics.OBSERVATIONS, nasty)
+        world.publish(topics.OBSERVATIONS, factories.observation_batch())
+        world.settle()
+        series = {one["series_id"]: one for one in world.client.get("/api/v1/series").json["series"]}
+
+    assert factories.SERIES in series
+    found = series[nasty.series_id]
+    assert [len(found[name]) for name in ("freq", "calendar", "unit", "source")] == [20, 40, 40, 80]
+
+
 def test_a_cell_that_a_spreadsheet_would_run_is_text(tmp_path: Path, new_database: Callable[[], str]) -> None:
     with running(tmp_path, database_url=new_database()) as world:
         for number, cause in enumerate(('=HYPERLINK("x")', "+1", "-1", "@sum", "\tx", "plain")):
