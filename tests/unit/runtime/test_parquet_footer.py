@@ -139,3 +139,10 @@ def test_what_is_just_as_much_as_may_be_is_opened_and_one_more_is_not() -> None:
     assert opened(equal, ParquetLimits(rows=1000, columns=1, unpacked_bytes=8000))
     with pytest.raises(ParquetFault, match="found 8000 by its rows and columns"):
         opened(equal, ParquetLimits(rows=1000, columns=1, unpacked_bytes=7999))
+    # Rows count where a column says that it has fewer values: they are nulls then, and decode to as much.
+    few = lying(equal, lambda footer: put(chunks(groups(footer)[0])[0], lies.NUM_VALUES, 1))
+    with pytest.raises(ParquetFault, match="found 8000 by its rows and columns"):
+        opened(few, ParquetLimits(rows=1000, columns=1, unpacked_bytes=7999))
+    # The frame around a footer is no part of it.
+    with pytest.raises(ParquetFault, match="within the"):
+        opened(GOOD[:-8] + (len(GOOD) - 11).to_bytes(4, "little") + b"PAR1")
