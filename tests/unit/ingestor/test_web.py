@@ -98,6 +98,12 @@ def test_redirects_are_followed_to_a_limit():
     assert len(fake.asked) == MAX_REDIRECTS + 1
 
 
+def test_not_modified_is_no_answer_where_nothing_was_kept():
+    """Red without the look at ``kept`` in `WebClient._once`."""
+    answer = client((304, {}, b""))[0].get(URL)
+    assert (answer.status, answer.body) == (304, b"")
+
+
 @pytest.mark.parametrize(
     "target", ["http://example.test/", "file:///etc/passwd", "ftp://example.test/x", "gopher://x/"]
 )
