@@ -17,7 +17,7 @@ import stamina
 from ingestor import raw_responses
 from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.raw_responses import RawResponse, RawResponses
-from ingestor.web import MAX_REDIRECTS, WebClient, retry_after_seconds
+from ingestor.web import ATTEMPTS, MAX_REDIRECTS, WebClient, retry_after_seconds
 from tests.unit.ingestor.answers import Fake, said, served
 
 URL = "https://example.test/prices.csv"
@@ -96,6 +96,13 @@ def test_redirects_are_followed_to_a_limit():
     with pytest.raises(BadSourceData, match="at most 5 redirects"):
         web.get(URL)
     assert len(fake.asked) == MAX_REDIRECTS + 1
+
+
+def test_an_answer_may_be_just_as_large_as_it_may_be():
+    """Red where the comparison in `WebClient._read` is another one."""
+    assert client(said(b"x" * 100), max_bytes=100)[0].get(URL).body == b"x" * 100
+    with pytest.raises(BadSourceData, match="at most 100 bytes"):
+        client(said(b"x" * 101), max_bytes=100)[0].get(URL)
 
 
 def test_not_modified_is_no_answer_where_nothing_was_kept():
@@ -304,11 +311,12 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     ],
 )
 def test_how_long_a_server_wants_to_be_left_alone_is_told(header, seconds):
-    """Red when `WebClient.get` does not hand on what `_retry_after` found."""
-    web, _ = client(said(b"", status=429, Retry_After=header))
+    """Red when `WebClient.get` does not hand on what `_retry_after` found, or `_backoff` asks again before it is over."""
+    web, fake = client(said(b"", status=429, Retry_After=header))
 
     with pytest.raises(SourceUnreachable, match="HTTP status 429") as caught:
         web.get(URL)
+    assert len(fake.asked) == (ATTEMPTS if seconds is None else 1)
     assert caught.value.retry_after_seconds == seconds
     assert pickle.loads(pickle.dumps(caught.value)).retry_after_seconds == seconds
 
