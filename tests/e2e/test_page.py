@@ -40,7 +40,7 @@ FLAGS = [
     "--disable-sync",
 ]
 # The page asks anew every five seconds, and the machine may be busy.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=120_000)
 SECOND = "fedcba9876543210"
 
 
@@ -80,7 +80,7 @@ class Watched:
 def watching(browser: Browser, world: World, url: str, **options: Any) -> Iterator[Watched]:
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "de-DE", **options})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     watched = Watched(page, url, world)
     page.on("request", lambda request: watched.requests.append(request.url))
     page.on("pageerror", lambda error: watched.faults.append(str(error)))
