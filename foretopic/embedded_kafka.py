@@ -295,6 +295,7 @@ class EmbeddedKafka:
                 continue
             command = [
                 *self._java_command(heap_mebibytes=64),
+                "-XX:TieredStopAtLevel=1",
                 *(self._archive.reading_options() if self._archive is not None else ()),
                 _FORMAT_CLASS,
                 *("format", "--cluster-id", cluster_id, "--config", str(self._configuration(index))),
@@ -318,8 +319,6 @@ class EmbeddedKafka:
             f"-Xmx{heap_mebibytes}m",
             "-Xms32m",
             "-XX:+UseSerialGC",
-            # The second compiler takes more of two cores in the first minutes than Kafka itself does, and 50 MB.
-            "-XX:TieredStopAtLevel=1",
             "-XX:-UsePerfData",
             "-Djava.awt.headless=true",
             # Threads would keep direct buffers as large as the largest message that they ever moved.
