@@ -36,13 +36,21 @@ def client(*allowed: str) -> WebClient:
         "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "ff02::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:c0a8:101::1",
         "4000::1",  # of no network yet: red without is_reserved
+        # The ends of `_FURTHER`; what this Python knows by itself is red elsewhere.
+        "192.0.0.0", "192.0.0.255", "192.88.99.0", "192.88.99.255", "168.63.129.16", "64:ff9b:1::", "64:ff9b:1:ffff::1",
+        "100::", "100::ffff:ffff:ffff:ffff", "2001::", "2001:1ff:ffff::1", "3fff::", "3fff:fff:ffff::1", "5f00::",
+        "5f00:ffff::1", "fec0::1", "feff:ffff::1",
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_internet(address):
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "8.8.8.8", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::808:808"])
+@pytest.mark.parametrize(
+    "address",
+    [PUBLIC, "8.8.8.8", "192.88.98.255", "192.88.100.0", "168.63.129.15", "168.63.129.17", "2001:200::1",
+     "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::808:808"],
+)  # fmt: skip
 def test_what_is(address):
     assert is_public(address)
 
