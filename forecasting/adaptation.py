@@ -26,7 +26,7 @@ from functools import cached_property
 import numpy as np
 
 from forecasting.artefact import AdaptationRecipe
-from forecasting.intervals import Intervals
+from forecasting.intervals import Intervals, Pool
 from forecasting.panel import FloatArray, IntArray
 
 #: Levels whose miscoverage is followed, in percent.
@@ -71,8 +71,8 @@ class AdaptedIntervals:
         self._scores = scores
 
     @cached_property
-    def _pool(self) -> FloatArray:
-        """Stored and replayed scores, or their sizes, ascending, shape (horizon, n)."""
+    def _pool(self) -> Pool:
+        """Stored and replayed scores, or their sizes."""
         return self._intervals.joined(self._scores.T)
 
     @cached_property

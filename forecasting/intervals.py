@@ -106,6 +106,40 @@ def folds_needed(level: float) -> int:
     return math.ceil(1 / (1 - Decimal(repr(float(level))) / 100)) - 1
 
 
+class Pool:
+    """Scores of each step in ascending order: many that are shared, and a few that are put among them by their places.
+
+    Over hundreds of series there are tens of thousands that are shared: sorted anew for every forecast of a backtest
+    they would be gigabytes.
+
+    Args:
+        stored: Ascending, shape (horizon, many).
+        others: In any order, shape (horizon, few).
+
+    Attributes:
+        count: Scores a step.
+    """
+
+    def __init__(self, stored: FloatArray, others: FloatArray) -> None:
+        self.count = stored.shape[1] + others.shape[1]
+        self._stored = stored
+        self._others = np.sort(others, axis=1)
+        #: The place of each of the others among all.
+        self._places = np.arange(others.shape[1]) + np.stack(
+            [np.searchsorted(row, added) for row, added in zip(stored, self._others, strict=True)]
+        )
+
+    def at(self, place: IntArray) -> FloatArray:
+        """Return the score at a place of each step, counted from 0, shape (horizon,)."""
+        steps = np.arange(len(self._stored))
+        before = (self._places < place[:, None]).sum(axis=1)
+        last = self._stored.shape[1] - 1
+        found: FloatArray = self._stored[steps, np.minimum(place - before, last)]
+        step, which = np.nonzero(self._places == place[:, None])
+        found[step] = self._others[step, which]
+        return found
+
+
 class Intervals:
     """Calibrated bands around a median.
 
@@ -165,30 +199,29 @@ class Intervals:
         # A median off the middle of its folds must still lie within its own bands.
         return np.minimum(lower, 0.0), np.maximum(upper, 0.0)
 
-    def joined(self, scores: FloatArray) -> FloatArray:
-        """Return the scores of the recipe and others together, or the sizes of both, ascending, shape (horizon, n).
+    def joined(self, scores: FloatArray) -> Pool:
+        """Return the scores of the recipe and others together, or the sizes of both.
 
         Args:
             scores: Shape (horizon, others).
         """
-        stored, others = (self._sizes, np.abs(scores)) if self._is_symmetric else (self._scores, scores)
-        return np.sort(np.concatenate([stored, others], axis=1), axis=1)
+        return Pool(self._sizes, np.abs(scores)) if self._is_symmetric else Pool(self._scores, scores)
 
-    def bounds_within(self, pool: FloatArray, inside: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def bounds_within(self, pool: Pool, inside: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the bounds of a pool (see `joined`) that shall hold a share of the outcomes, shape (horizon,) each.
 
         Args:
-            pool: Shape (horizon, n).
+            pool: Of n scores a step.
             inside: In [0, 1]; one that n scores do not support takes the widest that they do, shape (horizon,).
         """
-        count = pool.shape[1]
-        steps = np.arange(len(pool))
+        count = pool.count
         covered = inside if self._is_symmetric else (1 + inside) / 2
         # The noise of binary fractions must not cost a rank.
         rank = np.minimum(np.maximum(np.ceil((count + 1) * covered - _RANK_NOISE), 1), count).astype(np.int64)
         if self._is_symmetric:
-            return -pool[steps, rank - 1], pool[steps, rank - 1]
-        return np.minimum(pool[steps, count - rank], 0.0), np.maximum(pool[steps, rank - 1], 0.0)
+            size = pool.at(rank - 1)
+            return -size, size
+        return np.minimum(pool.at(count - rank), 0.0), np.maximum(pool.at(rank - 1), 0.0)
 
     def exclusions(self, scores: FloatArray, known: IntArray) -> FloatArray:
         """Return from which miscoverage on a band leaves out each of further scores, shape (n, horizon).

@@ -174,8 +174,9 @@ class LoadedModel:
         if self._replay is None:
             return self._numbers(middle, self._intervals, self.horizon, levels)
         rows = self.recipe.history_rows
-        windows = [history.window(self.recipe, int(row), rows) for history, cutoffs in folds for row in cutoffs]
-        bands = [self._replayed(self._replay, window) for window in windows]
+        # One by one: the bands of all folds together would be gigabytes.
+        windows = (history.window(self.recipe, int(row), rows) for history, cutoffs in folds for row in cutoffs)
+        bands = (self._replayed(self._replay, window) for window in windows)
         return _stacked([self._numbers(middle[i], one, self.horizon, levels) for i, one in enumerate(bands)])
 
     def middles(self, windows: Sequence[Window | FloatArray], horizon: int | None = None) -> list[Middle]:
