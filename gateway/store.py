@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from runtime.broker import TopicPartition
 from runtime.errors import RuntimeFault, TransientError
 
 _CHUNK = 5_000
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 10, 0.01
 _TAKEN = "another gateway writes this database; give each gateway its own by its database URL"
 _INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -65,12 +68,31 @@ def open_engine(url: str) -> Engine:
 
         @event.listens_for(engine, "connect")
         def on_connect(connection: Any, _record: Any) -> None:
+            connection.execute(f"PRAGMA busy_timeout={_PATIENCE_SECONDS * 1000}")
+            write_ahead(connection)
             # NORMAL loses no consistency in WAL mode: after a power cut the last transactions, positions included,
             # may be gone, and are read from the log again.
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
-                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def write_ahead(connection: Any) -> None:
+    """Let a connection of SQLite write ahead.
+
+    Of connections that are the first of a new file at the same moment SQLite refuses one at once, whatever its
+    patience: each holds what the other waits for.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 @contextmanager

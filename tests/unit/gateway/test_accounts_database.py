@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from gateway.accounts.tables import METADATA, ORGANISATIONS, PROJECTS, STORED_AN
 from gateway.accounts.used_rows import Scope, of_day
 from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
-from gateway.store import StoreUnavailable, open_engine, translated
+from gateway.store import StoreUnavailable, open_engine, translated, write_ahead
 from gateway.stored_answers import StoredAnswers
 from tests.fakes import ManualClock
 from tests.unit.gateway.conftest import BOTH
@@ -89,6 +90,20 @@ def migrate(engine: Engine, revision: str, *, is_up: bool = True) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         (command.upgrade if is_up else command.downgrade)(config, revision)
+
+
+def test_a_new_file_that_two_open_at_the_same_moment_is_opened_by_both() -> None:
+    """Red without the second try in `store.write_ahead`: the other was refused once in a dozen times."""
+    asked = []
+
+    class Refused:
+        def execute(self, statement: str) -> None:
+            asked.append(statement)
+            if len(asked) < 3:
+                raise sqlite3.OperationalError("database is locked")
+
+    write_ahead(Refused())
+    assert asked == ["PRAGMA journal_mode=WAL"] * 3
 
 
 @pytest.mark.parametrize(
