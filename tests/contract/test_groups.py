@@ -118,7 +118,8 @@ def test_two_members_share_the_partitions_and_none_has_two_owners(broker: Broker
     finally:
         stop.set()
         background.join()
-    poll_until([one], lambda: bool(one.assignment()), "the first member has something again")
+    # Both: a member that was slow may have to join once more, and waits for the other then.
+    poll_until([one, other], lambda: bool(one.assignment()) and bool(other.assignment()), "both have something")
 
     assert one.assignment() | other.assignment() == all_of(topic)
     assert not one.assignment() & other.assignment()
