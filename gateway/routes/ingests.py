@@ -40,22 +40,7 @@ def blueprint(service: GatewayService) -> Blueprint:
         tenancy.require_project(service, Permission.WRITE, wanted.series_id)
         tenancy.require_sources(service, wanted.sources, wanted.symbol)
         service.shares.require_series(project_of(wanted.series_id), (wanted.series_id,))
-
-        def first() -> IngestRequested | None:
-            row = service.queries.ingest(wanted.ingest_id)
-            return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
-
-        send_once(
-            service,
-            INGEST_REQUESTS,
-            wanted,
-            g.traceparent,
-            first=first,
-            ignoring=("requester",),
-            charge=lambda: charge(service, wanted),
-        )
-        asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
-        return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
+        return ask(service, wanted)
 
     @routes.get("/<ingest_id>")
     @needs(Permission.READ)
@@ -69,7 +54,31 @@ def blueprint(service: GatewayService) -> Blueprint:
     return routes
 
 
-def charge(service: GatewayService, wanted: IngestRequested) -> None:
+def ask(service: GatewayService, wanted: IngestRequested) -> Response:
+    """Publish an ingest once, and say where its end will be told.
+
+    Raises:
+        Problem: 409 or 422, of a repeat that is none; 429; 503.
+    """
+
+    def first() -> IngestRequested | None:
+        row = service.queries.ingest(wanted.ingest_id)
+        return None if row is None or row["request"] is None else _REQUEST.decode(row["request"])
+
+    send_once(
+        service,
+        INGEST_REQUESTS,
+        wanted,
+        g.traceparent,
+        first=first,
+        ignoring=("requester",),
+        charge=lambda: _charge(service, wanted),
+    )
+    asked = {"ingest_id": wanted.ingest_id, "series_id": wanted.series_id, "state": "queued"}
+    return json_of(asked, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
+
+
+def _charge(service: GatewayService, wanted: IngestRequested) -> None:
     """Count the rows of an ingest where they are known before: those of a series of an upload.
 
     Raises:

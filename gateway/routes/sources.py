@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, g, url_for
+from flask import Blueprint, Response, g
 from msgspec import structs
 
 from gateway import parameters, tenancy
@@ -18,23 +18,21 @@ from gateway.changes import note_change
 from gateway.faults import faults_of
 from gateway.guard import needs, principal
 from gateway.headers import new_id
-from gateway.keyed import send_once
 from gateway.preconditions import require_unchanged
 from gateway.problems import FieldFault, Problem, not_found
-from gateway.routes.ingests import charge
+from gateway.routes.ingests import ask
 from gateway.routes.ingests import document as ingest_document
 from gateway.service import GatewayService
 from runtime.cron import cron_times
 from schemas.ingests import IngestEvent, IngestRequested
 from schemas.record import SeriesId
 from schemas.schedules import RetrainRule, RunPlanned, SeriesScheduled
-from schemas.topics import INGEST_REQUESTS, INGEST_SCHEDULES
+from schemas.topics import INGEST_SCHEDULES
 
 _BODY = msgspec.json.Decoder(SourceBody)
 _SCHEDULE = msgspec.json.Decoder(SeriesScheduled)
 _PLAN = msgspec.json.Decoder(RunPlanned)
 _EVENT = msgspec.json.Decoder(IngestEvent)
-_REQUEST = msgspec.json.Decoder(IngestRequested)
 #: Of a schedule, what stands beside it, and what is nobody else's.
 _BESIDE = ("series_id", "requester")
 
@@ -189,22 +187,7 @@ def _run(service: GatewayService, series_id: str) -> Response:
         known_future=schedule.known_future,
         requester=principal().requester,
     )
-
-    def first() -> IngestRequested | None:
-        stored = service.queries.ingest(wanted.ingest_id)
-        return None if stored is None or stored["request"] is None else _REQUEST.decode(stored["request"])
-
-    send_once(
-        service,
-        INGEST_REQUESTS,
-        wanted,
-        g.traceparent,
-        first=first,
-        ignoring=("requester",),
-        charge=lambda: charge(service, wanted),
-    )
-    document = {"ingest_id": wanted.ingest_id, "series_id": series_id, "state": "queued"}
-    return json_of(document, 202, {"Location": url_for("ingests.get", ingest_id=wanted.ingest_id)})
+    return ask(service, wanted)
 
 
 def _answer(service: GatewayService, series_id: str) -> Response:
