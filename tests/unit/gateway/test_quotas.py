@@ -265,13 +265,13 @@ def test_file_with_more_rows_than_are_left_is_not_loaded(daily: Tenants, tenant:
     # Red where all of a repeat is counted: it asks for nothing more.
     assert client.post(f"{path}/load", json={}, headers=headers).status_code == 202
     assert quotas(daily, tenant)["used_today"]["rows"] == OF_PROJECT + 1
-    # Red without `charge` in the route of ingests: a file could be brought in again under as many names as one likes.
+    # Red without `charge` in `ingests.ask`: a file could be brought in again under as many names as one likes.
     again = {"source": "upload", "symbol": f"{upload_id}/00000", "freq": "1d"}
     second = {**again, "series_id": f"{tenant.project_id}/second@1d"}
     require_over(client.post("/api/v1/ingests", json=second, headers=headers), "rows")
     raise_quota(daily, tenant.project_id, {"rows_a_day": 0})
     require_over(client.post("/api/v1/ingests", json=second, headers=headers), "organisation-rows")
-    # Red without `charge` in the route that runs a source now.
+    # Red where that route does not ask by `ingests.ask`.
     source = f"/api/v1/sources/{second['series_id']}"
     assert client.put(source, json={**again, "cron": "0 3 * * *"}, headers=headers).status_code == 200
     require_over(client.post(f"{source}/run", headers=headers), "organisation-rows")
