@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -14,6 +12,7 @@ from forecasting.calendars import next_times, parse_freq, season_length
 from forecasting.errors import CalendarError
 from forecasting.grid import previous_times, step_times, times_between
 from forecasting.sessions import bars_of, sessions_of
+from tests.timing import processor_seconds
 
 CALENDARS = ("24/7", "24/5", "XNYS", "BVMF", "XLON", "XHKG", "XTKS", "XASX", "us_futures")
 FREQS = ("1min", "7min", "1h", "4h", "1d", "3d", "1w", "2w", "1mo", "1q", "1y")
@@ -120,16 +119,6 @@ def test_week_without_a_session_is_left_out_backwards_too() -> None:
     assert days(found) == ["2024-09-17", "2024-09-24", "2024-10-08"]
 
 
-def processor_seconds(work: Callable[[], object], rounds: int = 5) -> float:
-    """Return the least processor time of some rounds: what else runs only ever adds to it."""
-    found = []
-    for _ in range(rounds):
-        started = time.process_time()
-        work()
-        found.append(time.process_time() - started)
-    return min(found)
-
-
 def test_long_histories_cost_less_than_a_tenth_of_them_one_by_one() -> None:
     """By what the same machine takes for it: a limit in seconds would say how fast that is, and who else works there."""
     first, last = seconds("2015-01-02T14:30"), seconds("2024-12-31")
@@ -141,7 +130,7 @@ def test_long_histories_cost_less_than_a_tenth_of_them_one_by_one() -> None:
     assert all(a < b for a, b in pairwise(bars[:1000].tolist()))
     # Only once: what `next_times` was asked before it remembers.
     one_by_one = processor_seconds(lambda: next_times("XNYS", "1min", begin, 90_000), 1)
-    assert processor_seconds(lambda: times_between("XNYS", "1min", first, last)) < one_by_one
+    assert processor_seconds(lambda: times_between("XNYS", "1min", first, last), 5) < one_by_one
     one_by_one = processor_seconds(lambda: [next_times("XNYS", "1min", origin, 24) for origin in origins], 1)
-    assert processor_seconds(lambda: step_times("XNYS", "1min", bars[-10_000:], 24)) < one_by_one
+    assert processor_seconds(lambda: step_times("XNYS", "1min", bars[-10_000:], 24), 5) < one_by_one
     assert len(times_between("24/7", "1min", seconds("2000-01-01"), seconds("2002-01-01"))) == 1_052_641

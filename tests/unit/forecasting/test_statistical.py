@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections import deque
-from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -25,6 +23,7 @@ from forecasting.models.statistical_settings import SETTINGS, STATISTICAL
 from forecasting.panel import Window
 from forecasting.serving import LoadedModel
 from forecasting.training import TrainingSpec, train
+from tests.timing import processor_seconds
 from tests.unit.forecasting.series import DAY, START, observations_of, prices
 
 Rows = npt.NDArray[np.float64]
@@ -301,14 +300,6 @@ def test_a_window_of_200_rows_costs_little(name: str) -> None:
     # Thirty times less than a fit on the same machine when written: nothing is fitted.
     rows = weekly(200, noise=1.0)
     model = model_of(name, rows)
-
-    def processor_seconds(work: Callable[[], object], rounds: int) -> float:
-        found = []
-        for _ in range(rounds):
-            started = time.process_time()
-            work()
-            found.append(time.process_time() - started)
-        return min(found)
 
     # The first fit has compiled what it needs.
     fitted = processor_seconds(lambda: model_of(name, rows), 2)
