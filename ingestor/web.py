@@ -6,8 +6,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
@@ -19,13 +17,12 @@ from ingestor.errors import BadSourceData, SourceUnreachable
 from ingestor.raw_responses import RawResponse, RawResponses, validators
 from runtime.addresses import ForbiddenAddress
 from runtime.clock import SystemClock
+from runtime.retry_after import retry_after_seconds
 
 MAX_REDIRECTS = 5
 #: Tries of one request; the deadline holds for all of them together.
 ATTEMPTS = 3
 _WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 5.0
-#: Whoever asks for more is asked again all the same.
-_LONGEST_RETRY_AFTER_SECONDS = 24 * 3600.0
 _CHUNK = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NO_ADDRESS = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
@@ -144,7 +141,9 @@ class WebClient:
                 if status in _REDIRECTS and self.follows_redirects:
                     return None, told.get("Location", "")
                 if status in _RETRIED:
-                    raise _NoAnswer(f"{host} answered with HTTP status {status}", _retry_after(told))
+                    raise _NoAnswer(
+                        f"{host} answered with HTTP status {status}", retry_after_seconds(told.get("Retry-After") or "")
+                    )
                 body = b"".join(self._read(response, deadline))
         except _NO_ADDRESS:
             raise
@@ -200,22 +199,6 @@ def _backoff(error: Exception) -> bool | float:
     if error.wait_seconds is None:
         return True
     return error.wait_seconds if error.wait_seconds <= _LONGEST_WAIT_SECONDS else False
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    return retry_after_seconds(headers.get("Retry-After") or "")
-
-
-def retry_after_seconds(text: str) -> float | None:
-    """Return the wait that a header ``Retry-After`` asks for, given as seconds or as a date; ``None`` if none."""
-    if text.strip().isdecimal():
-        return min(float(text), _LONGEST_RETRY_AFTER_SECONDS)
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # a year of twenty digits
-        return None
-    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - SystemClock().now()).total_seconds()), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _why(error: BaseException) -> str:

@@ -27,8 +27,8 @@ from forecasting.errors import CalendarError
 from ingestor.errors import BadSourceData, SourceFault, SourceUnreachable, UnknownSymbol
 from ingestor.raw_responses import RawResponse, RawResponses
 from ingestor.sources import FloatArray, SourceFrame, Wanted
-from ingestor.web import retry_after_seconds
 from runtime.clock import SystemClock
+from runtime.retry_after import retry_after_seconds
 
 NAME = "yahoo"
 INTERVALS = {

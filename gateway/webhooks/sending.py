@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -16,9 +15,8 @@ from standardwebhooks import Webhook
 
 from gateway.webhooks.targets import BadTarget, Rules, Target
 from runtime.addresses import ForbiddenAddress, look_up
+from runtime.retry_after import retry_after_seconds
 from runtime.version import CODE_VERSION
-
-_LONGEST_RETRY_AFTER_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -110,18 +108,8 @@ class Sender:
 def _outcome(status: int, retry_after: bytes) -> Outcome:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Outcome(status, "")
-    return Outcome(status, f"the receiver answered with HTTP status {status}", _seconds(retry_after.decode("latin-1")))
-
-
-def _seconds(text: str) -> float | None:
-    if text.strip().isdecimal():
-        return min(float(text), _LONGEST_RETRY_AFTER_SECONDS)
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # a year of twenty digits
-        return None
-    left = until.timestamp() - time.time()
-    return min(max(0.0, left), _LONGEST_RETRY_AFTER_SECONDS)
+    reason = f"the receiver answered with HTTP status {status}"
+    return Outcome(status, reason, retry_after_seconds(retry_after.decode("latin-1")))
 
 
 class _JudgedBackend(httpcore.NetworkBackend):
