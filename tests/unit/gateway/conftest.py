@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.limits.quotas import Usage
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.world import Responder, World, running
 
 #: For the fixture `database` of a module.
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_midnight() -> Iterator[None]:
+    """What a day brings is counted by the days of the clock: where one ends within a test, more of it is let in."""
+    day = 86_400_000_000
+    to_noon = day // 2 - time.time_ns() // 1000 % day
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Usage, "_today", lambda self: (self._database.now_us() + to_noon) // day)
+        yield
 
 
 @pytest.fixture(scope="module")
