@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import cross_origin, docs, every_answer, guard, login_pages, pages, problems, repeats, store_away
@@ -48,6 +49,14 @@ from runtime.clock import Clock, SystemClock
 EXTENSION = "foretopic"
 
 
+class _SessionsOfBrowsers(SecureCookieSessionInterface):
+    """Sessions as Flask has them; a program that brings no cookie does not pay for the keys of the signature."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of a cookie."""
+        return super().open_session(app, request) if request.cookies else self.session_class()
+
+
 def create_app(
     settings: GatewaySettings,
     *,
@@ -70,6 +79,7 @@ def create_app(
     app = Flask("gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
+    app.session_interface = _SessionsOfBrowsers()
     _set_cookies(app, settings, cookie_secret(accounts))
     service = GatewayService(
         settings,

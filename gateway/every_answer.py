@@ -53,8 +53,10 @@ def install(app: Flask, requests: Counter, *, is_https: bool) -> None:
         headers = response.headers
         headers["X-Request-ID"] = g.x_request_id
         headers["traceparent"] = g.traceparent
+        present = {name.lower() for name, _ in headers}
         for name, value in security:
-            headers.setdefault(name, value)
+            if name.lower() not in present:
+                headers.add(name, value)
         route = request.url_rule.rule if request.url_rule is not None else "none"
         requests.labels(route, response.status_code).inc()
         _LOG.info(

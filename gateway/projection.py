@@ -1,8 +1,8 @@
 """The log to the SQL store: two readers, one writer.
 
-One reader follows `forecasts` and hands each answer on at once to whoever waits for it; the other follows all other
-topics. Both put what they read into one buffer, which the writer empties in transactions together with the
-positions. The readers run ahead of the store by what stands in the buffer, never by more than its limit.
+One reader follows what is asked and answered, and hands each answer on at once to whoever waits for it; the other
+follows all other topics. Both put what they read into one buffer, which the writer empties in transactions together
+with the positions. The readers run ahead of the store by what stands in the buffer, never by more than its limit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ from schemas.topics import (
     Topic,
 )
 
-FACTS = (
+#: Every forecast writes to these.
+_BUSY = (FORECASTS, FORECAST_REQUESTS)
+_CALM = (
     OBSERVATIONS,
     INGEST_REQUESTS,
     INGEST_SCHEDULES,
@@ -51,10 +53,12 @@ FACTS = (
     TRAINING_EVENTS,
     MODELS,
     DEPLOYMENTS,
-    FORECAST_REQUESTS,
     DEAD_LETTERS,
 )
-_FOLLOWED: tuple[tuple[Topic, ...], ...] = (FACTS, (FORECASTS,))
+FOLLOWED: tuple[Topic, ...] = (*_CALM, *_BUSY)
+#: A fetch costs Kafka, and its client here, something for each partition that is followed, also for those without
+#: news: so what comes all the time is followed apart from what mostly rests.
+_READERS: tuple[tuple[Topic, ...], ...] = (_CALM, _BUSY)
 #: Junk on these is dead-lettered here; junk on the others by the service that works on them. Never that on
 #: `dead-letters`, which would be read again as another one, without end.
 OWNED = frozenset(topic.name for topic in (MODELS, DEPLOYMENTS, FORECASTS, TRAINING_EVENTS, INGEST_EVENTS))
@@ -124,7 +128,7 @@ class Projection:
         self._on_alarms = on_alarms
         self._on_written = on_written
         self._on_failure = on_failure
-        self._names = {topic.name: topic.full_name(topic_prefix) for topics in _FOLLOWED for topic in topics}
+        self._names = {topic.name: topic.full_name(topic_prefix) for topic in FOLLOWED}
         self.failure: BaseException | None = None
         self._changed = threading.Condition()
         self._buffer = Buffer()
@@ -143,7 +147,7 @@ class Projection:
         self._seen = dict(self._written)
         self._series_ids = set(self._store.series_ids())
         for name, run in (
-            *((f"follow-{topics[0].name}", partial(self._follow, topics)) for topics in _FOLLOWED),
+            *((f"follow-{topics[0].name}", partial(self._follow, topics)) for topics in _READERS),
             ("write-store", self._write),
         ):
             thread = threading.Thread(target=self._guard, args=(run,), name=name, daemon=True)
@@ -207,7 +211,7 @@ class Projection:
     @property
     def is_caught_up(self) -> bool:
         """Return whether the store has what stood in the log when this gateway started; stays true."""
-        if not self._is_caught_up and len(self._ends_at_start) == len(_FOLLOWED):
+        if not self._is_caught_up and len(self._ends_at_start) == len(_READERS):
             self._is_caught_up = all(self.has_written(ends) for ends in self._ends_at_start.values())
         return self._is_caught_up
 
@@ -258,7 +262,7 @@ class Projection:
             self._broker,
             topics=topics,
             topic_prefix=self._prefix,
-            apply=self._on_answer(collected) if topics == (FORECASTS,) else self._on_fact(collected),
+            apply=self._on_answer(collected) if FORECASTS in topics else self._on_fact(collected),
             on_invalid=on_invalid,
         )
         try:

@@ -9,13 +9,12 @@ from sqlalchemy import Engine, inspect
 
 from gateway.migrations.upgrade import upgrade
 from gateway.open_requests import OpenRequests
-from gateway.projection import FACTS, Projection
+from gateway.projection import FOLLOWED, Projection
 from gateway.store import Store, open_engine, translated
 from gateway.tables import METADATA
 from runtime.broker import Broker
 from runtime.clock import Clock
 from runtime.errors import RuntimeFault
-from schemas.topics import FORECASTS
 
 _STEP_SECONDS = 0.5
 _STOP_SECONDS = 30.0
@@ -70,7 +69,7 @@ def rebuild(
 
 def _require_log(broker: Broker, topic_prefix: str) -> None:
     """Refuse at once: a projection waits for its log as long as it takes, which is right for a gateway alone."""
-    for topic in (*FACTS, FORECASTS):
+    for topic in FOLLOWED:
         name = topic.full_name(topic_prefix)
         if broker.partitions(name) == 0:
             raise RebuildFailed(f"topic {name} must exist, it does not; is FORETOPIC_TOPIC_PREFIX right?")

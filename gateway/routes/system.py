@@ -13,13 +13,13 @@ from gateway import tenancy
 from gateway.access import Permission
 from gateway.answers import json_of
 from gateway.guard import needs, open_to_all, principal
-from gateway.projection import FACTS
+from gateway.projection import FOLLOWED
 from gateway.routes.models import champion_of, roles_of
 from gateway.routes.trainings import document as training_document
 from gateway.service import GatewayService
 from runtime.broker import TopicPartition
 from runtime.version import CODE_VERSION
-from schemas.topics import FORECAST_REQUESTS, FORECASTS, INGEST_REQUESTS, OBSERVATIONS, TRAINING_REQUESTS, Topic
+from schemas.topics import FORECAST_REQUESTS, INGEST_REQUESTS, OBSERVATIONS, TRAINING_REQUESTS, Topic
 
 #: Service -> the topics whose messages wait for it.
 WORK: Mapping[str, tuple[Topic, ...]] = {
@@ -132,7 +132,7 @@ def _places(service: GatewayService, topics: tuple[Topic, ...]) -> list[TopicPar
 
 
 def _gateway(service: GatewayService) -> dict[str, Any]:
-    ends = service.end_offsets(_places(service, (*FACTS, FORECASTS)))
+    ends = service.end_offsets(_places(service, FOLLOWED))
     written = service.projection.written()
     backlog = sum(max(0, end - (written[place].next_offset if place in written else 0)) for place, end in ends.items())
     return {
@@ -174,7 +174,7 @@ def _newest(service: GatewayService, names: set[str]) -> datetime | None:
 
 def _topics(service: GatewayService) -> list[dict[str, Any]]:
     described = []
-    for topic in (*FACTS, FORECASTS):
+    for topic in FOLLOWED:
         places = _places(service, (topic,))
         name = topic.full_name(service.settings.topic_prefix)
         ends = service.end_offsets(places)
