@@ -245,7 +245,7 @@ def test_many_threads_lose_nothing() -> None:
     for thread in threads:
         thread.start()
     found: set[bytes | None] = set()
-    while any(thread.is_alive() for thread in threads) or len(found) < 1_200:
+    while len(found) < 1_200:
         taken = consumer.poll(1.0)
         assert taken, f"{len(found)} of 1200 messages came"
         found.update(message.value for message in taken)
