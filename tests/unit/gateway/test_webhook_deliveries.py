@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from gateway.accounts.database import AccountsDatabase, open_accounts
 from gateway.store import StoreUnavailable
 from gateway.webhooks.deliverer import JITTER, OF_A_FAILING_ONE, OF_A_WEBHOOK, SCHEDULE, Deliverer
-from gateway.webhooks.deliveries import DELIVERED, FAILED, WAITING, Claimed, Deliveries
+from gateway.webhooks.deliveries import DELIVERED, FAILED, WAITING, Claimed, Deliveries, delivery_id_of
 from gateway.webhooks.rows import Webhook, WebhookRows
 from gateway.webhooks.sending import Sender
 from gateway.webhooks.targets import Rules
@@ -157,6 +157,25 @@ def test_what_is_never_taken_fails_and_can_be_replayed_under_its_id(desk: Desk) 
         assert desk.turn() == 2
     assert len(set(taker.ids)) == 2
     assert sum(SCHEDULE) > 24 * 3600
+
+
+def test_one_delivery_is_replayed_and_no_other(desk: Desk) -> None:
+    """Red without a condition of `Deliveries.replay`."""
+    with receiver(lambda _count: (200, {}, b"")) as taker:
+        (webhook, _), (other, _) = desk.webhook(taker.url), desk.webhook(taker.url)
+        for one in (webhook, other):
+            desk.enqueue(one, "one", "two")
+        assert desk.turn() == 4
+        again = delivery_id_of(webhook.webhook_id, "one")
+
+        assert desk.deliveries.replay(other.webhook_id, delivery_id=again) == 0
+        assert desk.deliveries.replay(webhook.webhook_id, delivery_id=again) == 1
+        waits = desk.deliveries.replay(webhook.webhook_id, delivery_id=again)
+
+        assert desk.turn() == 1
+    assert waits == 0  # it is on its way already, and its attempts are counted on
+    assert taker.ids.count(again) == 2
+    assert len(taker.ids) == 5
 
 
 def test_retry_after_is_heeded_and_a_receiver_that_is_gone_is_left_alone(desk: Desk) -> None:

@@ -55,7 +55,7 @@ FORBIDDEN = [
     "https://[::1/", "https://[fe80::1%25eth0]/", "https://%31%32%37.0.0.1/", "https://example..com/", "https://-example.com/",
     # other schemes
     "http://example.com/", "http://93.184.215.14/", "file:///etc/passwd", "gopher://127.0.0.1:25/", "ftp://example.com/",
-    "//example.com/", "example.com", "", "https://" + "a" * 2100 + ".com/",
+    "//example.com/", "example.com", "", "https://" + "a" * 2100 + ".com/", "https://example.com/" + "a" * 1981,
 ]  # fmt: skip
 
 
