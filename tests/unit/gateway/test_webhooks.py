@@ -159,6 +159,20 @@ def test_deliveries_come_in_pages(world: World) -> None:
     world.client.delete(path)
 
 
+def test_a_delivery_of_another_webhook_is_not_there(world: World) -> None:
+    """Red without the webhook in `Deliveries.get`: somebody else's delivery would be shown to whoever knows its id."""
+    own, other = (make(world, "http://127.0.0.1:9/") for _ in range(2))
+    foreign = world.client.post(f"{URL}/{other['webhook_id']}/test").get_json()["delivery_id"]
+    told = []
+    for delivery_id in (foreign, "nobody"):
+        answer = world.client.post(f"{URL}/{own['webhook_id']}/deliveries/{delivery_id}/replay")
+        assert answer.status_code == 404
+        told.append(answer.text.replace(delivery_id, "ID").replace(answer.headers["X-Request-ID"], "REQUEST"))
+    assert told[0] == told[1]
+    for made in (own, other):
+        world.client.delete(f"{URL}/{made['webhook_id']}")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
