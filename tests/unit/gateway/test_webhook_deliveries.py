@@ -224,6 +224,30 @@ def test_a_webhook_that_fails_for_days_is_disabled(desk: Desk) -> None:
     assert found.disabled_reason == "every attempt has failed for 5 days"
 
 
+def test_a_webhook_that_fails_changes_no_other(desk: Desk) -> None:
+    """Red where `Deliveries.failed` or `disable` changes more than its own webhook."""
+    with receiver(lambda _count: (410, {}, b"")) as gone:
+        (other, _), (webhook, _) = desk.webhook(gone.url), desk.webhook(gone.url)
+        desk.enqueue(webhook, "one")
+        assert desk.turn() == 1
+    ended, kept = (desk.rows.get(PROJECT, one.webhook_id) for one in (webhook, other))
+
+    assert ended is not None
+    assert (ended.is_enabled, ended.failing_since_us is None) == (False, False)
+    assert kept is not None
+    assert (kept.is_enabled, kept.failing_since_us, kept.disabled_reason) == (True, None, "")
+
+
+def test_a_delivery_goes_to_the_whole_address(desk: Desk) -> None:
+    """Red where `parse` drops the path or the query."""
+    with receiver() as taker:
+        for rest in ("/hooks/forecasts?team=1&key=a%20b", "/hooks", "?team=1", ""):
+            webhook, _ = desk.webhook(taker.url.removesuffix("/hook") + rest)
+            desk.enqueue(webhook, rest)
+            assert desk.turn() == 1
+    assert taker.paths == ["/hooks/forecasts?team=1&key=a%20b", "/hooks", "/?team=1", "/"]
+
+
 def test_killed_between_sending_and_noting_it_is_sent_again_with_the_same_id(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,3 +159,11 @@ def test_a_name_without_an_address_is_judged_when_it_has_one(monkeypatch: pytest
 def test_host_header_names_another_port_and_brackets() -> None:
     assert parse("https://example.com:8443/").host_header == "example.com:8443"
     assert parse("https://[2606:2800::1]/x").host_header == "[2606:2800::1]"
+
+
+@pytest.mark.parametrize("url", ["http://hooks.internal/x", "http://receiver:8080/", "https://printer.local/"])
+def test_names_within_a_network_are_for_who_allows_one(url: str) -> None:
+    """Red where `Rules.parsed` does not ask whether networks are allowed: compose files name services so."""
+    assert Rules((ip_network("10.0.0.0/8"),)).parsed(url).host in url
+    with pytest.raises(BadTarget):
+        Rules(()).parsed(url)
