@@ -246,6 +246,25 @@ def test_nothing_is_done_again_whose_outcome_nobody_knows(world: World) -> None:
     assert next_day.status_code == 201
 
 
+def test_a_file_is_told_from_another_one_by_its_length_and_its_digest(tmp_path: Path) -> None:
+    """Red without the headers of `wish`: another file would be answered as the first one, and be lost."""
+    with running(tmp_path, files_directory=tmp_path / "files") as world:
+
+        def send(file: bytes, digest: str) -> tuple[int, str]:
+            headers = {"Idempotency-Key": "once", "Content-Digest": f"sha-256=:{digest}=:"}
+            path = "/api/v1/uploads?filename=sales.csv"
+            answer = world.client.post(path, data=file, content_type="text/csv", headers=headers)
+            told = answer.get_json()
+            return answer.status_code, told.get("upload_id") or told["type"]
+
+        first = send(b"date,sales\n2024-01-01,1\n2024-01-02,2\n", "one")
+
+        assert first[0] == 201
+        assert send(b"date,sales\n2024-01-01,1\n2024-01-02,2\n", "one") == first
+        for file, digest in ((b"date,sales\n2024-01-01,1\n2024-01-02,22\n", "one"), (b"\n" * 37, "two")):
+            assert send(file, digest) == (422, "/problems/idempotency-key-reused")
+
+
 def test_a_key_is_of_one_caller(people: Tenants) -> None:
     headers = {"Idempotency-Key": "mine"}
     made = {
