@@ -265,6 +265,18 @@ def test_a_file_is_told_from_another_one_by_its_length_and_its_digest(tmp_path: 
             assert send(file, digest) == (422, "/problems/idempotency-key-reused")
 
 
+def test_a_key_is_of_one_method_path_and_query(world: World) -> None:
+    """Red without one of the parts of `wish`: something else would be answered with what came of the first."""
+    body, headers = {"name": "one wish"}, {"Idempotency-Key": "one-wish"}
+    made = world.client.post(PATH, json=body, headers=headers)
+    assert made.status_code == 201
+    own = f"{PATH}/{made.get_json()['project_id']}"
+
+    for method, path in (("POST", f"{PATH}?x=1"), ("PATCH", own), ("DELETE", own), ("POST", f"{own}/webhooks")):
+        answer = world.client.open(path, method=method, json=body, headers=headers)
+        require_problem(answer, 422, "idempotency-key-reused")
+
+
 def test_a_key_is_of_one_caller(people: Tenants) -> None:
     headers = {"Idempotency-Key": "mine"}
     made = {
