@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from runtime.incoming import Incoming
@@ -14,7 +13,7 @@ from schemas.quarantine import ObservationsQuarantined, release_id
 from schemas.topics import QUARANTINE
 from tests.factories import outgoing_message, quarantine_decided
 from tests.integration.ingestor_process import Client, ingestor_process
-from tests.integration.test_ingestor import IDLE_BYTES
+from tests.integration.test_ingestor import require_lean
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -60,7 +59,7 @@ def test_held_rows_are_released_once_by_whichever_process(
     with ingestor_process(client, tmp_path) as process:
         assert client.wait_for_end("load").rows_quarantined == 1
         # Red when the gate asks the exchange's calendar in the service.
-        assert psutil.Process(process.pid).memory_info().rss < IDLE_BYTES
+        require_lean(process)
         process.kill()
         process.wait(60)
     [held] = client.held
