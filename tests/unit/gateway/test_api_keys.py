@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from gateway.access import Role
 from gateway.accounts.database import AccountsDatabase
@@ -14,6 +13,7 @@ from gateway.accounts.keys import PREFIX, LastUses
 from gateway.accounts.tables import API_KEYS, MEMBERSHIPS
 from tests.fakes import ManualClock
 from tests.unit.gateway.tenants import Caller, Tenant, Tenants, add_api_key, add_tenant, tenants
+from tests.unit.gateway.world import CountedAccounts
 
 MINUTE = 60
 
@@ -60,23 +60,11 @@ def test_what_only_looks_like_a_key_is_refused(two: Tenants, text: str) -> None:
     assert status(two, text) == 401
 
 
-class Counted(AccountsDatabase):
-    """The database of one gateway; says how often it is written to."""
-
-    writes = 0
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        self.writes += 1
-        with super().write() as connection:
-            yield connection
-
-
 @pytest.fixture
-def counted(two: Tenants, clock: ManualClock) -> Counted:
+def counted(two: Tenants, clock: ManualClock) -> CountedAccounts:
     with two.world.accounts.change() as connection:
         connection.execute(update(API_KEYS).values(last_used_us=None))
-    return Counted(two.world.accounts.engine, clock)
+    return CountedAccounts(two.world.accounts.engine, clock)
 
 
 def last_used_us(database: AccountsDatabase, key_id: str) -> int | None:
@@ -85,7 +73,7 @@ def last_used_us(database: AccountsDatabase, key_id: str) -> int | None:
     return found
 
 
-def test_the_use_of_a_key_is_written_once_a_minute(two: Tenants, counted: Counted, clock: ManualClock) -> None:
+def test_the_use_of_a_key_is_written_once_a_minute(two: Tenants, counted: CountedAccounts, clock: ManualClock) -> None:
     """Red without the `return` of `LastUses.note` (a write for every request), and where it is never noted again."""
     uses, key_id = LastUses(counted), two.apples.editor.key_id
     first = counted.now_us()
@@ -103,7 +91,7 @@ def test_the_use_of_a_key_is_written_once_a_minute(two: Tenants, counted: Counte
 
 
 def test_the_newest_use_stays_though_another_gateway_writes_later(
-    two: Tenants, counted: Counted, clock: ManualClock
+    two: Tenants, counted: CountedAccounts, clock: ManualClock
 ) -> None:
     """Red without `is_old`: of two gateways with a key in use each would write it every minute."""
     here, there, key_id = LastUses(counted), LastUses(counted), two.apples.editor.key_id

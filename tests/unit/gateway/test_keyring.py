@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from gateway.accounts.database import AccountsDatabase, open_accounts
 from gateway.accounts.keyring import Keyring, cookie_secret, rotate
 from gateway.accounts.tables import AUDIT, SIGNING_KEYS
 from tests.fakes import ManualClock
+from tests.unit.gateway.world import CountedAccounts
 
 TOKEN_SECONDS = 900
 
 
-class Counted(AccountsDatabase):
-    """The database of one gateway; says how often it is read."""
-
-    reads = 0
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        self.reads += 1
-        with super().read() as connection:
-            yield connection
-
-
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def here(tmp_path: Path, clock: ManualClock) -> Iterator[Counted]:
+def here(tmp_path: Path, clock: ManualClock) -> Iterator[CountedAccounts]:
     opened = open_accounts(f"sqlite:///{tmp_path / 'accounts.db'}", clock)
-    yield Counted(opened.engine, clock)
+    yield CountedAccounts(opened.engine, clock)
     opened.engine.dispose()
 
 
 @pytest.fixture
-def there(here: Counted, clock: ManualClock) -> AccountsDatabase:
+def there(here: CountedAccounts, clock: ManualClock) -> AccountsDatabase:
     """The same database, as another gateway has it."""
     return AccountsDatabase(here.engine, clock)
 
 
-def test_the_keys_are_not_read_for_every_token(here: Counted) -> None:
+@pytest.fixture
+def keyring(here: CountedAccounts) -> Keyring:
+    return Keyring(here, token_seconds=TOKEN_SECONDS)
+
+
+def test_the_keys_are_not_read_for_every_token(here: CountedAccounts, keyring: Keyring) -> None:
     """Red without the `return` of `_refresh`, or when an unknown key makes it read each time."""
-    keyring = Keyring(here, token_seconds=TOKEN_SECONDS)
     known = keyring.signing().key_id
     before = here.reads
 
@@ -61,10 +48,9 @@ def test_the_keys_are_not_read_for_every_token(here: Counted) -> None:
 
 
 def test_what_another_gateway_signs_with_its_new_key_is_good_within_a_second(
-    here: Counted, there: AccountsDatabase, clock: ManualClock
+    keyring: Keyring, there: AccountsDatabase, clock: ManualClock
 ) -> None:
     """Red without the second `_refresh` of `verifying`: it would be refused for up to a minute."""
-    keyring = Keyring(here, token_seconds=TOKEN_SECONDS)
     keyring.signing()
     new = rotate(there)
 
@@ -75,10 +61,9 @@ def test_what_another_gateway_signs_with_its_new_key_is_good_within_a_second(
 
 
 def test_the_old_key_signs_here_for_a_minute_at_most(
-    here: Counted, there: AccountsDatabase, clock: ManualClock
+    keyring: Keyring, there: AccountsDatabase, clock: ManualClock
 ) -> None:
     """Red with a longer `_FRESH_SECONDS`."""
-    keyring = Keyring(here, token_seconds=TOKEN_SECONDS)
     keyring.signing()
     new = rotate(there)
 
@@ -87,9 +72,10 @@ def test_the_old_key_signs_here_for_a_minute_at_most(
     assert keyring.signing().key_id == new
 
 
-def test_a_retired_key_is_good_as_long_as_what_it_signed(here: Counted, clock: ManualClock) -> None:
+def test_a_retired_key_is_good_as_long_as_what_it_signed(
+    here: CountedAccounts, keyring: Keyring, clock: ManualClock
+) -> None:
     """Red when `_token_us` is left out, or when a retired key is good for ever."""
-    keyring = Keyring(here, token_seconds=TOKEN_SECONDS)
     old = keyring.signing().key_id
     rotate(here)
 
@@ -102,15 +88,15 @@ def test_a_retired_key_is_good_as_long_as_what_it_signed(here: Counted, clock: M
     assert old not in [key["kid"] for key in keyring.public()["keys"]]
 
 
-def test_the_public_keys_are_there_before_the_first_token(here: Counted) -> None:
+def test_the_public_keys_are_there_before_the_first_token(keyring: Keyring) -> None:
     """Red without `signing` in `public`, and with `private=True`."""
-    [key] = Keyring(here, token_seconds=TOKEN_SECONDS).public()["keys"]
+    [key] = keyring.public()["keys"]
 
     assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("OKP", "Ed25519", "Ed25519", "sig")
     assert "d" not in key
 
 
-def test_who_rotates_the_keys_is_written_down(here: Counted) -> None:
+def test_who_rotates_the_keys_is_written_down(here: CountedAccounts) -> None:
     """Red without `audit` in `rotate`."""
     key_id = rotate(here)
 
@@ -119,9 +105,11 @@ def test_who_rotates_the_keys_is_written_down(here: Counted) -> None:
     assert ("signing-key.rotated", key_id) in [tuple(row) for row in told]
 
 
-def test_the_secret_of_cookies_is_one_of_its_own_and_stays(here: Counted, there: AccountsDatabase) -> None:
+def test_the_secret_of_cookies_is_one_of_its_own_and_stays(
+    here: CountedAccounts, there: AccountsDatabase, keyring: Keyring
+) -> None:
     """Red where `cookie_secret` reads any row, or takes what is not there for a secret."""
-    Keyring(here, token_seconds=TOKEN_SECONDS).signing()
+    keyring.signing()
 
     secret = cookie_secret(here)
 
@@ -133,7 +121,7 @@ def test_the_secret_of_cookies_is_one_of_its_own_and_stays(here: Counted, there:
     assert secret not in of_tokens
 
 
-def test_installations_have_different_secrets(here: Counted, tmp_path: Path, clock: ManualClock) -> None:
+def test_installations_have_different_secrets(here: CountedAccounts, tmp_path: Path, clock: ManualClock) -> None:
     other = open_accounts(f"sqlite:///{tmp_path / 'other.db'}", clock)
 
     assert cookie_secret(other) != cookie_secret(here)

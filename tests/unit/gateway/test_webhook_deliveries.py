@@ -204,7 +204,7 @@ def test_retry_after_is_heeded_and_a_receiver_that_is_gone_is_left_alone(desk: D
     [("7", 7.0), ("9" * 30, 24 * 3600.0), ("soon", None)],
 )
 def test_a_receiver_is_left_alone_for_a_day_at_most(told: str, seconds: float | None) -> None:
-    """Red without `LONGEST_SECONDS` in `runtime.retry_after`: a delivery would wait for ever, or be due before it was tried."""
+    """Red without `LONGEST_SECONDS` in `runtime.retry_after`: a delivery would wait for ever."""
     with receiver(lambda _count: (503, {"Retry-After": told}, b"")) as taker:
         assert Sender(LOOPBACK, 30, TLS).post(taker.url, {}, b"{}").retry_after_seconds == seconds
 

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from gateway.accounts.database import open_accounts
+from gateway.accounts.database import AccountsDatabase, open_accounts
 from gateway.app import create_app, service_of
 from gateway.migrations.upgrade import upgrade
 from gateway.settings import GatewaySettings
@@ -239,6 +239,25 @@ class World:
             lambda: projection.is_caught_up and projection.has_written(self.broker.end_offsets(places)),
             "the projection of the log",
         )
+
+
+class CountedAccounts(AccountsDatabase):
+    """The accounts database as one gateway has it; says how often it is read and written to."""
+
+    reads = 0
+    writes = 0
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self.reads += 1
+        with super().read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        self.writes += 1
+        with super().write() as connection:
+            yield connection
 
 
 def partition_of(key: str) -> int:
