@@ -139,6 +139,11 @@ function showSkill() {
   showModel(state.model, text, deploy);
 }
 
+/** Let nobody ask before the page knows the model and the columns of the chosen series: it would ask for other ones. */
+function showForms(isKnown) {
+  for (const fields of document.querySelectorAll("form > fieldset")) fields.disabled = !isKnown;
+}
+
 let shown = null;
 
 /** Draw again only what is new: a table that is replaced every few seconds cannot be selected or read aloud. */
@@ -222,6 +227,7 @@ async function loadSources() {
 async function findTraining() {
   if (training.isRunning()) return;
   const known = await api.trainings();
+  if (training.isRunning()) return; // one that was started meanwhile, and is not among these
   const found = known.find((one) => one.series_id === state.seriesId) || known.find((one) => !training.isFinal(one));
   if (found) training.follow(found.training_id, found);
 }
@@ -232,7 +238,9 @@ async function refresh() {
   try {
     await Promise.all([loadSeries(), loadModel(), loadSources(), findTraining()]);
     await loadForecast();
-    if (seriesId === state.seriesId) showWhatChanged();
+    if (seriesId !== state.seriesId) return;
+    showWhatChanged();
+    showForms(true);
   } catch (error) {
     if (!(error instanceof api.Problem)) throw error;
     if (error.status === 0) say("source", `${error.title}: ${error.detail}`);
@@ -247,6 +255,8 @@ async function refreshForEver() {
 
 async function choose(seriesId) {
   Object.assign(state, { seriesId, series: null, ingestReason: "", history: null, forecast: null, asked: null, model: null });
+  showForms(false);
+  say("ask-state", "");
   hideProblem();
   const address = new URL(location.href);
   address.searchParams.set("series_id", seriesId);
@@ -290,8 +300,10 @@ async function ask(submitted) {
   say("ask-state", "Asking…");
   const started = performance.now();
   try {
-    const body = { series_id: state.seriesId, horizon: element("horizon").valueAsNumber, levels };
+    const { seriesId } = state;
+    const body = { series_id: seriesId, horizon: element("horizon").valueAsNumber, levels };
     const forecast = await awaitForecast(state.model ? { ...body, model: state.model.model } : body);
+    if (seriesId !== state.seriesId) return; // the user has chosen another one meanwhile
     Object.assign(state, { forecast, asked: forecast.request_id });
     showAll();
     say("ask-state", `Answered in ${count(Math.round(performance.now() - started))} ms.`);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from schemas.models import LeaderboardEntry
 from schemas.topics import (
@@ -332,6 +333,103 @@ def test_training_is_started_and_cancelled(full: Watched) -> None:
     page.get_by_role("button", name="Cancel it").click()
     expect(page.locator("#training-detail")).to_have_text("Cancellation asked for.")
     assert full.world.client.get(f"/api/v1/trainings/{training['training_id']}").json["is_cancel_requested"]
+    full.require_clean()
+
+
+class Held:
+    """What the page asks of one method and path, unanswered until it is let through."""
+
+    def __init__(self, page: Page, method: str, path: str) -> None:
+        self._page = page
+        self._method = method
+        self._routes: list[Route] = []
+        self._is_open = False
+        page.route(re.compile(rf"{re.escape(path)}(\?.*)?$"), self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if self._is_open or route.request.method != self._method:
+            route.continue_()
+        else:
+            self._routes.append(route)
+
+    def wait(self) -> None:
+        """Return once something is held; what the page asks is only heard while something of it is waited for."""
+        while not self._routes:
+            self._page.evaluate("new Promise(requestAnimationFrame)")
+
+    def release(self) -> None:
+        self._is_open = True
+        for route in self._routes:
+            route.continue_()
+
+    def answer(self, document: Any) -> None:
+        """Answer with ``document`` in the gateway's place."""
+        self._is_open = True
+        for route in self._routes:
+            route.fulfill(json=document)
+
+
+def test_nothing_is_asked_for_before_the_page_knows_the_series(full: Watched) -> None:
+    # Both go red without `disabled` at the field sets of the forms.
+    ask = full.page.get_by_role("button", name="Forecast", exact=True)
+    train = full.page.get_by_role("button", name="Start a training")
+    held = Held(full.page, "GET", "/observations")
+    full.open()
+    held.wait()
+    expect(ask).to_be_disabled()
+    expect(train).to_be_disabled()
+    held.release()
+    expect(ask).to_be_enabled()
+    expect(train).to_be_enabled()
+    full.require_clean()
+
+
+def test_chosen_series_is_asked_about_once_the_page_knows_it(full: Watched) -> None:
+    batch = factories.observation_batch(series_id="shop/1@1d", columns={"sales": tuple(range(4000, 4030))})
+    full.world.publish(OBSERVATIONS, batch)
+    full.world.settle()
+    page = full.open()
+    target = page.get_by_label("Target")
+    expect(target).to_have_value("close")
+    asked = Held(page, "POST", "/api/v1/forecasts")
+    page.get_by_role("button", name="Forecast", exact=True).click()
+    asked.wait()
+
+    history = Held(page, "GET", "/observations")
+    page.get_by_label("Series").select_option("shop/1@1d")
+    history.wait()
+    # The target of the series before, for this one: goes red without `showForms(false)` in `choose`.
+    expect(page.get_by_role("button", name="Start a training")).to_be_disabled()
+    history.release()
+    expect(target).to_have_value("sales")
+    expect(page.get_by_role("button", name="Start a training")).to_be_enabled()
+
+    # The answer about the series before is not shown here: goes red without the comparison in `ask`.
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        asked.release()
+    expect(page.get_by_role("button", name="Forecast", exact=True)).to_be_enabled()
+    expect(page.locator("#steps-empty")).to_have_text("No forecast of this series yet.")
+    expect(page.locator("#ask-state")).to_have_text("")
+    full.require_clean()
+
+
+def test_training_that_was_started_while_the_page_asked_for_others_is_followed(full: Watched) -> None:
+    running_training(full.world)
+    training_event(full.world, 2, state="succeeded", fraction=1.0, version=SECOND)
+    full.world.settle()
+    page = full.open()
+    expect(page.locator("#training-state")).to_contain_text("succeeded")
+    known = Held(page, "GET", "/api/v1/trainings")
+    known.wait()
+    page.get_by_role("button", name="Start a training").click()
+    expect(page.locator("#training-state")).to_contain_text("waiting for the trainer")
+
+    # The list names it or not, as it was read after or before: goes red without the second `isRunning` of `findTraining`.
+    older = full.world.client.get("/api/v1/trainings").json["trainings"][1:]
+    next_round = Held(page, "GET", "/status")
+    known.answer({"trainings": older})
+    next_round.wait()
+    assert "waiting for the trainer" in page.locator("#training-state").inner_text()
     full.require_clean()
 
 
