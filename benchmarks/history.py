@@ -287,8 +287,6 @@ def combinations() -> dict[str, Filter]:
 
 def measure_pages(store: Store, rounds: int) -> dict[str, Any]:
     """Return the times (ms) of pages: of each combination the first one, deep ones, and those in a row."""
-    # As the gateway does: garbage of what made the forecasts up is not looked for among the pages.
-    collect_rarely()
     queries = HistoryQueries(store)
     every: list[tuple[float, str]] = []
     rng = random.Random(11)  # noqa: S311  # made-up places
@@ -378,6 +376,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     given = parser.parse_args()
     figures: dict[str, Any] = {"machine": description(PACKAGES)}
+    collect_rarely()  # as the gateway does, for both databases and from the first row on
     with tempfile.TemporaryDirectory(prefix="foretopic-bench-") as home:
         figures["sqlite"] = measure(f"sqlite:///{home}/gateway.db", given.forecasts, given.rounds)
     with postgres_server() as url:

@@ -102,6 +102,7 @@ def test_a_user_is_made_disabled_and_found_in_the_audit_log(desk: Watched) -> No
     expect(page.locator(".secret")).to_have_text(re.compile(r"^\S{15,}$"))
     press(page, "Go on")
     press(page, "Disable")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Disable")
     press(page, "Disable")
     expect(page.get_by_role("status")).to_have_text("nina@example.org is disabled.")
 
@@ -116,6 +117,7 @@ def test_held_rows_are_rejected(desk: Watched) -> None:
     page.get_by_role("link", name=factories.SERIES).click()
     expect(page.get_by_role("region", name="Rules that they break")).to_contain_text("in pence")
     press(page, "Reject")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Reject")
     press(page, "Reject")
     expect(page.get_by_role("status")).to_contain_text("are rejected")
     page.goto(f"{desk.url}/admin/quarantine")
