@@ -7,7 +7,6 @@ import py_compile
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -17,8 +16,6 @@ from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
-from flask import Flask
-from werkzeug.serving import make_server
 
 from foretopic.cli import main
 from schemas.codec import decode
@@ -27,6 +24,7 @@ from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, MODELS, OBSERVATIONS
 from tests import factories
 from tests.docs.pages import ROOT, blocks, shell_commands
 from tests.integration.predictor_processes import KafkaLog, Launcher, furnish
+from tests.listening import listening
 from tests.unit.gateway.world import Responder, running
 
 EXAMPLES = ROOT / "examples"
@@ -80,20 +78,6 @@ def test_memory_loop_goes_from_nothing_to_the_same_forecast_each_time() -> None:
     # Deterministic digests: another run, another day and another machine give the same ids.
     assert run("memory_loop.py") == (code, output)
     assert len(re.findall(r"^2025-01-0[1-5]  median \d+\.\d\d ", output, flags=re.MULTILINE)) == 5
-
-
-@contextmanager
-def listening(app: Flask) -> Iterator[str]:
-    """Yield the address at which an application answers."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,13 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from werkzeug.serving import make_server
-
 from schemas.forecasts import ForecastIssued, ForecastRequested, ForecastStep, ModelUsed
 from schemas.models import ModelReleased
 from schemas.observations import ObservationBatch
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
+from tests.listening import listening
 from tests.unit.gateway.world import Responder, World, running
 
 SERIES = "market/AAPL@1d"
@@ -122,14 +120,5 @@ def publish_market(world: World, **changes: Any) -> None:
 @contextmanager
 def page(folder: Path, port: int = 0, **settings: Any) -> Iterator[tuple[World, str]]:
     """Yield the world and the address of its gateway; a predictor answers what is asked."""
-    with running(folder, **settings) as world, Responder(world.broker, answer):
-        server = make_server("127.0.0.1", port, world.app, threaded=True)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield world, f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join(5)
-            server.server_close()
+    with running(folder, **settings) as world, Responder(world.broker, answer), listening(world.app, port) as url:
+        yield world, url

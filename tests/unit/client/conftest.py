@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from msgspec import structs
-from werkzeug.serving import make_server
 
 from foretopic import AsyncClient, Client
 from foretopic.client import AsyncJob
 from schemas.forecasts import ForecastIssued, ForecastRequested, default_model_name
 from schemas.record import Record
+from tests.listening import listening
 from tests.unit.gateway.possessions import plant
 from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.world import Responder, issued
@@ -151,10 +150,5 @@ def client(new_client: Any, both: Tenants) -> Any:
 @pytest.fixture(scope="module")
 def served(both: Tenants) -> Iterator[str]:
     """The URL of the gateway on a real socket."""
-    server = make_server("127.0.0.1", 0, both.world.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    with listening(both.world.app) as url:
+        yield url

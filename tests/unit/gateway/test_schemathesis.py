@@ -10,7 +10,6 @@ takes as long as it takes.
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +18,10 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
-from werkzeug.serving import make_server
 
 from schemas.topics import DEPLOYMENTS, MODELS
 from tests import factories
+from tests.listening import listening
 from tests.unit.gateway.possessions import plant, possessions
 from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.world import Responder
@@ -61,13 +60,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
 
 @pytest.fixture(scope="module")
 def served(both: Tenants) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, both.world.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    with listening(both.world.app) as url:
+        yield url
 
 
 def schema_of(both: Tenants, served: str, headers: dict[str, str], tags: frozenset[str]) -> Any:
