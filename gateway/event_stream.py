@@ -60,7 +60,8 @@ class EventStream:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the text of the stream until the reader must come again."""
-        yield BEGIN
+        # Who is cut off before the first event comes again with the place where this stream began.
+        yield b"id: %s\n%s" % (self._text().encode(), BEGIN)
         try:
             yield from self._replayed()
             yield from self._live(self._listener)

@@ -10,10 +10,11 @@ _DESCRIPTION = f"""One event each: its name is the type, its data `{{"type", "ti
 Types: {", ".join(f"`{kind}`" for kind in TYPES)}; and `position`, with which a quiet stream says only how far it is.
 
 The id of an event is the position of the log behind it. Whoever comes again with it as `Last-Event-ID`, to this or any
-other gateway, is told everything after it, once. Without one the stream begins now. It ends after some minutes, or when
-its reader is too slow: come again. Forecasts of public series are told to the organisation that asked for them."""
+other gateway, is told everything after it, once. Without one the stream begins now, and its first block has the id of
+that place. It ends after some minutes, or when its reader is too slow: come again. Forecasts of public series are told
+to the organisation that asked for them."""
 _EXAMPLE = (
-    "retry: 1000\n\nid: AQwAAAAAEQ\nevent: forecast.issued\n"
+    "id: AQwAAAAAEA\nretry: 1000\n\nid: AQwAAAAAEQ\nevent: forecast.issued\n"
     'data: {"type":"forecast.issued","timestamp":"2025-01-02T21:30:04Z","data":{"forecast_id":"…"}}\n\n'
 )
 

@@ -81,7 +81,7 @@ def test_everything_is_told_through_a_kill(log: Log, tmp_path: Path) -> None:
             )
             assert made.status == 201, made.content
             told = Told(gateway)
-            wait_until(lambda: told.streams, "the first stream")
+            wait_until(lambda: told.last_id, "the first stream")
             asked = {answer["request_id"] for answer in batch(gateway, "first")}
             wait_until(lambda: asked <= set(told.request_ids), "every forecast of the first batch")
 

@@ -196,6 +196,15 @@ def test_a_stream_that_breaks_goes_on_behind_the_last_event(new_client: Any, sle
     assert slept.seconds[-1] == 0.05
 
 
+def test_a_stream_that_ends_before_its_first_event_goes_on_from_its_beginning(new_client: Any, slept: Slept) -> None:
+    """Red where only what carries data moves `last_id`: what came while nobody listened would never be told."""
+    begin = httpx.Response(200, content=b"id: A\nretry: 50\n\n")
+    event = httpx.Response(200, content=b"id: B\nevent: position\ndata: {}\n\n")
+    script = Scripted(begin, event)
+    assert next(new_client(answer=script).events(project="shop")).id == "B"
+    assert [request.headers.get("Last-Event-ID") for request in script.requests] == [None, "A"]
+
+
 def test_a_file_that_breaks_off_leaves_nothing(new_client: Any, tmp_path: Path) -> None:
     class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
         def __iter__(self) -> Any:

@@ -49,8 +49,10 @@ class Reader:
         self.answer = world.client.get(f"{URL}?{query}", headers=sent)
         assert self.answer.status_code == 200, self.answer.text
         self._chunks = iter(self.answer.response)
-        assert next(self._chunks) == b"retry: 1000\n\n"
-        self.last_id = after
+        begin = next(self._chunks).decode().split("\n")
+        assert begin[1:] == ["retry: 1000", "", ""]
+        self.last_id = begin[0].removeprefix("id: ")
+        assert self.last_id == (after or self.last_id)
 
     def events(self, count: int) -> list[dict[str, Any]]:
         found = []
@@ -137,6 +139,15 @@ def test_a_reader_goes_on_where_it_was_cut_off_here_and_in_another_gateway(world
                 tell(world, name, series_id=series[number % 3])
             got += elsewhere.ids(10)
     assert sorted(got) == sorted(names)
+
+
+def test_a_reader_that_is_cut_off_before_the_first_event_misses_none(world: World) -> None:
+    """Red without the `id` of the first block in `EventStream.chunks`."""
+    with closing(Reader(world, "project=shop")) as reader:
+        pass
+    tell(world, "unheard-1")
+    with closing(Reader(world, "project=shop", after=reader.last_id)) as again:
+        assert again.ids(1) == ["unheard-1"]
 
 
 def test_a_record_that_stands_twice_in_the_log_is_told_once(world: World) -> None:
