@@ -11,6 +11,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from gateway.access import Principal
+from gateway.limits import quotas as quota_counts
 from gateway.limits.quotas import FORECAST, ROW, TRAINING, Usage
 from gateway.problems import Problem
 from gateway.store import StoreUnavailable
@@ -20,7 +21,7 @@ from tests.unit.gateway.tenants import Tenant, Tenants, add_tenant, tenants
 from tests.unit.gateway.test_limits import Interrupted, raise_quota, standing
 from tests.unit.gateway.test_repeats import require_problem
 from tests.unit.gateway.uploaded import shops
-from tests.unit.gateway.world import World
+from tests.unit.gateway.world import World, wait_until
 
 OF_PROJECT, OF_ORGANISATION = 50, 70
 #: Of `shops`.
@@ -209,6 +210,29 @@ def test_gateways_add_up_and_a_restart_keeps_what_an_organisation_used(daily: Te
     with pytest.raises(Problem, match="1 are left"):
         second.take(of(tenant), ROW, {tenant.project_id: 2})
     assert of_organisations(daily.world).used_by_organisation(tenant.organisation_id, ROW) == 9
+
+
+@pytest.mark.usefixtures("in_request")
+def test_what_is_counted_is_written_as_it_grows_and_at_the_end(
+    daily: Tenants, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without the thread of `Usage.start`, and without the flush and the join of `Usage.stop`."""
+    monkeypatch.setattr(quota_counts, "_FLUSH_SECONDS", 0.01)
+
+    def written() -> int:
+        return of_organisations(daily.world).used_by_organisation(tenant.organisation_id, ROW)
+
+    usages = of_organisations(daily.world)
+    usages.start()
+    usages.take(of(tenant), ROW, {tenant.project_id: 6})
+    wait_until(lambda: written() == 6, "the counts in the database")
+    usages.stop(60.0)
+    assert not usages._thread.is_alive()
+
+    never_started = of_organisations(daily.world)
+    never_started.take(of(tenant), ROW, {tenant.project_id: 3})
+    never_started.stop(60.0)
+    assert written() == 9
 
 
 @pytest.mark.usefixtures("in_request")
