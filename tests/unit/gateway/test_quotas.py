@@ -210,6 +210,12 @@ def test_gateways_add_up_and_a_restart_keeps_what_an_organisation_used(daily: Te
     with pytest.raises(Problem, match="1 are left"):
         second.take(of(tenant), ROW, {tenant.project_id: 2})
     assert of_organisations(daily.world).used_by_organisation(tenant.organisation_id, ROW) == 9
+    # Red without `_load` in `_judged`: each restart would bring a quota.
+    with pytest.raises(Problem, match="1 are left"):
+        of_organisations(daily.world, rows_a_day_an_organisation=10).take(of(tenant), ROW, {tenant.project_id: 2})
+    # Red where a gateway that has nothing to write does not read either.
+    first.flush()
+    assert first.used_by_organisation(tenant.organisation_id, ROW) == 9
 
 
 @pytest.mark.usefixtures("in_request")
@@ -250,6 +256,9 @@ def test_what_failed_was_not_used(daily: Tenants, tenant: Tenant) -> None:
     for found in (usages, of_organisations(daily.world)):
         expected = 0 if found is usages else 8
         assert found.used(of(tenant), tenant.project_id, ROW) == expected
+    # Red without the `raise` of `taking`: what failed would be told as done.
+    with pytest.raises(StoreUnavailable), usages.taking(of(tenant), ROW, {tenant.project_id: 10}):
+        raise StoreUnavailable("away")
     usages.take(of(tenant), ROW, {tenant.project_id: 10})
     usages.flush()
     assert of_organisations(daily.world).used(of(tenant), tenant.project_id, ROW) == 10
