@@ -21,16 +21,17 @@ async function call(path, { method = "GET", body, headers = {} } = {}) {
     options.body = JSON.stringify(body);
   }
   let response;
+  let text;
   try {
     response = await fetch(path, options);
+    text = await response.text();
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // fetch reports a refused connection as a TypeError
+    if (!(error instanceof TypeError)) throw error; // so fetch reports a refused connection, and one that ends within the answer
     throw new Problem(0, { title: "The gateway does not answer", detail: "It may be starting; this page tries again." });
   }
   if (response.status === 401) {
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
-  const text = await response.text();
   let document = {};
   try {
     document = text ? JSON.parse(text) : {};

@@ -145,11 +145,19 @@ function showForms(isKnown) {
 }
 
 let shown = null;
+let rounds = 0;
+
+/** Begin to ask for everything; return what says whether that was begun anew since: then these answers may be older. */
+function newRound() {
+  rounds += 1;
+  const round = rounds;
+  return () => round !== rounds;
+}
 
 /** Draw again only what is new: a table that is replaced every few seconds cannot be selected or read aloud. */
 function showWhatChanged() {
-  const { series, forecast, model, seriesId, ingestReason } = state;
-  const now = [seriesId, series, ingestReason, forecast, model, training.isRunning(), training.isRunning() && element("training-state").textContent];
+  const { series, history, forecast, model, seriesId, ingestReason } = state;
+  const now = [seriesId, series, history?.extent, ingestReason, forecast, model, training.isRunning(), training.isRunning() && element("training-state").textContent];
   if (isSame(now, shown)) return;
   shown = now;
   showAll();
@@ -163,20 +171,23 @@ function showAll() {
   training.offerTargets(state.seriesId, Object.keys(state.history?.columns || {}), target());
 }
 
-async function loadSeries() {
+async function loadSeries(isOld) {
   const { seriesId } = state;
   const known = await api.series();
-  if (seriesId !== state.seriesId) return; // the user has chosen another one meanwhile
+  if (isOld()) return; // e.g. the user has chosen another one meanwhile
   showSeriesList(known);
   state.series = known.find((series) => series.series_id === seriesId) || null;
-  if (!state.series) return;
+  if (!state.series) {
+    state.history = null; // it may have been there before
+    return;
+  }
   const ingests = await api.ingests();
-  if (seriesId !== state.seriesId) return;
+  if (isOld()) return;
   state.ingestReason = ingests.find((ingest) => ingest.series_id === seriesId && ingest.state === "succeeded")?.reason || "";
   const extent = [seriesId, state.series.rows, state.series.last_time];
   if (isSame(state.history?.extent ?? null, extent)) return;
   const found = await api.observations(seriesId, HISTORY_ROWS);
-  if (found && seriesId === state.seriesId) state.history = { ...columnar(found), extent };
+  if (found && !isOld()) state.history = { ...columnar(found), extent };
 }
 
 /** Return the observations as `{time, columns}`, oldest first; they come newest first. */
@@ -185,12 +196,11 @@ function columnar({ observations: { time: times, columns } }) {
   return { time: times.toReversed(), columns: Object.fromEntries(reversed) };
 }
 
-async function loadForecast() {
+async function loadForecast(isOld) {
   // Before there is a champion there can be no forecast, and a browser reports every 404 as an error.
   if (!state.series || !state.model?.champion) return;
-  const { seriesId } = state;
-  const latest = await api.latestForecast(seriesId);
-  if (seriesId !== state.seriesId) return;
+  const latest = await api.latestForecast(state.seriesId);
+  if (isOld()) return;
   // What this page asked for stands until a forecast from newer observations comes.
   const isNewer = latest && (!state.asked || Date.parse(latest.cutoff) > Date.parse(state.forecast.cutoff));
   if (!isNewer || isSame(latest, state.forecast)) return;
@@ -202,12 +212,11 @@ async function loadForecast() {
 const isOf = (seriesId) => ({ champion, versions }) =>
   versions.some((one) => one.version === champion && one.series_ids.includes(seriesId));
 
-async function loadModel() {
-  const { seriesId } = state;
+async function loadModel(isOld) {
   const known = await api.models();
-  if (seriesId !== state.seriesId) return;
+  if (isOld()) return;
   const name = state.seriesId.replace("@", "-").replaceAll(":", "-");
-  state.model = known.find((model) => model.model === name) || known.find(isOf(seriesId)) || null;
+  state.model = known.find((model) => model.model === name) || known.find(isOf(state.seriesId)) || null;
 }
 
 async function loadStatus() {
@@ -219,32 +228,38 @@ async function loadStatus() {
   }
 }
 
-async function loadSources() {
-  showSources(await api.sources());
+async function loadSources(isOld) {
+  const found = await api.sources();
+  if (!isOld()) showSources(found);
 }
 
 /** Follow the newest training of the series, e.g. that of the first start, or else the one that runs for another. */
-async function findTraining() {
+async function findTraining(isOld) {
   if (training.isRunning()) return;
   const known = await api.trainings();
-  if (training.isRunning()) return; // one that was started meanwhile, and is not among these
+  if (isOld() || training.isRunning()) return; // one that was started meanwhile, and is not among these
   const found = known.find((one) => one.series_id === state.seriesId) || known.find((one) => !training.isFinal(one));
   if (found) training.follow(found.training_id, found);
 }
 
 async function refresh() {
-  const seriesId = state.seriesId;
+  const isOld = newRound();
   await loadStatus();
+  if (isOld()) return;
   try {
-    await Promise.all([loadSeries(), loadModel(), loadSources(), findTraining()]);
-    await loadForecast();
-    if (seriesId !== state.seriesId) return;
+    await Promise.all([loadSeries(isOld), loadModel(isOld), loadSources(isOld), findTraining(isOld)]);
+    if (isOld()) return;
+    await loadForecast(isOld);
+    if (isOld()) return;
     showWhatChanged();
     showForms(true);
   } catch (error) {
     if (!(error instanceof api.Problem)) throw error;
-    if (error.status === 0) say("source", `${error.title}: ${error.detail}`);
-    else showProblem(error);
+    if (isOld()) return;
+    if (error.status === 0) {
+      say("source", `${error.title}: ${error.detail}`);
+      shown = null; // so that it goes once the gateway answers, also with nothing new
+    } else showProblem(error);
   }
 }
 
@@ -255,6 +270,7 @@ async function refreshForEver() {
 
 async function choose(seriesId) {
   Object.assign(state, { seriesId, series: null, ingestReason: "", history: null, forecast: null, asked: null, model: null });
+  shown = null; // what is drawn from here on, e.g. for another theme, is not that
   showForms(false);
   say("ask-state", "");
   hideProblem();
@@ -278,10 +294,10 @@ async function deploy(model, version, button) {
 
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Return the forecast, asking again where it was not there within the first wait. */
+/** Return the forecast, asking again where it was not there within the first wait, as long as its series is shown. */
 async function awaitForecast(body) {
   let answer = await api.askForecast(body);
-  while (answer.status === 202) {
+  while (answer.status === 202 && body.series_id === state.seriesId) {
     say("ask-state", "Asked; the forecast is on its way.");
     const next = answer.location;
     await wait(500);
@@ -299,8 +315,8 @@ async function ask(submitted) {
   button.disabled = true;
   say("ask-state", "Asking…");
   const started = performance.now();
+  const { seriesId } = state;
   try {
-    const { seriesId } = state;
     const body = { series_id: seriesId, horizon: element("horizon").valueAsNumber, levels };
     const forecast = await awaitForecast(state.model ? { ...body, model: state.model.model } : body);
     if (seriesId !== state.seriesId) return; // the user has chosen another one meanwhile
@@ -309,6 +325,7 @@ async function ask(submitted) {
     say("ask-state", `Answered in ${count(Math.round(performance.now() - started))} ms.`);
   } catch (error) {
     if (!(error instanceof api.Problem)) throw error;
+    if (seriesId !== state.seriesId) return;
     say("ask-state", "Refused; the reason stands at the top.");
     showProblem(error);
     element("problem").scrollIntoView({ block: "nearest" });

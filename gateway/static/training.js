@@ -5,13 +5,13 @@ import { element, hideProblem, say, show, showProblem } from "./elements.js";
 
 const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 const POLL_MILLISECONDS = 2000;
+const CANCEL_ASKED = "Cancellation asked for.";
 
-let followed = null; // { trainingId, stream, timer, isOver }
+let followed = null; // { trainingId, stream, timer, isOver, isCancelAsked }
 let onEnd = () => {};
 
 export const isRunning = () => followed !== null && !followed.isOver;
 export const isFinal = (event) => FINAL.has(event.state);
-export const followedId = () => followed?.trainingId ?? null;
 
 /** Return what an event says, as one sentence. */
 export function sentence(event) {
@@ -29,13 +29,15 @@ function detail(event) {
   return [...epoch, ...losses, ...(event.reason ? [event.reason] : [])].join(", ");
 }
 
-function display(event) {
+function display(training, event) {
   const isOver = FINAL.has(event.state);
+  // What is on its way tells of progress for a while after the cancellation was asked for.
+  const isEnding = training.isCancelAsked && !isOver;
   say("training-state", sentence(event));
-  say("training-detail", detail(event));
+  say("training-detail", isEnding ? CANCEL_ASKED : detail(event));
   show("training-progress", !isOver);
   element("training-progress").value = event.fraction || 0;
-  element("cancel").disabled = isOver;
+  element("cancel").disabled = isOver || isEnding;
 }
 
 function stop(training) {
@@ -45,7 +47,7 @@ function stop(training) {
 
 function take(training, event) {
   if (training !== followed || training.isOver) return;
-  display(event);
+  display(training, event);
   if (!FINAL.has(event.state)) return;
   training.isOver = true;
   stop(training);
@@ -69,7 +71,7 @@ async function poll(training) {
 export function follow(trainingId, first) {
   if (followed?.trainingId === trainingId) return;
   if (followed) stop(followed);
-  const training = { trainingId, stream: null, timer: 0, isOver: false };
+  const training = { trainingId, stream: null, timer: 0, isOver: false, isCancelAsked: false };
   followed = training;
   if (first) take(training, first);
   if (training.isOver) return;
@@ -123,10 +125,14 @@ export function start(seriesId, ended) {
       button.disabled = false;
     });
   });
-  element("cancel").addEventListener("click", () =>
-    guarded(element("cancel"), async () => {
-      await api.cancelTraining(followedId());
-      say("training-detail", "Cancellation asked for.");
-    }),
-  );
+  element("cancel").addEventListener("click", async () => {
+    const training = followed;
+    await guarded(element("cancel"), async () => {
+      await api.cancelTraining(training.trainingId);
+      training.isCancelAsked = true;
+      if (training === followed && !training.isOver) say("training-detail", CANCEL_ASKED);
+    });
+    // It may have ended while it was asked to, or another one be followed by now.
+    element("cancel").disabled = !isRunning() || followed.isCancelAsked;
+  });
 }
