@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,9 @@ from runtime.kafka_broker import KafkaBroker
 from schemas.models import Deployment, ModelReleased
 from schemas.topics import TRAINING_REQUESTS
 from tests.factories import training_cancel_request
+from tests.integration import held_child
 from tests.integration.trainer_process import TINY_LSTM, Client, trainer_process
-from trainer.compose import build
+from trainer import compose
 from trainer.metrics import TrainerMetrics
 from trainer.settings import TrainerSettings
 
@@ -56,7 +58,7 @@ def test_training_ends_in_one_release_and_one_deployment(client: Client, tmp_pat
 def test_killed_trainer_resumes_with_one_release_one_deployment_and_one_end(client: Client, tmp_path: Path) -> None:
     # Red without `bind_life_to` in `trainer.child`: the child of the killed trainer trains on.
     client.request("training-1", **TINY_LSTM, as_of=client.history())
-    with trainer_process(client, tmp_path) as trainer:
+    with trainer_process(client, tmp_path, held_at="epoch") as trainer:
         client.wait_until(
             lambda: any(event.stage == "fitting" and event.epoch for event in client.events("training-1")),
             what="the training is under way",
@@ -81,9 +83,11 @@ def test_killed_trainer_resumes_with_one_release_one_deployment_and_one_end(clie
 
 def test_killed_child_is_tried_again(client: Client, tmp_path: Path) -> None:
     client.request("training-1", as_of=client.history())
-    with trainer_process(client, tmp_path) as trainer:
-        client.wait_until(lambda: len(client.events("training-1")) >= 2, what="the training runs")
-        trainer.children()[0].kill()
+    with trainer_process(client, tmp_path, held_at="reading") as trainer:
+        client.wait_until(lambda: client.events("training-1")[2:], what="the training runs")
+        (child,) = trainer.children()
+        child.kill()
+        trainer.let_go()
         end = client.wait_for_end("training-1")
 
     assert end.state == "succeeded"
@@ -95,8 +99,8 @@ def test_killed_child_is_tried_again(client: Client, tmp_path: Path) -> None:
 def test_training_survives_a_stop_for_the_whole_process_group(client: Client, tmp_path: Path) -> None:
     # Red without the ignored signals in `bind_life_to` and `start_new_session`: the child's death is told as a failure.
     client.request("training-1", as_of=client.history())
-    with trainer_process(client, tmp_path, max_attempts=1) as trainer:
-        client.wait_until(lambda: len(client.events("training-1")) >= 2, what="the training runs")
+    with trainer_process(client, tmp_path, held_at="reading", max_attempts=1) as trainer:
+        client.wait_until(lambda: client.events("training-1")[2:], what="the training runs")
         assert trainer.interrupt(signal.SIGTERM) == 0
     assert not client.ends("training-1")
 
@@ -127,29 +131,35 @@ def test_running_and_queued_trainings_are_cancelled(client: Client, tmp_path: Pa
     assert not client.records(ModelReleased)
 
 
-def test_membership_outlives_a_training_that_is_longer_than_the_poll_interval(client: Client, tmp_path: Path) -> None:
-    # Red when jobs run within the loop (`InProcessRunner`), where the group takes the partitions away: there is no
-    # child then that could be held.
-    interval = 6.0
+def test_membership_outlives_a_training_that_is_longer_than_the_poll_interval(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Red when jobs run within the loop (`InProcessRunner`): nothing is held then, and the training has ended.
+    # The interval is as long as a member may be silent in any case.
+    interval = 10.0
+    hold = tmp_path / "hold"
+    hold.write_text("reading")
+    monkeypatch.setenv(held_child.HOLD, str(hold))
+    runner = partial(compose.ChildProcessRunner, module=held_child.__name__)
+    monkeypatch.setattr(compose, "ChildProcessRunner", runner)
     settings = TrainerSettings(kafka_bootstrap_servers=client.bootstrap_servers, topic_prefix=client.prefix)
     broker = KafkaBroker(client.bootstrap_servers, client_id="trainer", max_poll_interval_seconds=interval)
-    trainer = build(settings, broker=broker, metrics=TrainerMetrics(), health=Health(SystemClock()))
+    trainer = compose.build(settings, broker=broker, metrics=TrainerMetrics(), health=Health(SystemClock()))
     assignments: list[object] = []
     assigned = trainer._core.assigned
     trainer._core.assigned = lambda numbers: (assignments.append(numbers), assigned(numbers))[1]  # type: ignore[method-assign]
     stop = threading.Event()
     thread = threading.Thread(target=trainer.run, args=(stop,))
-    client.request("training-1", **TINY_LSTM, as_of=client.history())
+    client.request("training-1", as_of=client.history())
     thread.start()
     try:
         client.wait_until(
             lambda: any(event.state == "progress" for event in client.events("training-1")), what="it has begun"
         )
-        (child,) = (one for one in psutil.Process().children() if "trainer.child" in one.cmdline())
-        child.suspend()
         held = client.clock.monotonic()
         client.wait_until(lambda: client.clock.monotonic() - held > 1.5 * interval, what="longer than the interval")
-        child.resume()
+        assert not client.ends("training-1")
+        hold.unlink()
         assert client.wait_for_end("training-1").state == "succeeded"
     finally:
         stop.set()

@@ -34,7 +34,8 @@ class Run:
 
 
 def runs(store: Path) -> list[Run]:
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
+    # Not read-only: who was killed while it wrote leaves a journal, which the next reader has to roll back.
+    with closing(sqlite3.connect(f"file:{store}?mode=rw", uri=True, timeout=60)) as database:
         database.row_factory = sqlite3.Row
         experiments = dict(database.execute("SELECT experiment_id, name FROM experiments").fetchall())
 
@@ -81,13 +82,13 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
 
 
 def test_mlflow_away_costs_a_warning_and_nothing_else(client: Client, tmp_path: Path) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    client.request("training-1", as_of=client.history())
-
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri, mlflow_timeout_seconds=1):
-        end = client.wait_for_end("training-1")
+    # Taken and not listened on, for as long as it is asked: nobody else can begin to answer there.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client.request("training-1", as_of=client.history())
+        with trainer_process(client, tmp_path, mlflow_tracking_uri=uri, mlflow_timeout_seconds=1):
+            end = client.wait_for_end("training-1")
 
     assert (end.state, end.mlflow_run_id) == ("succeeded", None)
     (warning,) = [event for event in client.events("training-1") if event.reason]
@@ -98,13 +99,14 @@ def test_mlflow_away_costs_a_warning_and_nothing_else(client: Client, tmp_path: 
 def test_run_is_one_also_after_a_crash_while_it_was_recorded(client: Client, tmp_path: Path, store: Path) -> None:
     # Red without the search by tag in `_run_of`: the second recording makes a second run.
     request = client.request("training-1", as_of=client.history())
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=f"sqlite:///{store}") as trainer:
+    tracking_uri = f"sqlite:///{store}"
+    with trainer_process(client, tmp_path, held_at="recorded", mlflow_tracking_uri=tracking_uri) as trainer:
         client.wait_until(lambda: runs(store), what="a run is begun")
         trainer.kill()
     assert not client.ends("training-1")
     assert [run.status for run in runs(store)] == ["RUNNING"]
 
-    with trainer_process(client, tmp_path, mlflow_tracking_uri=f"sqlite:///{store}"):
+    with trainer_process(client, tmp_path, mlflow_tracking_uri=tracking_uri):
         end = client.wait_for_end("training-1")
 
     (run,) = runs(store)

@@ -33,6 +33,7 @@ from schemas.topics import (
 )
 from schemas.trainings import FINAL_TRAINING_STATES, TrainingEvent, TrainingRequested
 from tests.factories import observation_batch, training_request
+from tests.integration.held_child import HOLD
 from tests.unit.trainer.member import wave
 
 Kind = TypeVar("Kind", bound=Record)
@@ -102,6 +103,8 @@ class Client:
 
     def wait_for_end(self, training_id: str) -> TrainingEvent:
         self.wait_until(lambda: self.ends(training_id), what=f"the end of {training_id}")
+        # What was acknowledged before it stands in other partitions, which may be read later.
+        self._follower.catch_up(None, 120)
         (end,) = self.ends(training_id)
         return end
 
@@ -127,17 +130,22 @@ class TrainerProcess:
         client: Says which Kafka and topics.
         folder: Where it runs: a local MLflow store keeps its files there.
         log: What it logs.
+        held_at: A moment of `held_child` at which its children wait until `let_go`; empty: they do not.
         settings: Of the trainer.
     """
 
-    def __init__(self, client: Client, folder: Path, log: IO[bytes], **settings: object) -> None:
+    def __init__(self, client: Client, folder: Path, log: IO[bytes], held_at: str, **settings: object) -> None:
+        self._hold = folder / "hold"
+        if held_at:
+            self._hold.write_text(held_at)
         variables = {f"FORETOPIC_TRAINER_{name.upper()}": str(value) for name, value in settings.items()}
         variables |= {
             "FORETOPIC_KAFKA_BOOTSTRAP_SERVERS": client.bootstrap_servers,
             "FORETOPIC_TOPIC_PREFIX": client.prefix,
+            HOLD: str(self._hold),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "trainer"],
+            [sys.executable, "-m", "tests.integration.trainer_launcher" if held_at else "trainer"],
             env=os.environ | variables,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -152,6 +160,10 @@ class TrainerProcess:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children()
 
+    def let_go(self) -> None:
+        """Let the held child go on, and those after it."""
+        self._hold.unlink()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(60)
@@ -163,10 +175,10 @@ class TrainerProcess:
 
 
 @contextmanager
-def trainer_process(client: Client, folder: Path, **settings: object) -> Iterator[TrainerProcess]:
+def trainer_process(client: Client, folder: Path, *, held_at: str = "", **settings: object) -> Iterator[TrainerProcess]:
     """Start a trainer and stop it in the end; what it logs stands in ``folder``."""
     with (folder / "trainer.log").open("ab") as log:
-        process = TrainerProcess(client, folder, log, **settings)
+        process = TrainerProcess(client, folder, log, held_at, **settings)
         try:
             yield process
         finally:
