@@ -66,5 +66,13 @@ class Installation:
         return sorted({*found, *children})
 
 
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended. It may end while it is looked at: that is no error but the answer."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def eventually(condition, seconds: float = 120.0) -> None:
     assert wait_until(condition, clock=SystemClock(), deadline_seconds=seconds)

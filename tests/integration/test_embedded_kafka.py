@@ -12,7 +12,6 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
@@ -23,6 +22,7 @@ from foretopic.errors import DiskFull, HomeBusy, JarDamaged, JarsUnavailable, Ja
 from foretopic.kafka_jars import Jar, JarCache, digest
 from foretopic.processes import wait_until
 from runtime.clock import SystemClock
+from tests.integration.installation import is_gone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -59,10 +59,6 @@ def read(servers: str, topic: str, count: int) -> list[bytes]:
     assert wait_until(all_there, clock=SystemClock(), deadline_seconds=120)
     consumer.close()
     return found
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_messages_survive_stop_and_start_on_the_same_home(tmp_path):

@@ -10,19 +10,14 @@ import sys
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from foretopic import ports
 from foretopic.services import NAMES
 from foretopic.stack_state import read_state
-from tests.integration.installation import SECONDS, Installation, eventually
+from tests.integration.installation import SECONDS, Installation, eventually, is_gone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture(scope="module")

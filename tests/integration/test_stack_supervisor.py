@@ -15,6 +15,7 @@ from foretopic.errors import NotReady, ProcessDied
 from foretopic.processes import wait_until
 from foretopic.supervisor import ServiceSpec, Supervisor
 from runtime.clock import SystemClock
+from tests.integration.installation import is_gone
 
 pytestmark = pytest.mark.e2e
 SECONDS = 60.0
@@ -22,10 +23,6 @@ SECONDS = 60.0
 
 def eventually(condition) -> None:
     assert wait_until(condition, clock=SystemClock(), deadline_seconds=SECONDS)
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def spec(tmp_path: Path, name: str, script: str, **changes) -> ServiceSpec:
