@@ -103,8 +103,12 @@ class Launcher:
         return {int(pid): int(code) for pid, code in (line.split() for line in path.read_text().splitlines())}
 
     def close(self) -> None:
-        for pid in self._processes:
-            if Path(f"/proc/{pid}").exists():
+        # Those that have told their exit code are ending by themselves, or their ids are those of other processes by now.
+        ended = {
+            pid for file in self.folder.glob("*.log.exit") for pid in self.exit_codes(file.name[: -len(".log.exit")])
+        }
+        for pid in self._processes - ended:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._server.kill()
         self._server.wait()
