@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -33,13 +34,16 @@ class Shop:
 
 @pytest.fixture(autouse=True)
 def _process_restored() -> Iterator[None]:
-    """Signals and logs belong to the process that runs the tests."""
+    """Signals, logs and the look for garbage belong to the process that runs the tests."""
     import logging
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     root = logging.getLogger()
     root_handlers, level = list(root.handlers), root.level
+    thresholds = gc.get_threshold()
     yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     structlog.reset_defaults()
