@@ -7,7 +7,14 @@ import pytest
 
 from forecasting.errors import CalendarError
 from forecasting.sessions import ask_exchange
+from ingestor import exchange_sessions
 from ingestor.exchange_sessions import sessions_in_child
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """A child loads pandas and the calendars, for which a busy machine may need longer than the service waits."""
+    monkeypatch.setattr(exchange_sessions, "_TIMEOUT_SECONDS", 240.0)
 
 
 def test_a_child_gives_the_sessions_of_the_package():

@@ -16,9 +16,12 @@ from ingestor.fetching import fetch_in_child
 from tests.unit.ingestor.child_sources import Crashing, Greedy, Hanging, Refusing, Talkative
 from tests.unit.ingestor.frames import wanted
 
+#: Only there to end a broken run: a child may start late on a busy machine.
+PATIENCE_SECONDS = 120
+
 
 def test_what_the_child_fetches_arrives_whatever_it_prints():
-    fetched = fetch_in_child(Talkative(), wanted())
+    fetched = fetch_in_child(Talkative(), wanted(), PATIENCE_SECONDS)
 
     assert fetched.rows_received == 2
     assert fetched.frame.columns["close"].tolist() == [1.0, 2.0]
@@ -26,7 +29,7 @@ def test_what_the_child_fetches_arrives_whatever_it_prints():
 
 def test_what_the_source_refuses_is_refused_here():
     with pytest.raises(BadSourceData, match="refusing: it is no good") as caught:
-        fetch_in_child(Refusing(), wanted())
+        fetch_in_child(Refusing(), wanted(), PATIENCE_SECONDS)
     assert caught.value.source == "refusing"
 
 
@@ -37,7 +40,7 @@ def test_a_child_that_hangs_is_ended_and_counts_as_unreachable():
 
 def test_a_child_that_crashes_counts_as_unreachable():
     with pytest.raises(SourceUnreachable, match="its process ended with exit code 9"):
-        fetch_in_child(Crashing(), wanted())
+        fetch_in_child(Crashing(), wanted(), PATIENCE_SECONDS)
 
 
 def test_ctrl_c_in_the_terminal_does_not_end_a_fetch(tmp_path):
@@ -46,7 +49,7 @@ def test_ctrl_c_in_the_terminal_does_not_end_a_fetch(tmp_path):
         "import signal, sys; from pathlib import Path; from ingestor.fetching import fetch_in_child;"
         "from tests.unit.ingestor.child_sources import Slow; from tests.unit.ingestor.frames import wanted;"
         "signal.signal(signal.SIGINT, lambda *_: (Path(sys.argv[1]) / 'go-on').touch());"
-        "print(fetch_in_child(Slow(Path(sys.argv[1])), wanted()).rows_received)"
+        f"print(fetch_in_child(Slow(Path(sys.argv[1])), wanted(), {PATIENCE_SECONDS}).rows_received)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -72,7 +75,7 @@ def test_the_service_itself_loads_nothing_heavy():
 def test_a_child_that_takes_too_much_memory_is_refused_with_the_setting():
     """Red without `limit_process` in `ingestor.fetching.main`."""
     with pytest.raises(BadSourceData, match=r"needs more than 536870912 bytes of memory.*FETCH_MEMORY_BYTES"):
-        fetch_in_child(Greedy(), wanted(), memory_bytes=512 * 1024**2)
+        fetch_in_child(Greedy(), wanted(), PATIENCE_SECONDS, memory_bytes=512 * 1024**2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has ended")
@@ -81,7 +84,7 @@ def test_a_child_ends_with_the_service(tmp_path):
     code = (
         "import sys; from pathlib import Path; from ingestor.fetching import fetch_in_child;"
         "from tests.unit.ingestor.child_sources import Telling; from tests.unit.ingestor.frames import wanted;"
-        "fetch_in_child(Telling(Path(sys.argv[1])), wanted())"
+        f"fetch_in_child(Telling(Path(sys.argv[1])), wanted(), {PATIENCE_SECONDS})"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     deadline = time.monotonic() + 120
