@@ -56,12 +56,12 @@ def runner() -> Iterator[ChildProcessRunner]:
 
 def test_events_come_in_order_and_the_last_one_after_the_process_has_ended(runner: ChildProcessRunner) -> None:
     start(runner, "good")
-    process = psutil.Process(runner.processes()["good"])
+    process_id = runner.processes()["good"]
 
     events = events_until(runner, Recorded)
 
     assert [type(event) for event in events] == [Progressed, Trained, Recorded]
-    assert not process.is_running()
+    assert not psutil.pid_exists(process_id)
     assert runner.processes() == {}
 
 
