@@ -183,12 +183,15 @@ def test_the_probe_knows_a_server_from_none(monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+        connect(60.0, "127.0.0.1", server.getsockname()[1])
+    # A port that is taken and not listened on: that of the server might be another's by now.
+    with socket.socket() as none:
+        none.bind(("127.0.0.1", 0))
+        port = none.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            connect(60.0, "127.0.0.1", port)
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
         connect(60.0, "127.0.0.1", port)
-    with pytest.raises(ConnectionRefusedError):
-        connect(60.0, "127.0.0.1", port)
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    connect(60.0, "127.0.0.1", port)
 
 
 def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
@@ -202,11 +205,15 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
         raise OSError("too late")
 
     monkeypatch.setattr(socket, "create_connection", look_up)
+    before = set(threading.enumerate())
     try:
         with pytest.raises(TimeoutError, match="no answer"):
             connect(0.1)
     finally:
         release.set()
+        # One that begins late must not find the real function again.
+        for thread in set(threading.enumerate()) - before:
+            thread.join(60)
 
 
 def test_an_unknown_symbol(fetch):
