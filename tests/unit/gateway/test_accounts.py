@@ -489,6 +489,9 @@ def test_the_last_operator_stays(two: Tenants) -> None:
 
 
 def test_users_and_audit_come_in_pages(two: Tenants) -> None:
+    add_tenant(two.world, "quinces")
+    for number in range(8):
+        invite(two, f"paged-{number}@example.org")
     for path, name, key in (
         ("/api/v1/users?limit=3", "users", "user_id"),
         ("/api/v1/audit?limit=7", "audit", "sequence"),
@@ -539,6 +542,8 @@ def test_every_change_of_accounts_is_audited(two: Tenants) -> None:
         "invitation.created",
         "organisation.renamed",
     ]
+    with_password(two, "noel@example.org")
+    log_in(two, "noel@example.org")
     assert audited(two, "login.started")
     assert key["key"] not in str(lines)
     assert invited["token"] not in str(lines)

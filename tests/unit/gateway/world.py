@@ -201,6 +201,8 @@ class World:
             "min_write_interval_seconds": 0.0,
             "default_wait_seconds": 60.0,
             "delivery_timeout_seconds": 60.0,
+            # Of a machine with much else to do, a thread may get nothing for longer than the log of a real one.
+            "stuck_after_seconds": 60.0,
         }
         if postgres.of_worlds is not None and not settings.get("database_url"):
             given["database_url"] = postgres.of_worlds.of_folder(folder)
