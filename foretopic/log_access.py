@@ -51,12 +51,13 @@ def read_range(
         return
     reader = broker.reader(starts)
     try:
-        heard_at = clock.monotonic()
+        silent_seconds = 0.0
         while any(reader.position(partition) < end for partition, end in ends.items()):
+            asked_at = clock.monotonic()
             messages = reader.poll(_POLL_SECONDS)
-            if messages:
-                heard_at = clock.monotonic()
-            elif clock.monotonic() - heard_at > _SILENCE_SECONDS:
+            # What the caller does with a message between two polls is no silence of the broker.
+            silent_seconds = 0.0 if messages else silent_seconds + clock.monotonic() - asked_at
+            if silent_seconds > _SILENCE_SECONDS:
                 raise BrokerUnavailable(f"Kafka gave nothing for {_SILENCE_SECONDS:.0f} s, before the end of the topic")
             for message in messages:
                 if message.offset < ends[TopicPartition(message.topic, message.partition)]:

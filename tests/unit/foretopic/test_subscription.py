@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from foretopic.log_access import read_to_end, topic_partitions
 from foretopic.subscription import Alarm, Received, StartError, Subscription, as_json, as_line, start_offsets
 from runtime.broker import Message, OutgoingMessage, partition_for
 from runtime.errors import BrokerUnavailable
+from runtime.memory_broker import MemoryBroker
+from runtime.topic_specs import specs
 from schemas.codec import encode
 from schemas.forecasts import ForecastRefused
 from schemas.topics import FORECASTS
@@ -142,6 +145,46 @@ def test_whole_topic_is_read_to_its_end(broker, clock):
     for number in range(5):
         write(broker, msgspec.structs.replace(forecast_issued(), request_id=f"request-{number}"))
     assert len(list(read_to_end(broker, topic_partitions(broker, FORECASTS, ""), clock=clock))) == 5
+
+
+class HaltingBroker(MemoryBroker):
+    """Gives one message at a time, and nothing at every second look: what was fetched is still on its way."""
+
+    def reader(self, positions):
+        reader, looks = super().reader(positions), itertools.count()
+        poll = reader.poll
+        reader.poll = lambda timeout_seconds: [] if next(looks) % 2 else poll(timeout_seconds, 1)
+        return reader
+
+
+def test_a_caller_who_takes_long_over_a_message_hears_no_silence_of_the_broker(clock):
+    # Red with the seconds since the last message in place of those that were waited in vain.
+    broker = HaltingBroker(clock)
+    broker.ensure_topics(specs())
+    for number in range(3):
+        write(broker, msgspec.structs.replace(forecast_issued(), request_id=f"request-{number}"))
+    read = 0
+    for _ in read_to_end(broker, topic_partitions(broker, FORECASTS, ""), clock=clock):
+        read += 1
+        clock.advance(60)
+    assert read == 3
+
+
+class SilentBroker(MemoryBroker):
+    """Gives nothing, however long one waits."""
+
+    def reader(self, positions):
+        reader = super().reader(positions)
+        reader.poll = lambda timeout_seconds: self.clock.sleep(timeout_seconds) or []
+        return reader
+
+
+def test_a_broker_that_falls_silent_is_told(clock):
+    broker = SilentBroker(clock)
+    broker.ensure_topics(specs())
+    write(broker, forecast_issued())
+    with pytest.raises(BrokerUnavailable, match="Kafka gave nothing for 15 s"):
+        list(read_to_end(broker, topic_partitions(broker, FORECASTS, ""), clock=clock))
 
 
 def test_missing_topic_is_told(broker):
