@@ -12,6 +12,9 @@ from pathlib import Path
 from foretopic.errors import JavaMissing
 
 MINIMUM_VERSION = 17
+#: A Java says its version in less than a second, but not where a whole stack starts on one slow core; only a program
+#: that waits for something takes longer than this.
+_VERSION_SECONDS = 120
 _VERSION = re.compile(r'version "(?P<text>(?P<major>\d+)[^"]*)"')
 
 
@@ -35,7 +38,9 @@ def _bundled() -> Path | None:
 def inspect_java(path: Path) -> Java | None:
     """Return what ``path -version`` says, or ``None`` when it cannot be run."""
     try:
-        result = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        result = subprocess.run(  # noqa: S603
+            [path, "-version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = _VERSION.search(result.stderr + result.stdout)
