@@ -183,9 +183,22 @@ def test_report_is_a_page(tmp_path):
     assert "1 of 1 targets reached. Total time 1.5 minutes." in page
 
 
+class _Looked(subprocess.Popen):
+    """Is let go at the second look, so the first one has seen it as it was."""
+
+    looks = 0
+
+    def poll(self) -> int | None:
+        self.looks += 1
+        if self.looks == 2:
+            self.stdin.close()
+        return super().poll()
+
+
 def test_memory_of_a_process_and_its_children_is_seen():
-    hungry = "import time; held = bytearray(80 * 2**20); time.sleep(1)"
+    hungry = "import sys; held = bytearray(80 * 2**20); print('held', flush=True); sys.stdin.read()"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hungry!r}])"
-    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+    with _Looked([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
         peak = bench._peak_mebibytes(process)
     assert peak > 80
