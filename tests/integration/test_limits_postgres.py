@@ -8,10 +8,12 @@ import pytest
 
 from tests.integration.gateway_process import postgres_server
 from tests.unit.gateway import test_limits, test_repeats, test_shares
+from tests.unit.gateway.conftest import _no_midnight
 from tests.unit.gateway.tenants import Tenants, tenants
 from tests.unit.gateway.world import Responder, running
 
 pytestmark = pytest.mark.postgres
+__all__ = ["_no_midnight"]
 
 
 @pytest.fixture(scope="module")
