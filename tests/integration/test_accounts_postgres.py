@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 from gateway.access import Role
 from gateway.accounts.database import open_accounts
 from gateway.accounts.tables import USERS
-from gateway.store import open_engine
+from gateway.migrations.upgrade import upgrade
 from runtime.clock import SystemClock
 from tests.integration.gateway_process import postgres_server
 from tests.unit.gateway import test_accounts as on_sqlite
@@ -42,10 +42,12 @@ def test_the_migrations_make_the_tables_of_today(url: str) -> None:
 
 
 def test_the_projection_may_stand_in_the_same_database(url: str) -> None:
-    engine = open_engine(url)
+    engine = open_accounts(url, SystemClock()).engine
+    upgrade(engine)
     with engine.connect() as connection:
         versions = connection.exec_driver_sql("SELECT version_num FROM accounts_version").all()
     assert len(versions) == 1
+    assert differences(engine) == []
     engine.dispose()
 
 
