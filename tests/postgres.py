@@ -31,6 +31,8 @@ class Databases:
             upgrade(engine)
             engine.dispose()
             open_accounts(self._url("migrated"), SystemClock()).engine.dispose()
+            # Those who have left may still be there for a while, and the server copies nothing that somebody is in.
+            self._run("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = 'migrated'")
             self._is_ready = True
         return self._copy("migrated")
 
