@@ -16,6 +16,7 @@ from gateway.store import open_engine, translated
 from runtime.clock import Clock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_DAY_US = 86_400_000_000
 
 
 def open_accounts(url: str, clock: Clock) -> AccountsDatabase:
@@ -78,6 +79,10 @@ class AccountsDatabase:
     def now_us(self) -> int:
         """Return the time in microseconds since the epoch."""
         return microseconds(self.clock.now())
+
+    def today(self) -> int:
+        """Return the day (UTC) as its number since the epoch: by it is counted what a day brings."""
+        return self.now_us() // _DAY_US
 
 
 def new_row_id(kind: str) -> str:

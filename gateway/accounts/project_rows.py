@@ -13,8 +13,6 @@ from gateway.accounts.database import AccountsDatabase
 from gateway.accounts.tables import API_KEYS, ORGANISATIONS, PROJECTS, USED, WEBHOOKS
 from gateway.uploads.jobs import ColumnMapping
 
-_DAY_US = 86_400_000_000
-
 
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     """How the columns of the file that a project was made from were read."""
@@ -110,7 +108,7 @@ class ProjectRows:
             days: How many.
             organisation_id: Only by this organisation; ``None``: by all.
         """
-        today = self._database.now_us() // _DAY_US
+        today = self._database.today()
         query = select(USED.c.kind, func.sum(USED.c.count)).where(
             USED.c.project_id == project_id, USED.c.day > today - days
         )

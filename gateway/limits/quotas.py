@@ -84,11 +84,11 @@ class Usage:
 
     def used(self, principal: Principal, project_id: str, kind: str) -> int:
         """Return how much of a kind was used today, also what is not written yet."""
-        return self._used_of(self._use(principal, project_id, kind, self._today()).scopes[0])
+        return self._used_of(self._use(principal, project_id, kind, self._database.today()).scopes[0])
 
     def used_by_organisation(self, organisation_id: str, kind: str) -> int:
         """Return how much of a kind an organisation used today over all its projects."""
-        return self._used_of(Scope("", organisation_id, kind, self._today()))
+        return self._used_of(Scope("", organisation_id, kind, self._database.today()))
 
     def reset_seconds(self) -> int:
         """Return how long it is until the day (UTC) ends."""
@@ -109,7 +109,7 @@ class Usage:
         Raises:
             Problem: 429; the project, or its organisation, has not so much left.
         """
-        use = self._use(principal, project_id, kind, self._today())
+        use = self._use(principal, project_id, kind, self._database.today())
         asked, limits = self._judged({use if owner is None else use._replace(organisation_id=owner): amount})
         with self._lock:
             self._require(asked, limits)
@@ -153,7 +153,7 @@ class Usage:
             TransientError: The database does not take it; it stays counted here.
         """
         with self._flushing:
-            today = self._today()
+            today = self._database.today()
             with self._lock:
                 written = {use: count for use, count in self._pending.items() if count}
             if not written and self._day != today:
@@ -178,11 +178,8 @@ class Usage:
         except TransientError as error:
             _LOG.warning("usage-not-written", reason=str(error))
 
-    def _today(self) -> int:
-        return self._database.now_us() // _DAY_US
-
     def _uses(self, principal: Principal, kind: str, amounts: Mapping[str, int]) -> dict[Use, int]:
-        today = self._today()
+        today = self._database.today()
         return {self._use(principal, project_id, kind, today): amount for project_id, amount in amounts.items()}
 
     def _use(self, principal: Principal, project_id: str, kind: str, day: int) -> Use:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.limits.quotas import Usage
+from gateway.accounts.database import AccountsDatabase
 from schemas.topics import DEPLOYMENTS, MODELS, OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.world import Responder, World, running
@@ -21,7 +21,7 @@ def _no_midnight() -> Iterator[None]:
     day = 86_400_000_000
     to_noon = day // 2 - time.time_ns() // 1000 % day
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Usage, "_today", lambda self: (self._database.now_us() + to_noon) // day)
+        patch.setattr(AccountsDatabase, "today", lambda self: (self.now_us() + to_noon) // day)
         yield
 
 

@@ -450,8 +450,8 @@ def test_usage_of_a_public_project_is_that_of_the_own_organisation(both: Tenants
     accounts = both.world.accounts
     with accounts.write() as connection:
         for tenant, count in ((both.apples, 3), (both.pears, 5)):
-            owner, day = tenant.organisation_id, accounts.now_us() // 86_400_000_000
-            used_rows.add(connection, Use("market", owner, f"{owner}/user/x", "forecast", day), count)
+            owner = tenant.organisation_id
+            used_rows.add(connection, Use("market", owner, f"{owner}/user/x", "forecast", accounts.today()), count)
 
     told = [
         both.world.client.get("/api/v1/projects/market", headers=headers).get_json()["usage"]["today"]
