@@ -110,6 +110,8 @@ def oidc_server() -> Iterator[OidcServer]:
         provider.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        yield provider
-        server.shutdown()
-        thread.join()
+        try:
+            yield provider
+        finally:
+            server.shutdown()
+            thread.join()

@@ -40,14 +40,17 @@ def receiver(answer: Callable[[int], Said] | None = None, tls: ssl.SSLContext | 
     found = Receiver()
     if answer is not None:
         found.answer = answer
+    # Several may come at once, and what belongs together stands at the same place of each list.
+    lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            count = len(found.bodies)
-            found.paths.append(self.path)
-            found.headers.append({name.lower(): value for name, value in self.headers.items()})
-            found.bodies.append(body)
+            with lock:
+                count = len(found.bodies)
+                found.paths.append(self.path)
+                found.headers.append({name.lower(): value for name, value in self.headers.items()})
+                found.bodies.append(body)
             status, headers, content = found.answer(count)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
@@ -73,6 +76,8 @@ def receiver(answer: Callable[[int], Said] | None = None, tls: ssl.SSLContext | 
         found.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}/hook"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield found
-        server.shutdown()
-        thread.join(5)
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join(5)

@@ -104,7 +104,7 @@ def test_a_webhook_is_not_made(connected: list[str], url: str) -> None:
 @pytest.mark.parametrize("url", FORBIDDEN, ids=lambda url: url[:60])
 def test_nothing_is_sent(connected: list[str], url: str) -> None:
     """Red when `_JudgedBackend` connects without `look_up`."""
-    outcome = Sender(Rules(), 2.0, _TLS).post(url, {}, b"{}")
+    outcome = Sender(Rules(), 60.0, _TLS).post(url, {}, b"{}")
     assert outcome.error.startswith("the host does not lie at an address")
     assert connected == []
 
@@ -118,7 +118,7 @@ def test_nothing_is_sent(connected: list[str], url: str) -> None:
 )  # fmt: skip
 def test_what_is_public_is_connected_to(connected: list[str], url: str) -> None:
     Rules().require(url)
-    assert Sender(Rules(), 2.0, _TLS).post(url, {}, b"{}").error == "no connection"
+    assert Sender(Rules(), 60.0, _TLS).post(url, {}, b"{}").error == "no connection"
     assert len(connected) == 1
 
 
@@ -130,7 +130,7 @@ def test_a_name_that_changes_is_connected_to_as_it_was_judged(
     monkeypatch.setattr(
         socket, "getaddrinfo", looked_up(lambda _host: answers.pop(0) if len(answers) > 1 else answers[0])
     )
-    sender = Sender(Rules(), 2.0, _TLS)
+    sender = Sender(Rules(), 60.0, _TLS)
     assert sender.post("https://rebind.example.com/", {}, b"{}").error == "no connection"
     assert connected == [PUBLIC]
     assert sender.post("https://rebind.example.com/", {}, b"{}").error.startswith("the host does not lie")
@@ -153,7 +153,7 @@ def test_a_name_without_an_address_is_judged_when_it_has_one(monkeypatch: pytest
     assert Rules().require("https://soon.example.com/").host == "soon.example.com"
     with pytest.raises(BadTarget, match="https"):  # red without the scheme in `Rules.parsed`: no address tells it here
         Rules().require("http://soon.example.com/")
-    assert Sender(Rules(), 2.0, _TLS).post("https://soon.example.com/", {}, b"{}").error == "no connection"
+    assert Sender(Rules(), 60.0, _TLS).post("https://soon.example.com/", {}, b"{}").error == "no connection"
 
 
 def test_host_header_names_another_port_and_brackets() -> None:
