@@ -170,6 +170,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     """Tenants whose projects may use little."""
     folder = tmp_path_factory.mktemp("counted")
     with tenants(folder, forecasts_a_day=3, trainings_a_day=1) as found, Responder(found.world.broker):
+        found.world.settle()
         yield found
 
 

@@ -48,6 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
         schedules_a_project=1,
         upload_bytes_an_organisation=SHARE,
     ) as found:
+        found.world.settle()
         yield found
 
 

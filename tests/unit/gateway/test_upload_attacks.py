@@ -283,7 +283,7 @@ def answered(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> str:
     monkeypatch.setattr("sys.executable", str(child))
     limits = Limits(unpacked_bytes=1, rows=1, columns=1, series=1, memory_bytes=1, cpu_seconds=1)
     with pytest.raises(Problem) as refused:
-        Readers(10.0).run(Job(path="x", limits=limits), folder, "")
+        Readers(60.0).run(Job(path="x", limits=limits), folder, "")
     assert (refused.value.status, refused.value.code) == (422, "invalid-upload")
     assert [path.name for path in folder.iterdir() if path.name == "answer.json"] == []
     return refused.value.detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -68,7 +69,9 @@ def tidy(shelf: Shelf, clock: ManualClock) -> Callable[..., None]:
 
 def files(tmp_path: Path, upload_id: str = UPLOAD) -> list[str]:
     folder = tmp_path / "files" / "uploads" / upload_id
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    # Not by `rglob`, which raises where a directory is removed while it looks.
+    found = (Path(at, name) for at, _, names in os.walk(folder) for name in names)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 WHOLE = ["series/00000.npy", "series/00001.npy", "upload.json"]
