@@ -237,10 +237,13 @@ class World:
             TopicPartition(topic.name, number) for topic in TOPIC_BY_NAME.values() for number in range(topic.partitions)
         ]
         projection = self.service.projection
-        wait_until(
-            lambda: projection.is_caught_up and projection.has_written(self.broker.end_offsets(places)),
-            "the projection of the log",
-        )
+
+        def is_settled() -> bool:
+            ends = self.broker.end_offsets(places)
+            # The second look: what is written while something is projected, a dead letter, stands in the log by then.
+            return projection.is_caught_up and projection.has_written(ends) and self.broker.end_offsets(places) == ends
+
+        wait_until(is_settled, "the projection of the log")
 
 
 class CountedAccounts(AccountsDatabase):
