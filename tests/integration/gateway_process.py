@@ -80,8 +80,17 @@ class GatewayProcess:
 
     def stop(self) -> int:
         """SIGTERM; return the exit code."""
+        self.ask_to_stop()
+        return self.wait_for_end()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, and nothing is waited for."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    def wait_for_end(self) -> int:
+        """Return the exit code."""
+        assert self._process is not None
         try:
             return self._process.wait(120)
         except subprocess.TimeoutExpired:
