@@ -11,6 +11,7 @@ from ingestor.mock import FIRST_HOUR, MockSource
 from ingestor.providers import Policy
 from ingestor.settings import SERVICE, IngestorSettings
 from runtime.process import run_service
+from tests.integration.held_ingestor import broker_of
 
 PART_DAYS = 6
 
@@ -22,6 +23,7 @@ if __name__ == "__main__":
             IngestorSettings,
             lambda settings, metrics, health: build(
                 settings,
+                broker=broker_of(settings),
                 metrics=metrics,
                 health=health,
                 sources={"mock": partial(fetch, MockSource())},

@@ -29,6 +29,7 @@ from schemas.topics import (
     QUARANTINE,
 )
 from tests.factories import ingest_request, outgoing_message, schedule
+from tests.integration.held_ingestor import MOST_BATCHES
 
 _TOPICS = (INGEST_REQUESTS, OBSERVATIONS, INGEST_EVENTS, QUARANTINE, DEAD_LETTERS)
 
@@ -123,9 +124,12 @@ class Client:
 
 @contextmanager
 def ingestor_process(
-    client: Client, folder: Path, module: str = "ingestor", **settings: str
+    client: Client, folder: Path, module: str = "ingestor", most_batches: int | None = None, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start an ingestor that cannot reach the world; stop it in the end. What it logs stands in ``folder``."""
+    """Start an ingestor that cannot reach the world; stop it in the end. What it logs stands in ``folder``.
+
+    With ``most_batches``, which a module with `held_ingestor` heeds, it must be killed: it waits there for ever.
+    """
     variables = {
         **{f"FORETOPIC_INGESTOR_{name.upper()}": value for name, value in settings.items()},
         "FORETOPIC_KAFKA_BOOTSTRAP_SERVERS": client.bootstrap_servers,
@@ -134,6 +138,8 @@ def ingestor_process(
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",
     }
+    if most_batches is not None:
+        variables[MOST_BATCHES] = str(most_batches)
     with (folder / f"{client.prefix}ingestor.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", module], env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT
@@ -143,4 +149,9 @@ def ingestor_process(
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.wait(60)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    raise
