@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 from runtime.memory_broker import MemoryBroker
 from runtime.topic_specs import specs
 from tests.fakes import ManualClock
+
+# What Hypothesis does where it sees by the variables that it is in CI; ours runs in a container that has none of them.
+# Without it an example may take 200 ms and ten examples a second to draw, whoever else works on the machine, and each
+# run draws others: a change would be red for what it has nothing to do with. `--hypothesis-profile=default` looks on.
+hypothesis.settings.load_profile("ci")
 
 #: Tests with one of these may open sockets; `loopback` only on this machine.
 _SOCKET_MARKERS = ("kafka", "e2e", "chromium", "postgres")
@@ -58,6 +64,13 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     Workers that run the same tests must name them alike, and two of them need not collect within one second.
     """
     return f"{len(val)} bytes" if isinstance(val, bytes) and not val.isascii() else None
+
+
+@pytest.fixture(autouse=True)
+def _terminal_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no variable say what a terminal can do: with some of them colours stand in the output of every command."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
