@@ -27,7 +27,9 @@ def answering(shared_world: World) -> Iterator[tuple[World, Responder]]:
         yield shared_world, responder
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(calls=CALLS)
 def test_a_key_is_one_request_with_one_answer(
     answering: tuple[World, Responder], calls: list[tuple[int, int, str]]

@@ -343,7 +343,9 @@ freqs = st.sampled_from(["1d", "1h", "1w", "1mo", "999999999999y", "999999999999
 asked_days = st.none() | st.dates() | st.sampled_from([date.min, date.max])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     values=st.fixed_dictionaries(
         {
