@@ -146,6 +146,12 @@ def test_a_lost_partition_cannot_be_committed(broker: Broker, topic: str, group:
     finally:
         stop.set()
         background.join()
+    # A member that was slow may have to join once more, and the group is between two generations until then.
+    poll_until(
+        [consumer, other],
+        lambda: 0 < len(consumer.assignment()) < PARTITIONS and bool(other.assignment()),
+        "both have something",
+    )
     lost = next(iter(all_of(topic) - consumer.assignment()))
 
     with pytest.raises(TransientError):
@@ -185,7 +191,10 @@ def test_assigned_is_called_before_any_message_comes_and_revoked_at_close(
     events.append(f"messages {len(messages)}")
     consumer.close()
 
-    assert events == [f"assigned {PARTITIONS}", "messages 1", f"revoked {PARTITIONS}"]
+    # A member that was slow may have to join once more before the message comes, and is told of that too.
+    *before, assigned, message, revoked = events
+    assert [assigned, message, revoked] == [f"assigned {PARTITIONS}", "messages 1", f"revoked {PARTITIONS}"]
+    assert before == [assigned, revoked] * (len(before) // 2)
 
 
 def test_a_member_that_leaves_gives_its_partitions_to_the_other(broker: Broker, topic: str, group: str) -> None:
