@@ -22,11 +22,13 @@ from foretopic.stack_settings import StackSettings
 from foretopic.stack_state import Phase, ProcessMark, StackState, read_state, state_path, write_state
 from foretopic.supervisor import Supervisor
 from runtime.clock import Clock
+from runtime.errors import TransientError
 from runtime.kafka_broker import KafkaBroker
 from runtime.topic_specs import specs as topic_specs
 
 LOCK_NAME = "stack.lock"
 _READY_SECONDS = 300.0
+_TOPICS_SECONDS = 120.0
 _TICK_SECONDS = 0.1
 #: Longest that an orderly stop takes: the deadlines of all services, one after the other.
 _DOWN_SECONDS = 120.0
@@ -122,7 +124,7 @@ class Stack:
         wait_for(KAFKA)
         if self.is_stopping:
             return
-        create_topics(self._settings)
+        create_topics(self._settings, clock=self._clock)
         self._notice(f"Kafka runs on {ports.LOOPBACK}:{self._settings.kafka_port}.")
         supervisor.start([*WORKERS, GATEWAY])
         wait_for(GATEWAY)
@@ -210,11 +212,26 @@ def busy_ports(settings: StackSettings) -> list[ForetopicError]:
     return faults
 
 
-def create_topics(settings: StackSettings) -> None:
-    """Create the topics that do not exist in the stack's Kafka."""
+def create_topics(settings: StackSettings, *, clock: Clock) -> None:
+    """Create the topics that do not exist in the stack's Kafka.
+
+    On a busy machine it takes longer to make them all than one request may, so it is asked again.
+
+    Raises:
+        NotReady: They are not there at the deadline.
+    """
     broker = KafkaBroker(f"{ports.LOOPBACK}:{settings.kafka_port}", client_id="foretopic-topics")
+    end = clock.monotonic() + _TOPICS_SECONDS
     try:
-        broker.ensure_topics(topic_specs(settings.topic_prefix))
+        while True:
+            try:
+                broker.ensure_topics(topic_specs(settings.topic_prefix))
+            except TransientError as error:
+                if clock.monotonic() >= end:
+                    raise NotReady("Kafka", _TOPICS_SECONDS, str(error)) from error
+                clock.sleep(_TICK_SECONDS)
+            else:
+                return
     finally:
         broker.close()
 
