@@ -225,6 +225,8 @@ class World:
 
     def close(self) -> None:
         """Give back the connections to its databases."""
+        # A delivery that is under way when the gateway stops is not waited for, and would keep one, or take another.
+        self.service.webhooks.deliverer._pool.shutdown()
         self.store.engine.dispose()
         self.accounts.engine.dispose()
 
@@ -271,10 +273,13 @@ def partition_of(key: str) -> int:
 
 @contextmanager
 def running(folder: Path, *, broker: MemoryBroker | None = None, **settings: Any) -> Iterator[World]:
-    """Yield a started world."""
+    """Yield a started world; one with a log of its own knows that nothing stands there."""
     world = World(folder, broker=broker, **settings)
     world.service.start()
     try:
+        if broker is None:
+            # Until then a request may be asked to come again, and what is tested would never be looked at.
+            wait_until(lambda: world.service.projection.is_caught_up, "the beginning of the log")
         yield world
     finally:
         world.service.stop()
