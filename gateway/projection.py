@@ -192,10 +192,10 @@ class Projection:
                 self.has_written(ends)
             )
 
-    def write_what_is_seen(self, timeout_seconds: float) -> None:
-        """Wait until the store has what had been read when this was called."""
+    def write_what_is_seen(self, timeout_seconds: float) -> bool:
+        """Wait until the store has what had been read when this was called; return whether it has."""
         seen = dict(self._seen)
-        self.wait_written({place: position.next_offset for place, position in seen.items()}, timeout_seconds)
+        return self.wait_written({place: position.next_offset for place, position in seen.items()}, timeout_seconds)
 
     def wait_for_write(self, timeout_seconds: float) -> None:
         """Return after the next transaction, or after ``timeout_seconds``."""

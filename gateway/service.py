@@ -52,7 +52,6 @@ from schemas.topics import DEAD_LETTERS, DEPLOYMENTS, MODELS, OBSERVATIONS, Topi
 
 SERVICE = "gateway"
 _LOG = structlog.get_logger(SERVICE)
-_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -148,11 +147,11 @@ class GatewayService:
         self._one_at_a_time = threading.Lock()
         self._broker_lock = threading.Lock()
         self._partitions: dict[str, int] = {}
-        self._companions: list[Callable[[], None]] = []
+        self._companions: list[threading.Thread] = []
 
     def accompany(self, run: Callable[[], None]) -> None:
         """Let ``run`` have a thread from the start on; it must end once the projection is stopping."""
-        self._companions.append(run)
+        self._companions.append(threading.Thread(target=run, name="companion", daemon=True))
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -161,7 +160,8 @@ class GatewayService:
         Raises:
             Problem: 503; others are in the way for too long.
         """
-        if not self._one_at_a_time.acquire(timeout=_LOCK_SECONDS):
+        # Whoever is in it waits as long for the log.
+        if not self._one_at_a_time.acquire(timeout=self.settings.delivery_timeout_seconds):
             raise unavailable("busy", "other requests of this kind are being written; come again")
         try:
             yield
@@ -175,8 +175,8 @@ class GatewayService:
         self.projection.start()
         self.dispatcher.start()
         self.webhooks.start()
-        for run in self._companions:
-            threading.Thread(target=run, name="companion", daemon=True).start()
+        for companion in self._companions:
+            companion.start()
 
     def stop(self) -> None:
         """Send what waits, stop following, let go of the log."""
@@ -184,6 +184,10 @@ class GatewayService:
         self.webhooks.stop(timeout)
         self.dispatcher.stop(timeout)
         self.projection.stop(timeout)
+        # They work on the databases, which whoever stops us lets go of next.
+        for companion in self._companions:
+            if companion.is_alive():
+                companion.join(timeout)
         self.feed.stop(timeout)
         self.usage.stop(timeout)
         self.publisher.close()
@@ -232,6 +236,18 @@ class GatewayService:
         """
         if not self.projection.is_caught_up:
             raise unavailable("starting", "the gateway still reads the log; send the same request again later")
+
+    def require_written(self) -> None:
+        """Wait until the store has what has been read: what was not found there may be found then.
+
+        Raises:
+            Problem: 503; the gateway still reads or stores it, and nobody knows what there is.
+        """
+        self.require_caught_up()
+        if not self.projection.write_what_is_seen(self.settings.delivery_timeout_seconds):
+            raise unavailable(
+                "starting", "the gateway still stores what it has read; send the same request again later"
+            )
 
     def publish(self, topic: Topic, record: Record, traceparent: str) -> Placed:
         """Write one record and wait until the log has acknowledged it.

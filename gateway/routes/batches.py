@@ -39,7 +39,6 @@ from schemas.topics import FORECAST_REQUESTS
 #: An entry waits without a connection of its own and travels with two hundred others.
 ENTRIES_A_PLACE = 10
 _MAX_REMEMBERED = 1000
-_WRITE_SECONDS = 2.0
 _CURSOR = re.compile(r"[0-9a-f]{32}-[0-9]{4}")
 
 
@@ -257,8 +256,7 @@ class BatchDesk:
             raise parameters.invalid("cursor", "as it stands in the path of a next page", cursor[:100])
         counts = service.batches.counts(batch_id, reading)
         if not any(counts.values()):
-            service.require_caught_up()
-            service.projection.write_what_is_seen(_WRITE_SECONDS)
+            service.require_written()
             counts = service.batches.counts(batch_id, reading)
         if not any(counts.values()):
             raise not_found("batch", batch_id, "the batch_id of an answer was expected")

@@ -12,7 +12,7 @@ from gateway import caching, tenancy
 from gateway.access import Permission
 from gateway.answers import json_bytes, json_of, refusal
 from gateway.bodies import ForecastBody, read_body
-from gateway.forecast_access import reader
+from gateway.forecast_access import Reader, reader
 from gateway.forecast_requests import ForecastRequests, project_of_forecast
 from gateway.guard import needs, principal
 from gateway.headers import idempotency_key, new_id, wait_seconds
@@ -28,7 +28,6 @@ from schemas.forecasts import ForecastRequested
 
 #: A request stands in the log before its answer, so the store has it a transaction or two later.
 _WRITES_AWAITED = 4
-_WRITE_SECONDS = 2.0
 _BODY = msgspec.json.Decoder(ForecastBody)
 
 
@@ -209,6 +208,16 @@ class ForecastDesk:
     def find(self, sought_id: str) -> Response:
         """Answer ``GET /api/v1/forecasts/{id}``: by request id, then by forecast id."""
         reading = reader(self._service)
+        found = self._known(sought_id, reading)
+        if found is None:
+            # What is not found may only not have been read or stored yet.
+            self._service.require_written()
+            found = self._known(sought_id, reading)
+        if found is None:
+            raise not_found("forecast", sought_id, "a request_id or a forecast_id was expected")
+        return found
+
+    def _known(self, sought_id: str, reading: Reader) -> Response | None:
         entry = self._service.open_requests.get(sought_id)
         if entry is not None and not reading.may_read(entry.asked):
             entry = None
@@ -222,14 +231,7 @@ class ForecastDesk:
         if stored is not None or (entry is not None and entry.is_logged):
             return self._pending(sought_id)
         forecast = self._service.queries.forecast(sought_id, reading)
-        if forecast is None:
-            # What is not found may only not have been read or stored yet.
-            self._service.require_caught_up()
-            self._service.projection.write_what_is_seen(_WRITE_SECONDS)
-            forecast = self._service.queries.forecast(sought_id, reading)
-        if forecast is not None:
-            return json_bytes(forecast)
-        raise not_found("forecast", sought_id, "a request_id or a forecast_id was expected")
+        return None if forecast is None else json_bytes(forecast)
 
     def _stored_answer(self, answer: bytes, *, is_refused: bool) -> Response:
         if is_refused:

@@ -62,11 +62,11 @@ class Deliverer:
         self._busy: Counter[str] = Counter()
         self._failing: set[str] = set()
         self._pruned_us = 0
+        self._pool = ThreadPoolExecutor(OF_ALL, thread_name_prefix="webhook")
         self.wakeup = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set; attempts that are under way then are not waited for: another will repeat them."""
-        pool = ThreadPoolExecutor(OF_ALL, thread_name_prefix="webhook")
         while not stop.is_set():
             try:
                 claimed = self.claim()
@@ -76,11 +76,11 @@ class Deliverer:
                 stop.wait(_BACK_OFF_SECONDS)
                 continue
             for one in claimed:
-                pool.submit(self._guarded, one)
+                self._pool.submit(self._guarded, one)
             if not claimed:
                 self.wakeup.wait(_LOOK_SECONDS)
                 self.wakeup.clear()
-        pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def claim(self) -> list[Claimed]:
         """Take what is due, as far as there are places; each must then be given to `attempt`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from schemas.topics import DEPLOYMENTS, FORECAST_REQUESTS, OBSERVATIONS
 from tests import factories
 from tests.unit.gateway.conftest import fill
 from tests.unit.gateway.test_gateway_bad_input import assert_problem
-from tests.unit.gateway.world import HeldNetwork, Responder, World, partition_of, running, wait_until
+from tests.unit.gateway.world import DEADLINE_SECONDS, HeldNetwork, Responder, World, partition_of, running, wait_until
 
 URL = "/api/v1/forecasts"
 GOOD = {"series_id": factories.SERIES, "horizon": 3}
@@ -197,6 +198,45 @@ def test_a_request_that_takes_long_is_answered_later_at_its_url(world: World, pr
     assert accepted.json["request_id"] not in world.service.open_requests._by_id or world.settle() is None
 
 
+def test_a_request_that_is_read_and_not_stored_yet_is_no_unknown_one(
+    world: World, predictor: Responder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red where `ForecastDesk.find` does not look for the request again once the store has what was read."""
+    predictor.pause()
+    may_write = threading.Event()
+    with running(tmp_path / "other", broker=world.broker) as other:
+        other.settle()
+        reads, apply = other.service.projection, other.store.apply
+        write_what_is_seen = reads.write_what_is_seen
+
+        def late(*rows: Any) -> Any:
+            assert may_write.wait(DEADLINE_SECONDS)
+            return apply(*rows)
+
+        def after_the_first_look(seconds: float) -> bool:
+            may_write.set()
+            return write_what_is_seen(seconds)
+
+        monkeypatch.setattr(other.store, "apply", late)
+        monkeypatch.setattr(reads, "write_what_is_seen", after_the_first_look)
+        location = ask(world, wait=0).headers["Location"]
+        wait_until(lambda: reads.seen(FORECAST_REQUESTS, partition_of(factories.SERIES)) > 0)
+        try:
+            assert other.client.get(location).status_code == 202
+        finally:
+            may_write.set()
+
+
+@pytest.mark.parametrize("path", [f"{URL}/nothing", "/api/v1/batches/nothing"])
+def test_what_may_not_be_stored_yet_is_not_told_to_be_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Red where `GatewayService.require_written` does not look whether the store has it."""
+    monkeypatch.setattr(world.service.projection, "wait_written", lambda _ends, _seconds: False)
+
+    assert_problem(world.client.get(path), 503, "starting")
+
+
 def test_nothing_is_kept_in_memory_once_the_store_has_it(world: World, predictor: Responder) -> None:
     for _ in range(5):
         assert ask(world).status_code == 200
@@ -219,7 +259,7 @@ def test_the_longest_wait_is_limited(tmp_path: Path) -> None:
 def test_accepted_means_acknowledged_by_the_log(tmp_path: Path) -> None:
     network = HeldNetwork(FORECAST_REQUESTS.name)
     broker = MemoryBroker(SystemClock(), network=network)
-    with running(tmp_path, broker=broker, delivery_timeout_seconds=0.3, stuck_after_seconds=0.1) as world:
+    with running(tmp_path, broker=broker, stuck_after_seconds=0.1) as world:
         fill(world)
 
         # Goes red when `ForecastDesk._answer` says 202 without `is_logged`.
@@ -291,7 +331,8 @@ def test_requests_that_come_while_one_is_on_its_way_go_together(tmp_path: Path) 
         first = pool.submit(ask, world)
         wait_until(lambda: len(network.held) == 1)
         others = [pool.submit(ask, world) for _ in range(19)]
-        wait_until(lambda: len(world.service.open_requests) == 20)
+        # A request is open some time before it waits to be sent.
+        wait_until(lambda: len(world.service.dispatcher._waiting) == 19)
         assert len(network.held) == 1
 
         network.release()

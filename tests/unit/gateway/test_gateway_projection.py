@@ -378,6 +378,26 @@ def test_a_restart_goes_on_where_the_store_is(tmp_path: Path, new_database: Call
         assert again.client.get("/api/v1/forecasts/later").status_code == 200
 
 
+def test_a_gateway_has_stopped_once_its_companions_have(tmp_path: Path) -> None:
+    """Red without the `join` in `GatewayService.stop`: they would go on with databases that were let go of."""
+    may_end, ended = threading.Event(), []
+    world = World(tmp_path)
+
+    def companion() -> None:
+        wait_until(lambda: world.service.projection.is_stopping)
+        assert may_end.wait(DEADLINE_SECONDS)
+        ended.append(True)
+
+    world.service.accompany(companion)
+    world.service.start()
+    later = threading.Timer(0.2, may_end.set)
+    later.start()
+    world.service.stop()
+    world.close()
+
+    assert ended == [True]
+
+
 def test_a_bug_in_the_projection_ends_the_process_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[bool] = []
     world = World(tmp_path)
