@@ -217,7 +217,8 @@ class Projection:
 
     def progress(self) -> tuple[int, int]:
         """Return how many offsets are written of those that stood in the log at the start, and how many those are."""
-        ends = {place: end for of_topics in self._ends_at_start.values() for place, end in of_topics.items()}
+        # A list of its own: the second reader may begin meanwhile.
+        ends = {place: end for of_topics in list(self._ends_at_start.values()) for place, end in of_topics.items()}
         written = self._written
         done = sum(min(end, written[place].next_offset) for place, end in ends.items() if place in written)
         return done, sum(ends.values())

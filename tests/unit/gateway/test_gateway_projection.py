@@ -378,6 +378,22 @@ def test_a_restart_goes_on_where_the_store_is(tmp_path: Path, new_database: Call
         assert again.client.get("/api/v1/forecasts/later").status_code == 200
 
 
+def test_a_reader_may_begin_while_progress_is_told(tmp_path: Path) -> None:
+    """Red without the `list` of `Projection.progress`: `foretopic rebuild` asks for it from the first moment on."""
+    world = World(tmp_path)
+    reads = world.service.projection
+
+    class Ends(dict[TopicPartition, int]):
+        def items(self) -> Any:
+            reads._ends_at_start["begins now"] = {}
+            return super().items()
+
+    reads._ends_at_start["has begun"] = Ends({reads.place(topics.MODELS, 0): 3})
+
+    assert reads.progress() == (0, 3)
+    world.close()
+
+
 def test_a_gateway_has_stopped_once_its_companions_have(tmp_path: Path) -> None:
     """Red without the `join` in `GatewayService.stop`: they would go on with databases that were let go of."""
     may_end, ended = threading.Event(), []
