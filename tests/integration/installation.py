@@ -29,8 +29,8 @@ class Installation:
         self.home = home
         self.ports = dict(zip(names, sorted(taken), strict=True))
         self.environment = os.environ | {f"FORETOPIC_{name}_PORT": str(port) for name, port in self.ports.items()}
-        # No network in tests: whatever looks for prices outside finds a closed door at once.
-        closed = f"http://{ports.LOOPBACK}:{ports.free_port(taken)}"
+        # No network in tests: whatever looks for prices outside finds a closed door at once, at a port that nobody takes.
+        closed = f"http://{ports.LOOPBACK}:9"
         self.environment |= {"FORETOPIC_HOME": str(home), "HTTPS_PROXY": closed, "https_proxy": closed} | changes
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,8 @@ from runtime.kafka_broker import KafkaBroker
 from schemas.topics import TOPICS
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+#: Longer than what ends a broken run within: the start of a container, and the contract in a run of its own.
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(2400)]
 #: Not properties of the broker: the image hands them to Java.
 _FOR_JAVA = {"KAFKA_HEAP_OPTS", "KAFKA_OPTS"}
 _START_SECONDS = 240.0
