@@ -27,11 +27,14 @@ class Receiver:
 
     @property
     def ids(self) -> list[str]:
-        return [headers["webhook-id"] for headers in self.headers]
+        # Of what is there whole: bodies come last.
+        return [headers["webhook-id"] for headers in self.headers[: len(self.bodies)]]
 
     def verified(self, secret: str, number: int = -1) -> Any:
         """Return the document of a delivery, its signature checked as a receiver would."""
-        return Webhook(secret).verify(self.bodies[number], self.headers[number])
+        # Counted from the end of one list: another delivery may just be coming, and stand in the other one only.
+        at = range(len(self.bodies))[number]
+        return Webhook(secret).verify(self.bodies[at], self.headers[at])
 
 
 @contextmanager
