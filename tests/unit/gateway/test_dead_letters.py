@@ -99,11 +99,11 @@ def test_long_bytes_are_cut_between_characters(desk: World) -> None:
 
 
 def test_the_list_is_filtered_and_comes_in_pages(desk: World) -> None:
-    mine = [die(desk, service="predictor", topic="models") for _ in range(5)]
+    mine = [die(desk, service="predictor", topic="deployments") for _ in range(5)]
     desk.client.post(f"{URL}/{mine[1]}/drop", json={})
 
     def ids(query: str) -> list[str]:
-        found, url = [], f"{URL}?limit=2&topic=models&{query}"
+        found, url = [], f"{URL}?limit=2&topic=deployments&{query}"
         while url:
             page = desk.client.get(url).json
             assert len(page["dead_letters"]) <= 2

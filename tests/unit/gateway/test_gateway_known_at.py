@@ -174,8 +174,9 @@ def test_restatements_of_an_unknown_series_are_refused(world: World) -> None:
 def test_requests_as_of_a_time_end_before_what_was_received_later(world: World, known_at: datetime, end: int) -> None:
     with Responder(world.broker) as predictor:
         body = {"series_id": SERIES, "horizon": 3, "known_at": text(known_at)}
-        assert world.client.post("/api/v1/forecasts", json=body).status_code == 200
-        (asked,) = (request for request in predictor.requests if request.known_at == known_at)
+        answer = world.client.post("/api/v1/forecasts", json=body)
+        assert answer.status_code == 200
+        (asked,) = (one for one in predictor.requests if one.request_id == answer.json["request_id"])
     # Goes red without `ends_known_at` in `ForecastDesk._request`.
     assert (asked.as_of.observations, asked.known_at) == (end, known_at)
 
