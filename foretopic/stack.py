@@ -50,7 +50,8 @@ class Stack:
         self._home = settings.home.absolute()
         self._clock = clock
         self._notice = notice
-        self._stopping = threading.Event()
+        #: No event: a signal interrupts the thread that waits, which may hold the lock of the event, and would need it.
+        self._is_stopping = False
         self._phase: Phase = "starting"
         self._lock = threading.Lock()
         self._supervisor: Supervisor | None = None
@@ -58,7 +59,7 @@ class Stack:
     @property
     def is_stopping(self) -> bool:
         """Whether somebody asked for the end."""
-        return self._stopping.is_set()
+        return self._is_stopping
 
     def run(self, when_up: Callable[[], None]) -> None:
         """Start everything, supervise until asked to stop, stop everything.
@@ -84,8 +85,7 @@ class Stack:
             undo.callback(state_path(self._home).unlink, missing_ok=True)
             undo.callback(self._stop, self._supervisor, kafka)
             self._start(self._supervisor, when_up)
-            while not self._stopping.wait(_TICK_SECONDS):
-                self._supervisor.tick()
+            self._supervise(self._supervisor)
 
     def note_first_run(self, *, is_ready: bool) -> None:
         """Note whether the first forecast is shown."""
@@ -118,7 +118,7 @@ class Stack:
         started = self._clock.monotonic()
 
         def wait_for(*names: str) -> None:
-            supervisor.wait_until_ready(names, deadline_seconds=_READY_SECONDS, is_stopped=self._stopping.is_set)
+            supervisor.wait_until_ready(names, deadline_seconds=_READY_SECONDS, is_stopped=lambda: self.is_stopping)
 
         supervisor.start([KAFKA])
         wait_for(KAFKA)
@@ -139,8 +139,14 @@ class Stack:
             self._notice(f"All services answer after {self._clock.monotonic() - started:.1f} s.")
             self._enter("running")
 
+    def _supervise(self, supervisor: Supervisor) -> None:
+        """Look after the services until somebody asks for the end."""
+        while not self.is_stopping:
+            supervisor.tick()
+            self._clock.sleep(_TICK_SECONDS)
+
     def _stop(self, supervisor: Supervisor, kafka: EmbeddedKafka) -> None:
-        self._stopping.set()
+        self._is_stopping = True
         self._enter("stopping")
         self._notice("Stopping ...")
         supervisor.stop()
@@ -151,7 +157,7 @@ class Stack:
         if self.is_stopping and self._supervisor is not None:
             # Asked twice: now.
             self._supervisor.kill()
-        self._stopping.set()
+        self._is_stopping = True
 
     def _enter(self, phase: Phase) -> None:
         """Note a phase; ``running`` does not undo what the first run has noted already."""

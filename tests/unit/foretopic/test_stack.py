@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import itertools
+import signal
+import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from foretopic.errors import NotReady
-from foretopic.stack import create_topics
+from foretopic.stack import Stack, create_topics
 from foretopic.stack_settings import StackSettings
 from runtime.broker import TopicSpec
 from runtime.errors import TransientError
@@ -47,3 +53,27 @@ def test_topics_that_never_come_are_told(clock: ManualClock, tmp_path: Path, mon
 
     with pytest.raises(NotReady, match="Kafka did not answer within 120 s; the topics are not there"):
         create_topics(StackSettings(home=tmp_path), clock=clock)
+
+
+@pytest.mark.parametrize("moment", range(30))
+def test_a_signal_ends_the_stack_whatever_it_interrupts(moment: int, clock: ManualClock, tmp_path: Path) -> None:
+    """Red where the handler sets a `threading.Event` that the same thread waits for: it may hold the event's lock."""
+    stack = Stack(StackSettings(home=tmp_path), clock=clock, notice=lambda _: None)
+    services: Any = SimpleNamespace(tick=lambda: None)
+    steps = itertools.count()
+
+    def step(frame: FrameType, _event: str, _value: object) -> Any:
+        """Be called between any two lines, as the handler of a signal is."""
+        if next(steps) == moment:
+            stack._on_signal(signal.SIGTERM, frame)
+        return step
+
+    def supervise() -> None:
+        sys.settrace(step)
+        stack._supervise(services)
+
+    thread = threading.Thread(target=supervise, daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert not thread.is_alive()
