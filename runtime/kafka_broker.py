@@ -24,6 +24,8 @@ from runtime.kafka_producer import KafkaProducer
 
 _SECOND = 1000
 _REQUEST_TIMEOUT_MS = 10 * _SECOND
+#: From the answer that topics are created until they are there: seconds for a whole installation on a busy machine.
+_CREATION_TIMEOUT_MS = 60 * _SECOND
 _NO_TOPIC = 3
 
 
@@ -114,7 +116,7 @@ class KafkaBroker:
                 # Somebody else may create them at the same moment; whether they did it alike is checked below.
                 with suppress(TopicAlreadyExistsError):
                     self._admin().create_topics(missing, timeout_ms=_REQUEST_TIMEOUT_MS)
-                self._admin().wait_for_topics(list(missing), timeout_ms=_REQUEST_TIMEOUT_MS)
+                self._admin().wait_for_topics(list(missing), timeout_ms=_CREATION_TIMEOUT_MS)
             known = self._partition_counts(wanted)
         wrong = [
             f"topic {name} exists with {known.get(name, 0)} partitions, {spec.partitions} are wanted"

@@ -61,6 +61,23 @@ def test_topics_get_their_settings(kafka: str, kafka_broker: KafkaBroker, topic_
     assert values(compacted.name)["retention.ms"] == "-1"
 
 
+def test_topics_may_take_longer_to_be_made_than_a_request_may(
+    kafka_broker: KafkaBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was busy took five seconds for the topics of an installation; nothing answers late meanwhile."""
+    waited: list[int] = []
+    wait = KafkaAdminClient.wait_for_topics
+
+    def note(admin: KafkaAdminClient, names: list[str], timeout_ms: int) -> object:
+        waited.append(timeout_ms)
+        return wait(admin, names, timeout_ms=timeout_ms)
+
+    monkeypatch.setattr(KafkaAdminClient, "wait_for_topics", note)
+    kafka_broker.ensure_topics([TopicSpec(name=f"{topic_prefix}slow", partitions=1)])
+
+    assert waited == [60_000]
+
+
 def test_the_producer_is_idempotent_and_waits_for_all_replicas(kafka_broker: KafkaBroker) -> None:
     producer = kafka_broker.producer()
 

@@ -18,6 +18,8 @@ from tests.contract.conftest import read_all
 from tests.factories import forecast_refused, forecast_request, outgoing_message
 
 COUNT = 20
+#: Of half a second at most each: they only end a broken run.
+MOST_CYCLES = 240
 
 
 class Refuser:
@@ -104,7 +106,7 @@ def test_what_was_published_and_not_committed_is_published_again(broker: Broker,
 
     successor = make_worker(broker, prefix)
     until_done = 0
-    while backlog(broker, prefix) and until_done < 60:
+    while backlog(broker, prefix) and until_done < MOST_CYCLES:
         list(successor.steps())
         until_done += 1
     successor.close()
@@ -120,7 +122,7 @@ def test_junk_goes_to_the_dead_letters_of_the_installation(broker: Broker, prefi
     producer.close()
     worker = make_worker(broker, prefix)
     tries = 0
-    while backlog(broker, prefix) and tries < 60:
+    while backlog(broker, prefix) and tries < MOST_CYCLES:
         list(worker.steps())
         tries += 1
     worker.close()
