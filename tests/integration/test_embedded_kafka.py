@@ -156,7 +156,7 @@ def test_missing_java_is_told(tmp_path, monkeypatch):
 def test_no_network_at_first_start_is_told(tmp_path):
     environment = os.environ | {
         "FORETOPIC_CACHE": str(tmp_path / "cache"),
-        "FORETOPIC_MAVEN_REPOSITORY": f"http://{ports.LOOPBACK}:{ports.free_port()}",
+        "FORETOPIC_MAVEN_REPOSITORY": f"http://{ports.LOOPBACK}:9",  # a port that nobody takes
     }
     with pytest.raises(JarsUnavailable, match=r"first start needs the network once.*FORETOPIC_CACHE"):
         EmbeddedKafka(tmp_path / "home", environment=environment).start()
