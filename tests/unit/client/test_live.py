@@ -81,6 +81,7 @@ def test_lists_are_read_page_by_page(client: Any, both: Tenants) -> None:
 def test_a_history_becomes_a_file(
     *, client: Any, both: Tenants, tmp_path: Path, name: str, asked: str | None, file_format: str
 ) -> None:
+    both.world.settle()  # what is stored between the file and the list would stand in the list alone
     into = client.export("forecasts", tmp_path / name, file_format=asked, project=both.apples.project_id)
 
     text = into.read_text()
@@ -222,6 +223,8 @@ def test_events_over_a_socket(served: str, new_client: Any, both: Tenants, kind:
     # Another level is another forecast: one that was told before is not told again.
     first_level, other_level = (61, 62) if kind == "blocking" else (63, 64)
     events = client.events(project=mine, types=["forecast.issued"])
+    # What was asked before this test, and is not stored yet, would be told first.
+    both.world.settle()
     listening = ThreadPoolExecutor(1)
     # A stream that was left counts until the gateway has something to send to it.
     left = set(both.world.service.feed._listeners)
