@@ -130,7 +130,8 @@ def shops(series: int = SERIES) -> pa.Table:
     """Return a long table whose sales end today, and whose promotions are known for some days more."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     days = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS + PROMISED)]
-    sales = [float(100 + n % 7) if n < DAYS - 1 else None for n in range(len(days))]
+    # Today's too, which are withheld: past midnight they are yesterday's, and without them their row would be left out.
+    sales = [float(100 + n % 7) if n < DAYS else None for n in range(len(days))]
     return pa.table(
         {
             "shop": np.repeat([f"shop {number:02}" for number in range(series)], len(days)),
