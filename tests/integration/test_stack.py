@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow, pytest.mark.
 def stack(tmp_path_factory):
     installation = Installation(tmp_path_factory.mktemp("stack"))
     installation.succeed("up", "--detach", "--without-first-run")
+    # `up` does not wait for MLflow.
+    eventually(lambda: installation.run("status").returncode == 0)
     yield installation
     installation.run("down")
 
