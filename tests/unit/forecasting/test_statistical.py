@@ -255,7 +255,8 @@ def test_the_levels_of_mapa_take_turns_row_by_row() -> None:
                 adjusted.append(rows[210 + row] - seasonal[row % SEASON])
                 mean = np.array([np.mean(adjusted[-level.rows :])])
                 turns.append(ets_states.advanced(level.model, turns.popleft(), mean)[0])
-            np.testing.assert_allclose(found[:2], turns[-1][:2], rtol=1e-12)
+            # A slope is the difference of two levels: it has their last digits, which depend on the processor.
+            np.testing.assert_allclose(found[:2], turns[-1][:2], rtol=1e-12, atol=1e-12 * found[0])
         np.testing.assert_array_equal(states.seasonal, np.roll(seasonal, -newer))
 
 
