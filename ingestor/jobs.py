@@ -61,7 +61,8 @@ class ThreadRunner:
 
     def __init__(self, fetchers: Fetchers) -> None:
         self._fetchers = fetchers
-        self._ended: queue.SimpleQueue[FetchEnded | Exception] = queue.SimpleQueue()
+        # No `SimpleQueue`: in Python 3.11 it waits for ever where a signal is handled past the end of the wait.
+        self._ended: queue.Queue[FetchEnded | Exception] = queue.Queue()
 
     def start(self, job: FetchJob) -> None:
         threading.Thread(target=self._run, args=(job,), name=f"fetch-{job.number}", daemon=True).start()

@@ -118,7 +118,7 @@ def connect(timeout_seconds: float, host: str = _HOST, port: int = 443) -> None:
     """
     if urllib.request.getproxies().keys() & {"https", "all"}:
         return
-    outcome: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+    outcome: queue.Queue[OSError | None] = queue.Queue()
 
     def try_it() -> None:
         try:

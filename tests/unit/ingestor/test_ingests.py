@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from ingestor import service
 from ingestor.compose import build
 from ingestor.errors import NothingOlder, SourceUnreachable
 from ingestor.fetching import Fetched, fetch
-from ingestor.jobs import Fetchers, FetchRunner, InProcessRunner, ThreadRunner
+from ingestor.jobs import Fetchers, FetchJob, FetchRunner, InProcessRunner, ThreadRunner
 from ingestor.mock import FIRST_HOUR, MockSource
 from ingestor.providers import Policy, Providers
 from ingestor.settings import IngestorSettings
@@ -26,7 +27,7 @@ from runtime.topic_specs import specs
 from schemas.ingests import IngestEvent
 from schemas.topics import INGEST_EVENTS
 from tests.fakes import ManualClock
-from tests.unit.ingestor.frames import frame
+from tests.unit.ingestor.frames import frame, wanted
 from tests.unit.ingestor.test_handlers import ask, batches, final, records
 
 DEADLINE_SECONDS = 120.0
@@ -236,6 +237,28 @@ def test_what_was_fetched_for_a_partition_that_is_gone_is_dropped_and_done_by_it
     assert sorted(batch.series_id for batch in batches(town.broker)) == sorted(f"market/{name}@1d" for name in names)
     for worker in (first, second):
         worker.close()
+
+
+def test_a_signal_that_is_handled_past_the_end_of_a_wait_does_not_make_it_endless() -> None:
+    """Red with `queue.SimpleQueue` in `ThreadRunner`: an ingestor that is told to stop would not, until a fetch ends."""
+    go_on = threading.Event()
+
+    def hangs(wanted: Wanted) -> Fetched:
+        go_on.wait(10.0)
+        return rows(wanted)
+
+    runner = ThreadRunner({"one": hangs})
+    runner.start(FetchJob(1, "one", wanted()))
+    before = signal.signal(signal.SIGUSR1, lambda *_: threading.Event().wait(0.3))
+    sender = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+    sender.start()
+    try:
+        assert runner.poll(0.1) == []
+        sender.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    go_on.set()
+    assert [ended.number for ended in runner.poll(DEADLINE_SECONDS)] == [1]
 
 
 # --- budgets and waits ----------------------------------------------------------------------------------------------
