@@ -73,6 +73,14 @@ def _terminal_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port at which nobody listens, and nobody else can: connections are refused all the while."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
 @pytest.fixture(autouse=True)
 def _sockets_shut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse connections and listening sockets outside the tests that say they need them."""

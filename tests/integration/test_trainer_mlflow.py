@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -81,14 +80,11 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
 
 
-def test_mlflow_away_costs_a_warning_and_nothing_else(client: Client, tmp_path: Path) -> None:
-    # Taken and not listened on, for as long as it is asked: nobody else can begin to answer there.
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        client.request("training-1", as_of=client.history())
-        with trainer_process(client, tmp_path, mlflow_tracking_uri=uri, mlflow_timeout_seconds=1):
-            end = client.wait_for_end("training-1")
+def test_mlflow_away_costs_a_warning_and_nothing_else(client: Client, tmp_path: Path, nobody: int) -> None:
+    client.request("training-1", as_of=client.history())
+    uri = f"http://127.0.0.1:{nobody}"
+    with trainer_process(client, tmp_path, mlflow_tracking_uri=uri, mlflow_timeout_seconds=1):
+        end = client.wait_for_end("training-1")
 
     assert (end.state, end.mlflow_run_id) == ("succeeded", None)
     (warning,) = [event for event in client.events("training-1") if event.reason]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import socket
 import threading
 
 import pytest
@@ -132,15 +131,12 @@ def test_readiness_is_a_claim(gateway, client):
     assert [client.is_ready(), client.is_ready()] == [False, True]
 
 
-def test_silence_is_told_with_what_to_do():
-    # Held, and nobody listens: a port that is only free may be another process's a moment later.
-    with socket.socket() as held:
-        held.bind((ports.LOOPBACK, 0))
-        with (
-            GatewayClient(f"http://{ports.LOOPBACK}:{held.getsockname()[1]}") as client,
-            pytest.raises(GatewayError, match=r"does not answer \(ConnectError\); start a stack with `foretopic up`"),
-        ):
-            client.series()
+def test_silence_is_told_with_what_to_do(nobody):
+    with (
+        GatewayClient(f"http://{ports.LOOPBACK}:{nobody}") as client,
+        pytest.raises(GatewayError, match=r"does not answer \(ConnectError\); start a stack with `foretopic up`"),
+    ):
+        client.series()
 
 
 def sent_by(client):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -40,14 +39,6 @@ Told = Callable[..., ErrorTracker]
 def server() -> Iterator[Tracker]:
     with tracker_server() as server:
         yield server
-
-
-@pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port at which nobody listens, and nobody else can: connections are refused all the while."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 @pytest.fixture
