@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestor.cryptocompare import FREQS, PAGE_BARS
@@ -34,7 +34,6 @@ def days_of(left: tuple[Range, ...]) -> list[date]:
     return found
 
 
-@settings(deadline=None)
 @given(
     days=st.integers(0, 900),
     length=st.integers(0, 900),
